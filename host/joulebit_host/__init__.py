@@ -1,0 +1,1 @@
+"""Driver, boards and meters: what runs beside the accelerator."""

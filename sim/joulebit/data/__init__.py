@@ -1,0 +1,1 @@
+"""Data sets, their files, augmentation and the order of samples."""

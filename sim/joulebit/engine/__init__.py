@@ -1,0 +1,1 @@
+"""Engines: the tensor operations of a training step, identical to the bit."""

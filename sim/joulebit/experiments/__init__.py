@@ -1,0 +1,1 @@
+"""Configuration, runs, comparison, reports and the tables of the papers."""

@@ -1,0 +1,1 @@
+"""Counter-based random numbers, rounding, saturation and number formats."""

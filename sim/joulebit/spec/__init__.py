@@ -1,0 +1,1 @@
+"""Numbers that the simulator, the driver and the RTL share."""
