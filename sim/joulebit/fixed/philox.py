@@ -1,19 +1,21 @@
 """Counter-based random numbers: Philox4x32-10 and what training draws from it.
 
-A random number here is a pure function of *what it is for*: (seed, purpose, a, b, index). Nothing is consumed and
-no state advances, so the same number comes out whatever the engine, the number of workers or threads, the order of
-the calls, or the step from which a run was resumed.
+A random number here is a pure function of *what it is for*: (seed, purpose, a, b, index). Nothing is
+consumed and no state advances, so the same number comes out whatever the engine, the number of workers or
+threads, the order of the calls, or the step from which a run was resumed.
 
 Layout of one 128-bit Philox counter (four 32-bit words) and its 64-bit key::
 
     key     = (seed mod 2^32, seed div 2^32)
     counter = (index mod 2^32,  a,  b,  purpose * 2^24 + index div 2^32)
 
-``index`` (below 2^56) counts samples or elements, ``a`` is by convention the epoch or the step, ``b`` the layer or
-0. Every distinct (purpose, a, b, index) is a distinct counter, so two streams never overlap under one seed.
+``index`` (below 2^56) counts samples or elements, ``a`` is by convention the epoch or the step, ``b`` the
+layer or 0. Every distinct (purpose, a, b, index) is a distinct counter, so two streams never overlap under
+one seed.
 
-Source: J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011;
-constants and known answers as in the authors' Random123 library. Everything below is integer arithmetic.
+Source: J. K. Salmon, M. A. Moraes, R. O. Dror, D. E. Shaw, "Parallel random numbers: as easy as 1, 2, 3",
+SC 2011; constants and known answers as in the authors' Random123 library. Everything below is integer
+arithmetic.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ _CHUNK = 1 << 13  # counters worked on at a time: the temporaries (0.5 MiB) stay
 
 
 class Purpose(IntEnum):
-    """What a random number is for; one stream each. The values are part of a run's identity: never renumber."""
+    """What a random number is for: one stream each. The values belong to a run's identity; never renumber."""
 
     SHUFFLE = 1
     AUGMENT = 2
@@ -129,11 +131,11 @@ def uniform_words(seed: int, purpose: Purpose, a: Any, b: Any, index: Any) -> Wo
 
 
 def uniform_bits(seed: int, purpose: Purpose, a: Any, b: Any, index: Any) -> UInt32Array:
-    """One uniform uint32 for each (a, b, index): word 0 of :func:`uniform_words`, same arguments and errors."""
+    """One uniform uint32 for each (a, b, index): word 0 of :func:`uniform_words`, with its errors."""
     return uniform_words(seed, purpose, a, b, index)[0]
 
 
-def uniform_below(
+def uniform_below(  # noqa: PLR0917 - every draw takes the same five first
     seed: int, purpose: Purpose, a: Any, b: Any, index: Any, bound: int
 ) -> npt.NDArray[np.int64]:
     """Integers in [0, bound), as ``(bits * bound) >> 32`` of :func:`uniform_bits`.
@@ -147,13 +149,14 @@ def uniform_below(
     return ((bits * np.uint64(bound)) >> np.uint64(32)).astype(np.int64)
 
 
-def bernoulli(
+def bernoulli(  # noqa: PLR0917 - every draw takes the same five first
     seed: int, purpose: Purpose, a: Any, b: Any, index: Any, probability_q32: Any
 ) -> npt.NDArray[np.bool_]:
     """True with probability ``probability_q32 / 2^32``, for each (a, b, index).
 
-    ``probability_q32`` is an integer or integer array in [0, 2^32] that broadcasts with the rest: 0 is never, 2^32 is
-    always. The outcome is ``uniform_bits(...) < probability_q32``, so raising the probability only ever adds trues.
+    ``probability_q32`` is an integer or integer array in [0, 2^32] that broadcasts with the rest: 0 is never,
+    2^32 is always. The outcome is ``uniform_bits(...) < probability_q32``, so raising the probability only
+    ever adds trues.
     """
     threshold = _checked("probability_q32", probability_q32, (1 << 32) + 1)
     return np.asarray(uniform_bits(seed, purpose, a, b, index).astype(np.uint64) < threshold)
@@ -172,8 +175,8 @@ def probability_q32(probability: float) -> int:
 def permutation(seed: int, purpose: Purpose, epoch: int, n: int) -> npt.NDArray[np.int64]:
     """A random order of 0 .. n-1 (int64 [n]) for one epoch.
 
-    Item i has the 64-bit sort key ``word0 + 2^32 * word1`` of (seed, purpose, a=epoch, b=0, index=i); items go by
-    ascending key, ties by index (stable sort). Any engine that sorts gets the same order.
+    Item i has the 64-bit sort key ``word0 + 2^32 * word1`` of (seed, purpose, a=epoch, b=0, index=i); items go
+    by ascending key, ties by index (stable sort). Any engine that sorts gets the same order.
     """
     if n < 0:
         raise ValueError(f"n must be at least 0, got {n}")
@@ -185,7 +188,7 @@ def permutation(seed: int, purpose: Purpose, epoch: int, n: int) -> npt.NDArray[
 # Sum of 16 integers uniform on [0, 65535]: mean 524280 exactly, variance 16 * (2^32 - 1) / 12.
 _TERMS = 16
 _SUM_MEAN = _TERMS * 65535 // 2
-# round(2^(28+31) / standard deviation), by integers: 2^59 / sqrt(4 * (2^32 - 1) / 3) = sqrt(3 * 2^116 / (2^32 - 1)).
+# round(2^(28+31) / standard deviation) in integers: 2^59 / sqrt(4 (2^32 - 1) / 3) = sqrt(3 * 2^116 / (2^32 - 1)).
 _SUM_TO_Q28_SHIFT = 31
 _SUM_TO_Q28 = (isqrt(4 * (3 * (1 << 116) // ((1 << 32) - 1))) + 1) // 2
 
@@ -193,10 +196,10 @@ _SUM_TO_Q28 = (isqrt(4 * (3 * (1 << 116) // ((1 << 32) - 1))) + 1) // 2
 def standard_normal_q28(seed: int, layer: int, count: int) -> npt.NDArray[np.int32]:
     """``count`` nearly normal numbers of mean 0 and deviation 1, in Q3.28 (int32, unit 2^-28), for one layer.
 
-    Irwin-Hall: element i is the sum of the 16 half-words of blocks 2i and 2i+1 of (seed, INIT, a=layer, b=0), less
-    its mean, times a constant, rounded half up. Integer arithmetic alone, so every platform gets the same bits; the
-    logarithm and cosine of Box and Muller's method differ in the last bit between maths libraries. The range is
-    +-6.93 deviations, the excess kurtosis -0.075 (normal: 0).
+    Irwin-Hall: element i is the sum of the 16 half-words of blocks 2i and 2i+1 of (seed, INIT, a=layer, b=0),
+    less its mean, times a constant, rounded half up. Integer arithmetic alone, so every platform gets the same
+    bits; the logarithm and cosine of Box and Muller's method differ in the last bit between maths libraries.
+    The range is +-6.93 deviations, the excess kurtosis -0.075 (normal: 0).
     """
     if count < 0:
         raise ValueError(f"count must be at least 0, got {count}")
@@ -234,7 +237,7 @@ def initial_normal(seed: int, layer: int, count: int, std_q30: int) -> npt.NDArr
 
 
 def he_std_q30(fan_in: int) -> int:
-    """floor(2^30 * sqrt(2 / fan_in)), at most 2^30: the deviation of He et al. (ICCV 2015) for layers before a ReLU."""
+    """floor(2^30 * sqrt(2 / fan_in)), at most 2^30: He et al. (ICCV 2015), for layers before a ReLU."""
     if fan_in < 1:
         raise ValueError(f"fan_in must be at least 1, got {fan_in}")
     return min(1 << 30, isqrt((1 << 61) // fan_in))
