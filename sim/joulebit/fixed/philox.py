@@ -175,8 +175,8 @@ def probability_q32(probability: float) -> int:
 def permutation(seed: int, purpose: Purpose, epoch: int, n: int) -> npt.NDArray[np.int64]:
     """A random order of 0 .. n-1 (int64 [n]) for one epoch.
 
-    Item i has the 64-bit sort key ``word0 + 2^32 * word1`` of (seed, purpose, a=epoch, b=0, index=i); items go
-    by ascending key, ties by index (stable sort). Any engine that sorts gets the same order.
+    Item i has the 64-bit sort key ``word0 + 2^32 * word1`` of (seed, purpose, a=epoch, b=0, index=i); items
+    go by ascending key, ties by index (stable sort). Any engine that sorts gets the same order.
     """
     if n < 0:
         raise ValueError(f"n must be at least 0, got {n}")
@@ -188,7 +188,8 @@ def permutation(seed: int, purpose: Purpose, epoch: int, n: int) -> npt.NDArray[
 # Sum of 16 integers uniform on [0, 65535]: mean 524280 exactly, variance 16 * (2^32 - 1) / 12.
 _TERMS = 16
 _SUM_MEAN = _TERMS * 65535 // 2
-# round(2^(28+31) / standard deviation) in integers: 2^59 / sqrt(4 (2^32 - 1) / 3) = sqrt(3 * 2^116 / (2^32 - 1)).
+# round(2^(28+31) / standard deviation) in integers:
+# 2^59 / sqrt(4 (2^32 - 1) / 3) = sqrt(3 * 2^116 / (2^32 - 1)).
 _SUM_TO_Q28_SHIFT = 31
 _SUM_TO_Q28 = (isqrt(4 * (3 * (1 << 116) // ((1 << 32) - 1))) + 1) // 2
 
@@ -197,9 +198,9 @@ def standard_normal_q28(seed: int, layer: int, count: int) -> npt.NDArray[np.int
     """``count`` nearly normal numbers of mean 0 and deviation 1, in Q3.28 (int32, unit 2^-28), for one layer.
 
     Irwin-Hall: element i is the sum of the 16 half-words of blocks 2i and 2i+1 of (seed, INIT, a=layer, b=0),
-    less its mean, times a constant, rounded half up. Integer arithmetic alone, so every platform gets the same
-    bits; the logarithm and cosine of Box and Muller's method differ in the last bit between maths libraries.
-    The range is +-6.93 deviations, the excess kurtosis -0.075 (normal: 0).
+    less its mean, times a constant, rounded half up. Integer arithmetic alone, so every platform gets the
+    same bits; the logarithm and cosine of Box and Muller's method differ in the last bit between maths
+    libraries. The range is +-6.93 deviations, the excess kurtosis -0.075 (normal: 0).
     """
     if count < 0:
         raise ValueError(f"count must be at least 0, got {count}")
