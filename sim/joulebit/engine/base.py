@@ -62,7 +62,9 @@ class Quantised(NamedTuple):
     """A requantised tensor with what the exponent rule needs to know."""
 
     data: Array
-    peak: int  #: largest magnitude, before the shift (conv_input_gradient, spread) or after it (norm_backward)
+    peak: (
+        int  #: largest magnitude, before the shift (conv_input_gradient, spread) or after it (norm_backward)
+    )
     saturated: int  #: elements clamped
 
 
@@ -117,7 +119,9 @@ class Engine(Protocol):
         """The numpy array with the same dtype, shape and values (may share memory)."""
         ...
 
-    def conv_forward(self, x: Array, w: Array, geometry: ConvGeometry, shift: int, key: int = 0) -> ConvOutput:
+    def conv_forward(
+        self, x: Array, w: Array, geometry: ConvGeometry, shift: int, key: int = 0
+    ) -> ConvOutput:
         """z = SAT16(RND(SAT_acc(conv(x, w)), shift)), with the sums that batch norm needs; shift 0..47.
 
         The sums are of the saturated z. `peak` is of SAT_acc(conv).
