@@ -20,6 +20,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulebit.fixed.arithmetic import Arithmetic
+from joulebit.fixed.update import UpdateRule
+
+__all__ = [
+    "Array",
+    "ConvGeometry",
+    "ConvOutput",
+    "Engine",
+    "Int64Array",
+    "NormConstants",
+    "NormGradientConstants",
+    "Quantised",
+    "UpdateRule",
+]
 
 Array = Any
 Int64Array = NDArray[np.int64]
@@ -96,15 +109,6 @@ class NormGradientConstants:
     shift: Int64Array  #: ks, 0..62
 
 
-@dataclass(frozen=True)
-class UpdateRule:
-    """Scalars of one optimiser step (spec, section 7)."""
-
-    learning_rate_q20: int
-    momentum_q15: int
-    decay_q24: int
-
-
 class Engine(Protocol):
     """The operations. `key` is the 64-bit key of stochastic rounding; other modes ignore it."""
 
@@ -161,6 +165,23 @@ class Engine(Protocol):
         """What a closed residual block passes on: x subsampled by stride, zero channels added, requantised.
 
         a = clamp(RND(x << 23, shift + 23), lo, hi), so shift = e_a - e_x, -23..23. Counts as norm_forward does.
+        """
+        ...
+
+    def shortcut_gradient(
+        self,
+        g: Array,
+        input_shape: tuple[int, int, int],
+        stride: int,
+        shift: int,
+        align: int = 0,
+        mask: Array | None = None,
+        mask_below: int = 0,
+        key: int = 0,
+    ) -> Quantised:
+        """conv_input_gradient with a zero convolution: the gradient of a closed block's input (H, W, C).
+
+        v = ALIGN(g, align) on every stride-th row and column, 0 elsewhere; channels of g above C are dropped.
         """
         ...
 

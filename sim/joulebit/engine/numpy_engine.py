@@ -19,10 +19,10 @@ from joulebit.engine.base import (
     NormConstants,
     NormGradientConstants,
     Quantised,
-    UpdateRule,
 )
 from joulebit.fixed.arithmetic import CONV_OUTPUT_BITS, PEAK_LIMIT, SUM_FRACTION_BITS, Arithmetic
-from joulebit.fixed.rounding import Rounding, bit_length, ceil_log2, mix64, peak, saturate, shift_round
+from joulebit.fixed.rounding import bit_length, peak, saturate, shift_round, shift_round_each
+from joulebit.fixed.update import UpdateRule, update_step
 
 _EXACT_FLOAT64 = 1 << 53
 
@@ -83,15 +83,33 @@ class NumpyEngine:
         acc, clamped = self._accumulate(_convolve_transposed(dz, w, geometry, input_hw))
         value = shift_round(acc, -align)
         if add is not None:
-            rows, columns = value[:, ::add_stride, ::add_stride].shape[1:3]
-            kept = min(value.shape[3], add.shape[3])
-            addend = shift_round(add[:, :rows, :columns, :kept], -add_align)
-            value[:, : rows * add_stride : add_stride, : columns * add_stride : add_stride, :kept] += addend
+            _add_strided(value, shift_round(add, -add_align), add_stride)
+        result = self._gradient(value, shift, mask, mask_below, key)
+        return result._replace(saturated=result.saturated + clamped)
+
+    def shortcut_gradient(
+        self,
+        g: Array,
+        input_shape: tuple[int, int, int],
+        stride: int,
+        shift: int,
+        align: int = 0,
+        mask: Array | None = None,
+        mask_below: int = 0,
+        key: int = 0,
+    ) -> Quantised:
+        value = np.zeros((g.shape[0], *input_shape), np.int64)
+        _add_strided(value, shift_round(g, -align), stride)
+        return self._gradient(value, shift, mask, mask_below, key)
+
+    def _gradient(
+        self, value: Int64Array, shift: int, mask: Array | None, mask_below: int, key: int
+    ) -> Quantised:
         if mask is not None:
             value = np.where(_passes(mask, mask_below), value, 0)
         rounded = shift_round(value, shift, self._mode, key)
         g = saturate(rounded, self.arithmetic.g_bits)
-        return Quantised(g.astype(np.int16), peak(value), clamped + int(np.count_nonzero(g != rounded)))
+        return Quantised(g.astype(np.int16), peak(value), int(np.count_nonzero(g != rounded)))
 
     def conv_weight_gradient(self, x: Array, dz: Array, geometry: ConvGeometry) -> tuple[Array, int]:
         return self._accumulate(_correlate(x, dz, geometry))
@@ -150,7 +168,7 @@ class NumpyEngine:
     ) -> Quantised:
         xhat = _normalised(z, norm)
         t = (g.astype(np.int64) << 8) - gradient.mean_g - shift_round(xhat * gradient.mean_gx, 19)
-        u = _round_per_channel(t * gradient.multiplier, gradient.shift, self._mode, key)
+        u = shift_round_each(t * gradient.multiplier, gradient.shift, self._mode, key)
         dz = saturate(u, self.arithmetic.g_bits)
         return Quantised(dz.astype(np.int16), min(peak(u), PEAK_LIMIT), int(np.count_nonzero(dz != u)))
 
@@ -195,11 +213,7 @@ class NumpyEngine:
         self, value: Int64Array, like: Array, shift: int, masked: bool, mask_below: int = 0, key: int = 0
     ) -> Quantised:
         spatial = np.broadcast_to(value[:, None, None, :], like.shape)
-        if masked:
-            spatial = np.where(_passes(like, mask_below), spatial, 0)
-        rounded = shift_round(spatial, shift, self._mode, key)
-        g = saturate(rounded, self.arithmetic.g_bits)
-        return Quantised(g.astype(np.int16), peak(spatial), int(np.count_nonzero(g != rounded)))
+        return self._gradient(spatial, shift, like if masked else None, mask_below, key)
 
     def mask_gradient(self, g: Array, a: Array, mask_below: int = 0) -> Array:
         return np.where(_passes(a, mask_below), g, np.int16(0))
@@ -235,20 +249,7 @@ class NumpyEngine:
         samples: int,
         rule: UpdateRule,
     ) -> None:
-        k = ceil_log2(samples)
-        inverse = ((1 << (16 + k)) + samples // 2) // samples
-        shift = exponent - k + 28
-        if shift > 0:
-            shift = min(shift, 40)
-            limit = ((1 << 43) - 1) >> shift
-            mean = np.clip(gradient, -limit, limit) << shift
-        else:
-            mean = saturate(shift_round(gradient, min(62, -shift)), 44)
-        step = saturate(shift_round(mean * inverse, 16), 38)
-        step += shift_round(master.astype(np.int64) * rule.decay_q24, 24)
-        momentum[...] = saturate(shift_round(momentum * rule.momentum_q15, 15) + step, 42)
-        moved = master.astype(np.int64) - shift_round(momentum * rule.learning_rate_q20, 20)
-        master[...] = saturate(moved, 32)
+        update_step(master, momentum, gradient, exponent, samples, rule)
 
     def zeros_like_momentum(self, master: Array) -> Array:
         return np.zeros(master.shape, np.int64)
@@ -271,6 +272,12 @@ def msb_gradient(dz: NDArray[Any], arithmetic: Arithmetic) -> Int64Array:
     return np.asarray(np.clip(part, -high, high))
 
 
+def _add_strided(value: Int64Array, addend: Int64Array, stride: int) -> None:
+    """value[:, ::stride, ::stride, :C] += addend, over the rows, columns and channels that both have."""
+    target = value[:, ::stride, ::stride, : addend.shape[3]]
+    target += addend[:, : target.shape[1], : target.shape[2], : target.shape[3]]
+
+
 def _passes(activation: NDArray[Any], below: int) -> NDArray[np.bool_]:
     on = activation > 0
     return np.asarray(on & (activation < below) if below > 0 else on)
@@ -280,27 +287,7 @@ def _normalised(z: NDArray[Any], norm: NormConstants) -> Int64Array:
     """x-hat (spec, section 4), Q.11 in 16 bits."""
     shift = 35 - norm.scale
     centred = ((z.astype(np.int64) << 8) - norm.mean) * norm.rsqrt
-    return saturate((centred + ((np.int64(1) << shift) >> 1)) >> shift, 16)
-
-
-def _round_per_channel(value: Int64Array, shift: Int64Array, mode: Rounding, key: int) -> Int64Array:
-    """`shift_round` with one shift (0..62) per channel, the last axis."""
-    one = np.int64(1)
-    half = (one << shift) >> 1
-    if mode == Rounding.HALF_UP:
-        return np.asarray((value + half) >> shift)
-    if mode == Rounding.FLOOR:
-        return np.asarray(value >> shift)
-    if mode == Rounding.HALF_EVEN:
-        odd = (value >> shift) & 1
-        return np.asarray(np.where(shift > 0, (value + half - 1 + odd) >> shift, value))
-    if mode == Rounding.HALF_AWAY:
-        return np.asarray(np.sign(value) * ((np.abs(value) + half) >> shift))
-    if mode == Rounding.TOWARD_ZERO:
-        return np.asarray(np.sign(value) * (np.abs(value) >> shift))
-    index = np.arange(value.size, dtype=np.int64).reshape(value.shape)
-    kept = ((one << shift) - 1).astype(np.uint64)
-    return np.asarray((value + (mix64(key, index) & kept).astype(np.int64)) >> shift)
+    return saturate(shift_round_each(centred, shift), 16)
 
 
 def _windows(x: NDArray[Any], size: int) -> NDArray[Any]:

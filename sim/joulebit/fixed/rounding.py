@@ -61,25 +61,33 @@ def shift_round(
         rounding: see `Rounding`.
         key: 64-bit key of the random bits, for STOCHASTIC only; the counter is the element's position.
     """
-    v = np.asarray(value, np.int64)
     if not -62 <= shift <= 62:
         raise ValueError(f"shift must be in [-62, 62], got {shift}")
+    v = np.asarray(value, np.int64)
     if shift <= 0:
         return np.asarray(v << -shift, np.int64)
-    half = np.int64(1) << np.int64(shift - 1)
+    return shift_round_each(v, np.int64(shift), rounding, key)
+
+
+def shift_round_each(
+    value: Int64Array, shift: Int64Array | np.int64, rounding: Rounding = Rounding.HALF_UP, key: int = 0
+) -> Int64Array:
+    """`shift_round` with shifts of 0..62 that broadcast against value (one per channel, say)."""
+    half = (np.int64(1) << shift) >> 1
     if rounding == Rounding.HALF_UP:
-        return np.asarray((v + half) >> shift)
+        return np.asarray((value + half) >> shift)
     if rounding == Rounding.FLOOR:
-        return np.asarray(v >> shift)
+        return np.asarray(value >> shift)
     if rounding == Rounding.HALF_EVEN:
-        return np.asarray((v + half - 1 + ((v >> shift) & 1)) >> shift)
+        odd = (value >> shift) & 1
+        return np.asarray(np.where(np.asarray(shift) > 0, (value + half - 1 + odd) >> shift, value))
     if rounding == Rounding.HALF_AWAY:
-        return np.asarray(np.sign(v) * ((np.abs(v) + half) >> shift))
+        return np.asarray(np.sign(value) * ((np.abs(value) + half) >> shift))
     if rounding == Rounding.TOWARD_ZERO:
-        return np.asarray(np.sign(v) * (np.abs(v) >> shift))
-    index = np.arange(v.size, dtype=np.int64).reshape(v.shape)
-    noise = (mix64(key, index) & np.uint64((1 << shift) - 1)).astype(np.int64)
-    return np.asarray((v + noise) >> shift)
+        return np.asarray(np.sign(value) * (np.abs(value) >> shift))
+    index = np.arange(value.size, dtype=np.int64).reshape(value.shape)
+    kept = ((np.int64(1) << shift) - np.int64(1)).astype(np.uint64)
+    return np.asarray((value + (mix64(key, index) & kept).astype(np.int64)) >> shift)
 
 
 def saturate(value: ArrayLike, bits: int) -> Int64Array:

@@ -1,0 +1,58 @@
+"""What a run did: multiply-accumulates by operand width, bytes by memory level, elements updated, work skipped.
+
+All quantities are exact integers in one flat dictionary, so that they add up over steps, workers and resumed
+runs, go into a checkpoint and into JSON as they are. Energy models read nothing else. Keys:
+
+    macs.<phase>.<kind>          multiply-accumulates; kind such as 8x8, 8x16, 4x10 or fp32
+    ops.<phase>.<kind>           element-wise operations (normalisation, activation, update); kind int16, int32 or fp32
+    bytes.<phase>.<level>        bytes moved; level dram or sram
+    skipped.<phase>.<reason>     multiply-accumulates of <phase> not done; reason smd, slu, sd, psg, frozen
+    updated                      parameters changed, summed over steps
+    saturated.<tensor>, elements.<tensor>   clamped and all elements of z, activation, dz, gradient
+    batches.seen, batches.dropped, samples.seen, steps
+
+phase is forward, input_gradient, weight_gradient, update or other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from joulebit.engine.base import ConvGeometry
+
+PHASES = ("forward", "input_gradient", "weight_gradient", "update", "other")
+
+
+class Counters:
+    """A dictionary of integers that starts at zero and only adds."""
+
+    def __init__(self, values: Mapping[str, int] | None = None) -> None:
+        self._values: dict[str, int] = {key: int(value) for key, value in (values or {}).items()}
+
+    def add(self, key: str, amount: int) -> None:
+        self._values[key] = self._values.get(key, 0) + int(amount)
+
+    def merge(self, other: Counters | Mapping[str, int]) -> None:
+        for key, value in other.items():
+            self.add(key, value)
+
+    def items(self) -> Iterable[tuple[str, int]]:
+        return self._values.items()
+
+    def __getitem__(self, key: str) -> int:
+        return self._values.get(key, 0)
+
+    def total(self, prefix: str) -> int:
+        """Sum over all keys that start with prefix."""
+        return sum(value for key, value in self._values.items() if key.startswith(prefix))
+
+    def as_dict(self) -> dict[str, int]:
+        """A sorted copy."""
+        return dict(sorted(self._values.items()))
+
+
+def conv_macs(geometry: ConvGeometry, samples: int, in_channels: int, out_shape: tuple[int, int, int]) -> int:
+    """Multiply-accumulates of one pass of a convolution, padding counted as in every published figure."""
+    height, width, channels = out_shape
+    taps = geometry.kernel_h * geometry.kernel_w * (in_channels // geometry.groups)
+    return samples * height * width * channels * taps

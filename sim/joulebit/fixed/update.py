@@ -1,0 +1,54 @@
+"""One optimiser step in integers (specification, section 7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulebit.fixed.rounding import ceil_log2, saturate, shift_round, shift_round_each
+
+Int64Array = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class UpdateRule:
+    """Scalars of one optimiser step: learning rate Q.20, momentum Q.15, weight decay Q.24."""
+
+    learning_rate_q20: int
+    momentum_q15: int
+    decay_q24: int
+
+
+def update_step(
+    master: NDArray[Any],
+    momentum: Int64Array,
+    gradient: Int64Array,
+    exponent: int | Int64Array,
+    samples: int,
+    rule: UpdateRule,
+) -> None:
+    """master and momentum after one step, in place.
+
+    Args:
+        master: int32, Q.28.
+        momentum: int64, Q.28, same shape.
+        gradient: int64 sums over the batch; their value is gradient * 2^exponent / samples.
+        exponent: one for all, or one per element.
+        samples: number of samples in the batch, N of the specification.
+        rule: the scalars.
+    """
+    k = ceil_log2(samples)
+    inverse = ((1 << (16 + k)) + samples // 2) // samples
+    shift = np.asarray(exponent, np.int64) - k + 28
+    left = np.clip(shift, 0, 40)
+    limit = np.int64((1 << 43) - 1) >> left
+    mean = np.clip(shift_round_each(gradient, np.clip(-shift, 0, 62)), -limit, limit) << left
+    step = saturate(shift_round(mean * inverse, 16), 38)
+    wide = master.astype(np.int64)
+    if rule.decay_q24:
+        step = step + shift_round(wide * rule.decay_q24, 24)
+    momentum[...] = saturate(shift_round(momentum * rule.momentum_q15, 15) + step, 42)
+    master[...] = saturate(wide - shift_round(momentum * rule.learning_rate_q20, 20), 32)
