@@ -1,0 +1,94 @@
+"""The models of the papers, each a function from its parameters to a description."""
+
+from __future__ import annotations
+
+import difflib
+import re
+
+from joulebit.nn.graph import Conv, Dense, GlobalPool, Layer, MaxPool, Model, Residual
+
+RESNET_DEPTHS = (8, 14, 20, 32, 38, 56, 74, 110)
+
+
+def resnet(depth: int, classes: int = 10, width: int = 16) -> Model:
+    """CIFAR ResNet of depth 6n + 2 with option-A shortcuts. Source: He et al., CVPR 2016, section 4.2."""
+    if depth < 8 or (depth - 2) % 6:
+        raise ValueError(f"a CIFAR ResNet has depth 6n + 2 (8, 14, 20, ...), got {depth}")
+    layers: list[Layer] = [Conv(width)]
+    for stage in range(3):
+        channels = width << stage
+        for block in range((depth - 2) // 6):
+            stride = 2 if stage and not block else 1
+            layers.append(Residual((Conv(channels, stride=stride), Conv(channels, activation=None))))
+    return Model(f"resnet{depth}", (*layers, GlobalPool()), classes)
+
+
+def lenet5(width: int = 1, classes: int = 10) -> Model:
+    """LeNet-5 with ReLU and maximum pooling, its layers `width` times as wide. Source: LeCun et al., 1998, fig. 2;
+    width multiples as in the efficiency framework's experiments. No batch norm: biases, as in the original.
+    """
+    if not 1 <= width <= 5:
+        raise ValueError(f"the width multiple of LeNet-5 must be in [1, 5], got {width}")
+    layers = (
+        Conv(6 * width, 5, padding=2, norm=False),
+        MaxPool(2),
+        Conv(16 * width, 5, padding=0, norm=False),
+        MaxPool(2),
+        Dense(120 * width),
+        Dense(84 * width),
+    )
+    return Model("lenet5" if width == 1 else f"lenet5x{width}", layers, classes)
+
+
+def mobilenet_v2(classes: int = 10) -> Model:
+    """MobileNetV2 for 32x32 images: strides of the stem and of the second stage are 1.
+
+    Source: Sandler et al., CVPR 2018, table 2; the CIFAR strides are those of the common CIFAR form.
+    """
+    settings = (
+        (1, 16, 1, 1),
+        (6, 24, 2, 1),
+        (6, 32, 3, 2),
+        (6, 64, 4, 2),
+        (6, 96, 3, 1),
+        (6, 160, 3, 2),
+        (6, 320, 1, 1),
+    )
+    layers: list[Layer] = [Conv(32, activation="relu6")]
+    channels = 32
+    for expansion, out, repeats, first_stride in settings:
+        for i in range(repeats):
+            stride = first_stride if i == 0 else 1
+            hidden = channels * expansion
+            body = [Conv(hidden, 1, activation="relu6")] if expansion > 1 else []
+            body.append(Conv(hidden, 3, stride, groups=0, activation="relu6"))
+            body.append(Conv(out, 1, activation=None))
+            if stride == 1 and channels == out:
+                layers.append(Residual(tuple(body), activation=None))
+            else:
+                layers.extend(body)
+            channels = out
+    layers.append(Conv(1280, 1, activation="relu6"))
+    return Model("mobilenetv2", (*layers, GlobalPool()), classes)
+
+
+def names() -> list[str]:
+    """All names that `model` knows."""
+    return [f"resnet{d}" for d in RESNET_DEPTHS] + [
+        "lenet5",
+        *(f"lenet5x{w}" for w in range(2, 6)),
+        "mobilenetv2",
+    ]
+
+
+def model(name: str, classes: int) -> Model:
+    """The model called `name`; ValueError names the nearest known one."""
+    if match := re.fullmatch(r"resnet(\d+)", name):
+        return resnet(int(match[1]), classes)
+    if match := re.fullmatch(r"lenet5(?:x(\d+))?", name):
+        return lenet5(int(match[1] or 1), classes)
+    if name == "mobilenetv2":
+        return mobilenet_v2(classes)
+    near = difflib.get_close_matches(name, names(), 1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise ValueError(f"unknown model {name!r}: known are {', '.join(names())}{hint}")
