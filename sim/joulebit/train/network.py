@@ -1,0 +1,63 @@
+"""What the training loop needs of a network, whatever numbers it computes with."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulebit.energy.counters import Counters
+from joulebit.nn.graph import NetworkPlan
+
+
+class Batch(NamedTuple):
+    """One mini-batch and its place in the run."""
+
+    images: NDArray[np.uint8]  #: [N, H, W, C], augmented
+    labels: NDArray[np.int64]  #: [N]
+    samples: NDArray[np.int64]  #: [N] positions in the training set: counters of per-sample randomness
+    step: int  #: iteration, counted over the whole run (dropped batches included)
+
+
+class StepResult(NamedTuple):
+    """What one training step reports; for display only, nothing in the run depends on it."""
+
+    loss: float  #: mean cross-entropy, nats
+    correct: int  #: samples whose label had the largest logit
+    details: dict[str, Any]  #: per-layer figures of this step: see `joulebit.train.metrics`
+
+
+class Network(Protocol):
+    """A network that can be trained, evaluated, saved and restored."""
+
+    plan: NetworkPlan
+    counters: Counters
+
+    def train_step(self, batch: Batch, learning_rate: float, sign_learning_rate: float) -> StepResult:
+        """Forward, backward and update on one batch."""
+        ...
+
+    def skip_batch(self, samples: int) -> None:
+        """Count a batch that was dropped before it was loaded."""
+        ...
+
+    def prepare_evaluation(self, images: NDArray[np.uint8]) -> None:
+        """Take the statistics of batch norm from these images (spec, section 8)."""
+        ...
+
+    def logits(self, images: NDArray[np.uint8]) -> NDArray[Any]:
+        """[N, classes] with the statistics of the last prepare_evaluation; parameters and counters stay as they are."""
+        ...
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Everything that a resumed run needs, as plain arrays."""
+        ...
+
+    def load_state(self, state: dict[str, NDArray[Any]]) -> None:
+        """The reverse of `state`; ValueError names what is missing or of another shape."""
+        ...
+
+    def weights(self) -> dict[str, NDArray[Any]]:
+        """The trained parameters by name, in network order: what weights_sha256 is taken of."""
+        ...
