@@ -282,6 +282,10 @@ class Engine(Protocol):
         """target with its samples at index replaced by value (target may be changed in place)."""
         ...
 
+    def zeros_like_gradient(self, x: Array) -> Array:
+        """int16 zeros in the shape of x."""
+        ...
+
     def quantise_weights(self, master: Array) -> tuple[Array, int]:
         """(w, e_w): w = SAT_w(RND(m, s)), s = max(0, bl(max|m|) - (w_bits - 1)), e_w = s - 28."""
         ...

@@ -232,6 +232,9 @@ class NumpyEngine:
         target[index] = value
         return target
 
+    def zeros_like_gradient(self, x: Array) -> Array:
+        return np.zeros(x.shape, np.int16)
+
     # --- parameters ------------------------------------------------------------------------------------
 
     def quantise_weights(self, master: Array) -> tuple[Array, int]:

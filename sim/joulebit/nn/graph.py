@@ -108,8 +108,9 @@ class ConvPlan:
     in_shape: Shape
     out_shape: Shape
     norm: bool
-    activation: str | None
-    ends_block: bool  #: the shortcut is added before its activation
+    activation: str | None  #: for the last convolution of a residual block, the block's own
+    in_block: bool  #: part of a residual block's body
+    ends_block: bool  #: the last of a body: the shortcut is added before its activation
 
     @property
     def weight_shape(self) -> tuple[int, int, int, int]:
@@ -211,7 +212,7 @@ class _Planner:
         self.convs = 0
         self.blocks = 0
 
-    def conv(self, layer: Conv, shape: Shape, name: str, ends_block: bool = False) -> ConvPlan:
+    def conv(self, layer: Conv, shape: Shape, name: str, block: Residual | None = None) -> ConvPlan:
         height, width, channels = shape
         kernel_h, kernel_w = layer.kernel if isinstance(layer.kernel, tuple) else (layer.kernel, layer.kernel)
         groups = layer.groups or channels
@@ -222,6 +223,7 @@ class _Planner:
         padding = (kernel_h // 2, kernel_w // 2) if layer.padding is None else (layer.padding,) * 2
         geometry = ConvGeometry(kernel_h, kernel_w, layer.stride, padding[0], padding[1], groups)
         out_h, out_w = geometry.output_size(height, width)
+        ends_block = block is not None and layer is block.body[-1]
         plan = ConvPlan(
             self.convs,
             name,
@@ -229,7 +231,8 @@ class _Planner:
             shape,
             (out_h, out_w, layer.channels),
             layer.norm,
-            layer.activation,
+            block.activation if ends_block else layer.activation,
+            block is not None,
             ends_block,
         )
         self.convs += 1
@@ -240,8 +243,7 @@ class _Planner:
         body = []
         current = shape
         for i, conv in enumerate(layer.body):
-            last = i + 1 == len(layer.body)
-            body.append(self.conv(conv, current, f"{name}.conv{i + 1}", ends_block=last))
+            body.append(self.conv(conv, current, f"{name}.conv{i + 1}", layer))
             current = body[-1].out_shape
         stride = 1
         for conv in layer.body:
@@ -249,8 +251,8 @@ class _Planner:
         kept = (-(-shape[0] // stride), -(-shape[1] // stride))
         if kept != current[:2] or current[2] < shape[2]:
             raise ValueError(
-                f"{name}: the body turns {shape} into {current}, but the shortcut (every {stride}. row and column, "
-                "zero channels added) does not have that size: use padding kernel // 2 and do not shrink channels"
+                f"{name}: the body turns {shape} into {current}, but the shortcut (every {stride}. row "
+                "and column, zero channels added) does not have that size: use padding kernel // 2 and do not shrink channels"
             )
         plan = ResidualPlan(self.blocks, name, tuple(body), stride, layer.activation, shape, current)
         self.blocks += 1

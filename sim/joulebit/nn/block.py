@@ -1,0 +1,121 @@
+"""A residual block in integers: open for all samples, for some, or for none."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulebit.engine.base import Engine, Int64Array, Quantised
+from joulebit.nn.context import Pass
+from joulebit.nn.conv import ConvLayer, InputGradient
+from joulebit.nn.graph import ResidualPlan
+from joulebit.nn.tensor import Tensor
+
+
+class ResidualBlock:
+    """A `ResidualPlan` with its layers."""
+
+    def __init__(self, plan: ResidualPlan, masters: dict[str, NDArray[np.int32]], engine: Engine) -> None:
+        self.plan = plan
+        self.layers = [ConvLayer(conv, masters[f"{conv.name}.weight"], engine) for conv in plan.body]
+        self._x: Tensor | None = None
+        self._open: Int64Array | None = None
+
+    def forward(
+        self, x: Tensor, run: Pass, open_samples: Int64Array | None = None, branch_scale_q15: int = 1 << 15
+    ) -> Tensor:
+        """The block's output; open_samples (ascending positions) enter the body, None means all.
+
+        A sample that does not enter is passed on by the shortcut alone, and nothing else is computed for it.
+        """
+        samples = int(x.data.shape[0])
+        if open_samples is not None and len(open_samples) == samples:
+            open_samples = None
+        self._x, self._open = x, open_samples
+        if open_samples is None:
+            return self._body(x, run, branch_scale_q15)
+        engine, last = run.engine, self.layers[-1]
+        exponent, bounds = last.output_format(engine.arithmetic)
+        inside: Tensor | None = None
+        if len(open_samples):
+            entered = x._replace(data=engine.take(x.data, open_samples))
+            inside = self._body(entered, run, branch_scale_q15)
+        passed, outside = engine.shortcut_forward(
+            x.data,
+            self.plan.stride,
+            self.plan.out_shape[2],
+            exponent - x.exponent,
+            bounds,
+            run.rounding_key(last.plan.index, 4),
+        )
+        if run.training:
+            run.accountant.shortcut(self.plan, samples - len(open_samples), backward=False)
+        if inside is not None:
+            passed = engine.put(passed, open_samples, inside.data)
+        return last.output(passed, exponent, bounds)
+
+    def _body(self, x: Tensor, run: Pass, branch_scale_q15: int) -> Tensor:
+        current = x
+        for layer in self.layers[:-1]:
+            current = layer.forward(current, run)
+        return self.layers[-1].forward(current, run, x, self.plan.stride, branch_scale_q15)
+
+    def backward(self, g: Tensor, run: Pass) -> Tensor:
+        """The gradient of the block's input from the (masked) gradient of its output."""
+        x, self._x = self._x, None
+        assert x is not None, "backward without forward"
+        if self._open is None:
+            return self._backward_open(g, run)
+        if not len(self._open):
+            return self._backward_closed(g, x, run)
+        return self._backward_mixed(g, x, self._open, run)
+
+    def _backward_body(self, g: Tensor, run: Pass) -> InputGradient:
+        current = g
+        for layer in reversed(self.layers[1:]):
+            current = layer.backward(current, run)
+        return self.layers[0].backward_conv(current, run, g, self.plan.stride)
+
+    def _backward_open(self, g: Tensor, run: Pass) -> Tensor:
+        return self.layers[0].quantise_gradient(self._backward_body(g, run), run)
+
+    def _backward_closed(self, g: Tensor, x: Tensor, run: Pass) -> Tensor:
+        first = self.layers[0]
+        run.accountant.shortcut(self.plan, int(x.data.shape[0]), backward=True)
+        result, exponent = first.g_exponent.quantise(
+            g.exponent, lambda shift: self._shortcut_gradient(g, x, shift, 0, run)
+        )
+        first.record_gradient(result, x, run)
+        return Tensor(result.data, exponent)
+
+    def _backward_mixed(self, g: Tensor, x: Tensor, opened: Int64Array, run: Pass) -> Tensor:
+        engine, first = run.engine, self.layers[0]
+        closed = np.setdiff1d(np.arange(x.data.shape[0]), opened)
+        body = self._backward_body(g._replace(data=engine.take(g.data, opened)), run)
+        closed_g = g._replace(data=engine.take(g.data, closed))
+        closed_x = x._replace(data=engine.take(x.data, closed))
+        align = g.exponent - body.exponent
+        run.accountant.shortcut(self.plan, len(closed), backward=True)
+
+        def compute(shift: int) -> Quantised:
+            inside = body(shift)
+            passed = self._shortcut_gradient(closed_g, closed_x, shift, align, run)
+            merged = engine.put(engine.zeros_like_gradient(x.data), opened, inside.data)
+            merged = engine.put(merged, closed, passed.data)
+            return Quantised(merged, max(inside.peak, passed.peak), inside.saturated + passed.saturated)
+
+        result, exponent = first.g_exponent.quantise(body.exponent, compute)
+        first.record_gradient(result, x, run)
+        return Tensor(result.data, exponent)
+
+    def _shortcut_gradient(self, g: Tensor, x: Tensor, shift: int, align: int, run: Pass) -> Quantised:
+        return run.engine.shortcut_gradient(
+            g.data,
+            self.plan.in_shape,
+            self.plan.stride,
+            shift,
+            align,
+            x.mask,
+            x.mask_below,
+            run.rounding_key(self.layers[0].plan.index, 5),
+        )

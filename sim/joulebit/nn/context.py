@@ -1,0 +1,69 @@
+"""What every layer needs during one pass through the network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from joulebit.energy.accounting import Accountant
+from joulebit.engine.base import Engine
+from joulebit.fixed.rounding import Rounding
+from joulebit.nn.parameters import HostParameters
+
+_MASK64 = (1 << 64) - 1
+
+
+class Mode(Enum):
+    """Which normalisation constants a pass uses, and whether it leaves traces."""
+
+    TRAIN = "train"  #: constants of this batch; keeps what backward needs; exponents move
+    STATISTICS = "statistics"  #: constants of this batch, kept for evaluation
+    EVALUATE = "evaluate"  #: constants of the last STATISTICS pass
+
+
+class Update(Enum):
+    """How the weight gradient of a convolution becomes its update (spec, sections 6 and 7)."""
+
+    SGD = "sgd"
+    SIGN = "sign"
+    PSG = "psg"
+
+
+@dataclass
+class Pass:
+    """One forward (and backward) pass."""
+
+    engine: Engine
+    host: HostParameters  #: gamma, beta and biases
+    accountant: Accountant
+    mode: Mode
+    key: int = 0  #: of this step's stochastic rounding
+    update: Update = Update.SGD
+    threshold_q12: int = 0  #: beta of PSG's adaptive threshold
+    observe: bool = False  #: also evaluate the bound of equation (3)
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def training(self) -> bool:
+        return self.mode is Mode.TRAIN
+
+    def rounding_key(self, layer: int, kind: int) -> int:
+        """The key of one requantisation (spec, section 1); kind 0 z, 1 activation, 2 dz, 3 gradient."""
+        if self.engine.arithmetic.rounding_mode is not Rounding.STOCHASTIC:
+            return 0
+        return mix64_scalar(self.key, 8 * layer + kind)
+
+    def record(self, layer: str, **values: int | float) -> None:
+        """Figures of one layer in this step, summed over the step's calls."""
+        entry = self.details.setdefault(layer, {})
+        for name, value in values.items():
+            entry[name] = entry.get(name, 0) + value
+
+
+def mix64_scalar(key: int, index: int) -> int:
+    """`joulebit.fixed.rounding.mix64` of one index, in Python integers."""
+    z = (key + index * 0x9E3779B97F4A7C15) & _MASK64
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK64
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK64
+    return z ^ (z >> 31)

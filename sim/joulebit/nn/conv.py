@@ -1,0 +1,301 @@
+"""One convolution layer in integers: convolution, normalisation (or bias), activation, and their gradients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulebit.engine.base import Array, Engine, NormConstants, NormGradientConstants, Quantised
+from joulebit.fixed.arithmetic import CONV_OUTPUT_BITS, SUM_FRACTION_BITS, Arithmetic
+from joulebit.fixed.rounding import bit_length, saturate, shift_round
+from joulebit.nn import predictor
+from joulebit.nn.context import Mode, Pass, Update
+from joulebit.nn.graph import ConvPlan
+from joulebit.nn.normalisation import batch_norm_constants, bias_constants, gradient_constants
+from joulebit.nn.parameters import ConvWeight, HostParameters
+from joulebit.nn.tensor import ActivationRange, DelayedExponent, Tensor
+
+_ALIGN_LIMIT = 20
+
+
+@dataclass
+class _Saved:
+    """What the backward pass needs of the forward pass."""
+
+    x: Tensor
+    z: Array
+    z_exponent: int
+    norm: NormConstants
+    count: int  #: samples * positions
+
+
+class ConvLayer:
+    """A `ConvPlan` with its parameters and exponents."""
+
+    def __init__(self, plan: ConvPlan, master: NDArray[np.int32], engine: Engine) -> None:
+        self.plan = plan
+        self.weight = ConvWeight(f"{plan.name}.weight", master, engine)
+        arithmetic = engine.arithmetic
+        self.z_exponent = DelayedExponent(CONV_OUTPUT_BITS)
+        self.dz_exponent = DelayedExponent(arithmetic.g_bits)
+        self.g_exponent = DelayedExponent(arithmetic.g_bits)  #: of the gradient of this layer's input
+        self.range = _initial_range(plan)
+        self._saved: _Saved | None = None
+        self._evaluation: tuple[NormConstants, int] | None = None
+
+    # --- forward -------------------------------------------------------------------------------------
+
+    def forward(
+        self,
+        x: Tensor,
+        run: Pass,
+        shortcut: Tensor | None = None,
+        shortcut_stride: int = 1,
+        branch_scale_q15: int = 1 << 15,
+    ) -> Tensor:
+        """The layer's activation. The shortcut of a residual block enters before the activation;
+        branch_scale_q15 scales gamma and beta (stochastic depth at evaluation).
+        """
+        plan, engine = self.plan, run.engine
+        samples = int(x.data.shape[0])
+        z, z_exponent, norm, count = self._normalised(x, run)
+        if branch_scale_q15 != 1 << 15:
+            norm = replace(
+                norm,
+                gamma=shift_round(norm.gamma * branch_scale_q15, 15),
+                beta=shift_round(norm.beta * branch_scale_q15, 15),
+            )
+        exponent, bounds = self.output_format(engine.arithmetic)
+        a, outside = engine.norm_forward(
+            z,
+            norm,
+            SUM_FRACTION_BITS + exponent,
+            bounds,
+            None if shortcut is None else shortcut.data,
+            shortcut_stride,
+            0 if shortcut is None else SUM_FRACTION_BITS + shortcut.exponent,
+            run.rounding_key(plan.index, 1),
+        )
+        if run.training:
+            self._saved = _Saved(x, z, z_exponent, norm, count)
+            self.observe_range(outside, samples, run)
+            run.accountant.forward(plan, samples)
+        return self.output(a, exponent, bounds)
+
+    def _normalised(self, x: Tensor, run: Pass) -> tuple[Array, int, NormConstants, int]:
+        plan, engine = self.plan, run.engine
+        geometry, w = plan.geometry, self.weight.w
+        key = run.rounding_key(plan.index, 0)
+        exponent = x.exponent + self.weight.exponent
+        count = int(x.data.shape[0]) * plan.out_shape[0] * plan.out_shape[1]
+        if run.mode is Mode.EVALUATE:
+            if self._evaluation is None:
+                raise RuntimeError("evaluation needs the statistics of prepare_evaluation first")
+            norm, shift = self._evaluation
+            return engine.conv_forward(x.data, w, geometry, shift, key).z, exponent + shift, norm, count
+        delayed = self.z_exponent if run.training else DelayedExponent(CONV_OUTPUT_BITS)
+        out, z_exponent = delayed.quantise(
+            exponent, lambda shift: engine.conv_forward(x.data, w, geometry, shift, key)
+        )
+        beta = _narrow(run.host.view(f"{plan.name}.beta"))
+        if plan.norm:
+            gamma = _narrow(run.host.view(f"{plan.name}.gamma"))
+            norm = batch_norm_constants(out.total, out.total_squares, count, z_exponent, gamma, beta)
+        else:
+            norm = bias_constants(z_exponent, beta)
+        if run.mode is Mode.STATISTICS:
+            self._evaluation = (norm, z_exponent - exponent)
+        else:
+            run.record(plan.name, z_saturated=out.saturated, z_elements=count * plan.out_shape[2])
+        return out.z, z_exponent, norm, count
+
+    def output_format(self, arithmetic: Arithmetic) -> tuple[int, tuple[int, int]]:
+        """(exponent, (lo, hi)) of the activation."""
+        signed = self.plan.activation is None
+        exponent = arithmetic.activation_exponent(self.range.range_log2, signed)
+        low, high = arithmetic.activation_range(signed)
+        if self.plan.activation == "relu6":
+            high = min(high, 6 << -exponent if exponent <= 0 else 6 >> exponent)
+        return exponent, (low, high)
+
+    def output(self, a: Array, exponent: int, bounds: tuple[int, int]) -> Tensor:
+        """The activation as a tensor that knows where its gradient passes."""
+        below = bounds[1] if self.plan.activation == "relu6" else 0
+        return Tensor(a, exponent, self.plan.activation is not None, below)
+
+    def observe_range(self, outside: int, samples: int, run: Pass) -> None:
+        """Count saturated activations, and widen the range where the rule says so."""
+        height, width, channels = self.plan.out_shape
+        elements = samples * height * width * channels
+        if self.plan.activation == "relu6":
+            outside = 0  # its bound is the function, not a lack of range
+        run.record(self.plan.name, activation_saturated=outside, activation_elements=elements)
+        self.range.observe(outside, elements)
+
+    # --- backward ------------------------------------------------------------------------------------
+
+    def backward(self, g: Tensor, run: Pass) -> Tensor:
+        """The gradient of the layer's input, requantised, from the (masked) gradient of its activation."""
+        return self.quantise_gradient(self.backward_conv(g, run), run)
+
+    def backward_conv(self, g: Tensor, run: Pass, add: Tensor | None = None, add_stride: int = 1) -> InputGradient:
+        """As `backward`, but the requantisation of the input's gradient is left to the caller.
+
+        add is the gradient that reaches the same input through a block's shortcut.
+        """
+        x, dz, dz_exponent = self.backward_weights(g, run)
+        arithmetic = run.engine.arithmetic
+        if dropped := arithmetic.g_bits - (arithmetic.input_gradient_bits or arithmetic.g_bits):
+            dz = run.engine.narrow_gradient(dz, dropped, arithmetic.input_gradient_bits)
+            dz_exponent += dropped
+        run.accountant.input_gradient(self.plan, int(x.data.shape[0]))
+        exponent = dz_exponent + self.weight.exponent
+        common = exponent if add is None else common_exponent(exponent, add.exponent)
+        return InputGradient(self, x, dz, exponent, common, add, add_stride, run)
+
+    def backward_weights(self, g: Tensor, run: Pass) -> tuple[Tensor, Array, int]:
+        """Gradients of the parameters alone; returns the layer's input and dz with its exponent."""
+        saved, self._saved = self._saved, None
+        assert saved is not None, "backward without forward"
+        dz, dz_exponent = self._norm_backward(g, saved, run)
+        self._weight_gradient(saved.x, dz, dz_exponent, run)
+        return saved.x, dz, dz_exponent
+
+    def quantise_gradient(self, gradient: InputGradient, run: Pass) -> Tensor:
+        """The requantised gradient of this layer's input, by its delayed exponent."""
+        result, exponent = self.g_exponent.quantise(gradient.exponent, gradient)
+        self.record_gradient(result, gradient.x, run)
+        return Tensor(result.data, exponent)
+
+    def record_gradient(self, result: Quantised, x: Tensor, run: Pass) -> None:
+        elements = int(np.prod(x.data.shape))
+        run.record(self.plan.name, gradient_saturated=result.saturated, gradient_elements=elements)
+
+    def _norm_backward(self, g: Tensor, saved: _Saved, run: Pass) -> tuple[Array, int]:
+        plan, engine, norm = self.plan, run.engine, saved.norm
+        key = run.rounding_key(plan.index, 2)
+        sum_g, sum_gx = engine.norm_sums(g.data, saved.z, norm)
+        constants, exponents = gradient_constants(
+            norm, sum_g, sum_gx, saved.count, g.exponent, saved.z_exponent, plan.norm
+        )
+        run.host.set_gradient(f"{plan.name}.beta", sum_g, g.exponent)
+        if plan.norm:
+            run.host.set_gradient(f"{plan.name}.gamma", sum_gx, g.exponent - 11)
+
+        def compute(exponent: int) -> Quantised:
+            shift = np.minimum(62, exponent - exponents)
+            return engine.norm_backward(g.data, saved.z, norm, replace(constants, shift=shift), key)
+
+        delayed = self.dz_exponent
+        lowest = int(exponents.max())
+        if delayed.position is None:
+            exponent = lowest + 24
+            delayed.position = bit_length(max(1, compute(exponent).peak)) + exponent - 1
+        exponent = max(delayed.position + 1 - (delayed.width - 1), lowest)
+        result = compute(exponent)
+        if result.peak > 0:
+            delayed.position = bit_length(result.peak) + exponent
+        elements = saved.count * plan.out_shape[2]
+        run.record(plan.name, dz_saturated=result.saturated, dz_elements=elements)
+        run.accountant.norm_backward(plan, saved.count // (plan.out_shape[0] * plan.out_shape[1]))
+        return result.data, exponent
+
+    def _weight_gradient(self, x: Tensor, dz: Array, dz_exponent: int, run: Pass) -> None:
+        plan, engine = self.plan, run.engine
+        samples = int(x.data.shape[0])
+        exact, clamped = engine.conv_weight_gradient(x.data, dz, plan.geometry)
+        run.record(plan.name, weight_gradient_saturated=clamped)
+        if run.update is Update.SGD:
+            run.accountant.weight_gradient(plan, samples)
+            self.weight.set_gradient(exact, x.exponent + dz_exponent)
+            return
+        if run.update is Update.SIGN:
+            run.accountant.weight_gradient(plan, samples)
+            self.weight.set_direction(engine.sign(exact))
+            return
+        predicted = engine.conv_weight_gradient_msb(x.data, dz, plan.geometry)
+        direction, counts = engine.predict_signs(exact, predicted, run.threshold_q12)
+        run.accountant.weight_gradient(plan, samples, (counts["decided"], counts["total"]))
+        run.record(plan.name, **{name: counts[name] for name in ("total", "decided", "wrong")})
+        if run.observe:
+            bound = predictor.failure_bound(
+                engine.to_numpy(x.data),
+                engine.to_numpy(dz),
+                engine.to_numpy(exact),
+                engine.to_numpy(predicted),
+                counts["threshold"],
+                plan.geometry,
+                engine.arithmetic,
+            )
+            run.record(plan.name, bound_sum=bound, bound_decided=counts["decided"])
+        self.weight.set_direction(direction)
+
+    # --- state ---------------------------------------------------------------------------------------
+
+    def exponents(self) -> NDArray[np.int64]:
+        """The layer's exponent state, for a checkpoint."""
+        states = (self.z_exponent, self.dz_exponent, self.g_exponent)
+        return np.array([*(state.to_int() for state in states), self.range.range_log2], np.int64)
+
+    def load_exponents(self, values: NDArray[np.int64]) -> None:
+        for state, value in zip((self.z_exponent, self.dz_exponent, self.g_exponent), values):
+            state.from_int(int(value))
+        self.range.range_log2 = int(values[3])
+
+
+@dataclass(frozen=True)
+class InputGradient:
+    """The input gradient of one layer: call it with a shift."""
+
+    layer: ConvLayer
+    x: Tensor
+    dz: Array
+    conv_exponent: int
+    exponent: int  #: of the values before the shift
+    add: Tensor | None
+    add_stride: int
+    run: Pass
+
+    def __call__(self, shift: int) -> Quantised:
+        plan, x, add = self.layer.plan, self.x, self.add
+        return self.run.engine.conv_input_gradient(
+            self.dz,
+            self.layer.weight.w,
+            plan.geometry,
+            plan.in_shape[:2],
+            shift,
+            self.conv_exponent - self.exponent,
+            None if add is None else add.data,
+            self.add_stride,
+            0 if add is None else add.exponent - self.exponent,
+            x.mask,
+            x.mask_below,
+            self.run.rounding_key(plan.index, 3),
+        )
+
+
+def common_exponent(first: int, second: int) -> int:
+    """The exponent to which two addends are aligned (spec, section 5, "Input gradient")."""
+    return max(min(first, second), max(first, second) - _ALIGN_LIMIT)
+
+
+def _initial_range(plan: ConvPlan) -> ActivationRange:
+    inside = not plan.norm or (plan.in_block and not plan.ends_block)
+    relu6 = plan.activation == "relu6"
+    return ActivationRange(3 if inside or relu6 else 4, fixed=relu6)
+
+
+def _narrow(master: NDArray[np.int32]) -> NDArray[np.int64]:
+    """gamma or beta in Q3.12 from its master."""
+    return saturate(shift_round(master, 16), 16)
+
+
+def host_parameters(layers: list[ConvLayer], initial: dict[str, NDArray[np.int32]]) -> HostParameters:
+    """The vectors of all layers: gamma and beta with batch norm, beta (the bias) without."""
+    names = []
+    for layer in layers:
+        names += [f"{layer.plan.name}.gamma"] if layer.plan.norm else []
+        names.append(f"{layer.plan.name}.beta")
+    return HostParameters({name: initial[name] for name in names})
