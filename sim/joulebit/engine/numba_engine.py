@@ -1,0 +1,347 @@
+"""The fast engine for processors: kernels compiled by numba, threads over samples.
+
+Every operation has a plain kernel that covers all widths, rounding modes and shapes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulebit.engine.base import (
+    Array,
+    ConvGeometry,
+    ConvOutput,
+    Int64Array,
+    NormConstants,
+    NormGradientConstants,
+    Quantised,
+)
+from joulebit.fixed.arithmetic import PEAK_LIMIT, Arithmetic
+from joulebit.fixed.rounding import Rounding, bit_length, ceil_log2
+from joulebit.fixed.update import UpdateRule
+from joulebit.kernels import elementwise, parameters, plain_conv, plain_norm
+from joulebit.kernels.memory import Pool
+from joulebit.kernels.workers import Workers
+
+_NOTHING_TO_ADD = np.zeros((0, 1, 1, 1), np.int16)
+_NO_SHORTCUT = np.zeros((0, 1, 1, 1), np.uint8)
+_NO_MASK = np.zeros((1, 1, 1, 1), np.uint8)
+
+
+class NumbaEngine:
+    """`Engine` by compiled kernels (see `joulebit.engine.base.Engine` for the operations).
+
+    Args:
+        arithmetic: widths and rounding modes.
+        threads: how many to use; all available processors by default. Results do not depend on it.
+    """
+
+    name = "numba"
+
+    def __init__(self, arithmetic: Arithmetic | None = None, threads: int | None = None) -> None:
+        self.arithmetic = arithmetic or Arithmetic()
+        self._workers = Workers(threads)
+        self._pool = Pool()
+        self._mode = int(self.arithmetic.rounding_mode)
+        self._acc_limit = (1 << (self.arithmetic.accumulator_bits - 1)) - 1
+        self._g_limit = (1 << (self.arithmetic.g_bits - 1)) - 1
+
+    @property
+    def threads(self) -> int:
+        """Number of threads, the calling one included."""
+        return self._workers.count
+
+    def from_numpy(self, array: NDArray[Any]) -> Array:
+        return np.ascontiguousarray(array)
+
+    def to_numpy(self, array: Array) -> NDArray[Any]:
+        return np.asarray(array)
+
+    # --- convolution ---------------------------------------------------------------------------------
+
+    def conv_forward(self, x: Array, w: Array, geometry: ConvGeometry, shift: int, key: int = 0) -> ConvOutput:
+        samples, c_out = x.shape[0], w.shape[3]
+        z = self._pool.empty((samples, *geometry.output_size(x.shape[1], x.shape[2]), c_out), np.int16)
+
+        def work(first: int, last: int) -> tuple[int, int, Int64Array, Int64Array]:
+            total, squares = np.zeros(c_out, np.int64), np.zeros(c_out, np.int64)
+            peak, saturated = plain_conv.forward(
+                x, w, z, total, squares, first, last, geometry.stride, geometry.padding_h, geometry.padding_w,
+                geometry.groups, shift, self._acc_limit, self._mode, _key(key),
+            )  # fmt: skip
+            return peak, saturated, total, squares
+
+        parts = self._workers.over_samples(samples, work)
+        return ConvOutput(
+            z,
+            max(part[0] for part in parts),
+            sum(part[1] for part in parts),
+            np.asarray(sum(part[2] for part in parts)),
+            np.asarray(sum(part[3] for part in parts)),
+        )
+
+    def conv_input_gradient(
+        self,
+        dz: Array,
+        w: Array,
+        geometry: ConvGeometry,
+        input_hw: tuple[int, int],
+        shift: int,
+        align: int = 0,
+        add: Array | None = None,
+        add_stride: int = 1,
+        add_align: int = 0,
+        mask: Array | None = None,
+        mask_below: int = 0,
+        key: int = 0,
+    ) -> Quantised:
+        samples = dz.shape[0]
+        g = self._pool.empty((samples, *input_hw, w.shape[2] * geometry.groups), np.int16)
+        turned = np.ascontiguousarray(w.transpose(0, 1, 3, 2))
+
+        def work(first: int, last: int) -> tuple[int, int]:
+            return plain_conv.input_gradient(  # type: ignore[no-any-return]
+                dz, turned, _NOTHING_TO_ADD if add is None else add, _NO_MASK if mask is None else mask, g,
+                first, last, geometry.stride, geometry.padding_h, geometry.padding_w, geometry.groups,
+                self._acc_limit, align, add_stride, add_align, int(mask is not None), mask_below, shift,
+                self._g_limit, self._mode, _key(key),
+            )  # fmt: skip
+
+        return _quantised(g, self._workers.over_samples(samples, work))
+
+    def shortcut_gradient(
+        self,
+        g: Array,
+        input_shape: tuple[int, int, int],
+        stride: int,
+        shift: int,
+        align: int = 0,
+        mask: Array | None = None,
+        mask_below: int = 0,
+        key: int = 0,
+    ) -> Quantised:
+        out = self._pool.empty((g.shape[0], *input_shape), np.int16)
+
+        def work(first: int, last: int) -> tuple[int, int]:
+            return elementwise.shortcut_gradient(  # type: ignore[no-any-return]
+                g, _NO_MASK if mask is None else mask, out, first, last, stride, align, int(mask is not None),
+                mask_below, shift, self._g_limit, self._mode, _key(key),
+            )  # fmt: skip
+
+        return _quantised(out, self._workers.over_samples(g.shape[0], work))
+
+    def conv_weight_gradient(self, x: Array, dz: Array, geometry: ConvGeometry) -> tuple[Array, int]:
+        total = self._weight_gradient(x, dz, geometry)
+        clamped = np.clip(total, -self._acc_limit, self._acc_limit)
+        return clamped, int(np.count_nonzero(clamped != total))
+
+    def conv_weight_gradient_msb(self, x: Array, dz: Array, geometry: ConvGeometry) -> Array:
+        fmt = self.arithmetic
+        unsigned = x.dtype.kind == "u"
+        x_high = (1 << fmt.x_msb_bits) - 1
+        if not unsigned or fmt.x_signed:
+            x_high = max(1, (1 << (fmt.x_msb_bits - 1)) - 1)
+        x_low = 0 if unsigned else -x_high
+        g_high = max(1, (1 << (fmt.g_msb_bits - 1)) - 1)
+        mode = fmt.msb_rounding_mode
+        x_msb = self._narrow(x, fmt.x_bits - fmt.x_msb_bits, x_low, x_high, mode)
+        g_msb = self._narrow(dz, fmt.g_bits - fmt.g_msb_bits, -g_high, g_high, mode)
+        return self._weight_gradient(x_msb, g_msb, geometry)
+
+    def _weight_gradient(self, x: Array, dz: Array, geometry: ConvGeometry) -> Int64Array:
+        shape = (geometry.kernel_h, geometry.kernel_w, x.shape[3] // geometry.groups, dz.shape[3])
+
+        def work(first: int, last: int) -> Int64Array:
+            dw = np.zeros(shape, np.int64)
+            plain_conv.weight_gradient(
+                x, dz, dw, first, last, geometry.stride, geometry.padding_h, geometry.padding_w, geometry.groups
+            )
+            return dw
+
+        return np.asarray(sum(self._workers.over_samples(x.shape[0], work)))
+
+    def _narrow(self, value: Array, shift: int, low: int, high: int, mode: Rounding) -> Array:
+        out = self._pool.empty(value.shape, value.dtype)
+        flat, flat_out = value.reshape(-1), out.reshape(-1)
+        self._workers.over_samples(
+            flat.size,
+            lambda first, last: elementwise.narrow(flat, flat_out, first, last, shift, low, high, int(mode)),
+        )
+        return out
+
+    # --- normalisation -------------------------------------------------------------------------------
+
+    def norm_forward(
+        self,
+        z: Array,
+        norm: NormConstants,
+        shift: int,
+        bounds: tuple[int, int],
+        shortcut: Array | None = None,
+        shortcut_stride: int = 1,
+        shortcut_shift: int = 0,
+        key: int = 0,
+    ) -> tuple[Array, int]:
+        a = self._pool.empty(z.shape, self._activation_type(bounds))
+
+        def work(first: int, last: int) -> int:
+            return plain_norm.norm_forward(  # type: ignore[no-any-return]
+                z, norm.mean, norm.rsqrt, norm.scale, norm.gamma, norm.beta,
+                _NO_SHORTCUT if shortcut is None else shortcut, a, first, last, shortcut_stride, shortcut_shift,
+                shift, bounds[0], bounds[1], self._mode, _key(key),
+            )  # fmt: skip
+
+        return a, sum(self._workers.over_samples(z.shape[0], work))
+
+    def shortcut_forward(
+        self, x: Array, stride: int, channels: int, shift: int, bounds: tuple[int, int], key: int = 0
+    ) -> tuple[Array, int]:
+        height, width = -(-x.shape[1] // stride), -(-x.shape[2] // stride)
+        a = self._pool.empty((x.shape[0], height, width, channels), self._activation_type(bounds))
+
+        def work(first: int, last: int) -> int:
+            return plain_norm.shortcut_forward(  # type: ignore[no-any-return]
+                x, a, first, last, stride, shift, bounds[0], bounds[1], self._mode, _key(key)
+            )
+
+        return a, sum(self._workers.over_samples(x.shape[0], work))
+
+    def _activation_type(self, bounds: tuple[int, int]) -> Any:
+        if self.arithmetic.x_bits <= 8:
+            return np.uint8 if bounds[0] == 0 else np.int8
+        return np.uint16 if bounds[0] == 0 else np.int16
+
+    def norm_sums(self, g: Array, z: Array, norm: NormConstants) -> tuple[Int64Array, Int64Array]:
+        def work(first: int, last: int) -> tuple[Int64Array, Int64Array]:
+            total, products = np.zeros(z.shape[3], np.int64), np.zeros(z.shape[3], np.int64)
+            plain_norm.norm_sums(g, z, norm.mean, norm.rsqrt, norm.scale, total, products, first, last)
+            return total, products
+
+        parts = self._workers.over_samples(z.shape[0], work)
+        return np.asarray(sum(part[0] for part in parts)), np.asarray(sum(part[1] for part in parts))
+
+    def norm_backward(
+        self, g: Array, z: Array, norm: NormConstants, gradient: NormGradientConstants, key: int = 0
+    ) -> Quantised:
+        dz = self._pool.empty(z.shape, np.int16)
+
+        def work(first: int, last: int) -> tuple[int, int]:
+            return plain_norm.norm_backward(  # type: ignore[no-any-return]
+                g, z, norm.mean, norm.rsqrt, norm.scale, gradient.mean_g, gradient.mean_gx, gradient.multiplier,
+                gradient.shift, dz, first, last, self._g_limit, PEAK_LIMIT, self._mode, _key(key),
+            )  # fmt: skip
+
+        return _quantised(dz, self._workers.over_samples(z.shape[0], work))
+
+    # --- predictor -----------------------------------------------------------------------------------
+
+    def predict_signs(self, exact: Array, predicted: Array, threshold_q12: int) -> tuple[Array, dict[str, int]]:
+        flat = predicted.reshape(-1)
+        threshold = max(1, (threshold_q12 * parameters.peak_of(flat)) >> 12)
+        out = np.empty(exact.shape, np.int64)
+        decided, wrong = parameters.choose_signs(exact.reshape(-1), flat, out.reshape(-1), threshold)
+        return out, {"total": exact.size, "decided": decided, "wrong": wrong, "threshold": threshold}
+
+    def sign(self, exact: Array) -> Array:
+        out = np.empty(exact.shape, np.int64)
+        parameters.signs(exact.reshape(-1), out.reshape(-1))
+        return out
+
+    # --- pooling and small tensors ---------------------------------------------------------------------
+
+    def max_pool(self, x: Array, size: int) -> Array:
+        samples, height, width, channels = x.shape
+        out = self._pool.empty((samples, height // size, width // size, channels), x.dtype)
+        self._workers.over_samples(samples, lambda first, last: elementwise.max_pool(x, out, first, last, size))
+        return out
+
+    def max_pool_gradient(self, g: Array, x: Array, size: int) -> Array:
+        out = self._pool.empty(x.shape, np.int16)
+        self._workers.over_samples(
+            x.shape[0], lambda first, last: elementwise.max_pool_gradient(g, x, out, first, last, size)
+        )
+        return out
+
+    def spatial_sum(self, x: Array) -> Int64Array:
+        out = np.zeros((x.shape[0], x.shape[3]), np.int64)
+        self._workers.over_samples(x.shape[0], lambda first, last: elementwise.spatial_sum(x, out, first, last))
+        return out
+
+    def spread(
+        self, value: Int64Array, like: Array, shift: int, masked: bool, mask_below: int = 0, key: int = 0
+    ) -> Quantised:
+        g = self._pool.empty(like.shape, np.int16)
+
+        def work(first: int, last: int) -> tuple[int, int]:
+            return elementwise.spread(  # type: ignore[no-any-return]
+                value, like, g, first, last, int(masked), mask_below, shift, self._g_limit, self._mode, _key(key)
+            )
+
+        return _quantised(g, self._workers.over_samples(like.shape[0], work))
+
+    def mask_gradient(self, g: Array, a: Array, mask_below: int = 0) -> Array:
+        out = self._pool.empty(g.shape, np.int16)
+        flat = (g.reshape(-1), a.reshape(-1), out.reshape(-1))
+        self._workers.over_samples(
+            g.size, lambda first, last: elementwise.mask_gradient(*flat, first, last, mask_below)
+        )
+        return out
+
+    def narrow_gradient(self, dz: Array, shift: int, bits: int) -> Array:
+        limit = (1 << (bits - 1)) - 1
+        return self._narrow(dz, shift, -limit, limit, Rounding.HALF_UP)
+
+    def sample_dot(self, g: Array, a: Array, base: Array) -> Int64Array:
+        samples = g.shape[0]
+        out = np.empty(samples, np.int64)
+        flat = (g.reshape(samples, -1), a.reshape(samples, -1), base.reshape(samples, -1), out)
+        self._workers.over_samples(samples, lambda first, last: elementwise.sample_dot(*flat, first, last))
+        return out
+
+    def take(self, x: Array, index: Int64Array) -> Array:
+        out = self._pool.empty((len(index), *x.shape[1:]), x.dtype)
+        return np.take(x, index, axis=0, out=out)
+
+    def put(self, target: Array, index: Int64Array, value: Array) -> Array:
+        target[index] = value
+        return target
+
+    # --- parameters ------------------------------------------------------------------------------------
+
+    def quantise_weights(self, master: Array) -> tuple[Array, int]:
+        bits = self.arithmetic.w_bits
+        flat = master.reshape(-1)
+        shift = max(0, bit_length(parameters.peak_of(flat)) - (bits - 1))
+        w = np.empty(master.shape, np.int8 if bits <= 8 else np.int16)
+        parameters.quantise(flat, w.reshape(-1), shift, (1 << (bits - 1)) - 1)
+        return w, shift - 28
+
+    def update(
+        self,
+        master: Array,
+        momentum: Array,
+        gradient: Array,
+        exponent: int,
+        samples: int,
+        rule: UpdateRule,
+    ) -> None:
+        k = ceil_log2(samples)
+        inverse = ((1 << (16 + k)) + samples // 2) // samples
+        parameters.update(
+            master.reshape(-1), momentum.reshape(-1), gradient.reshape(-1), exponent - k + 28, inverse,
+            rule.learning_rate_q20, rule.momentum_q15, rule.decay_q24,
+        )  # fmt: skip
+
+    def zeros_like_momentum(self, master: Array) -> Array:
+        return np.zeros(master.shape, np.int64)
+
+
+def _key(key: int) -> np.uint64:
+    return np.uint64(key & 0xFFFFFFFFFFFFFFFF)
+
+
+def _quantised(data: Array, parts: list[tuple[int, int]]) -> Quantised:
+    return Quantised(data, max(part[0] for part in parts), sum(part[1] for part in parts))
