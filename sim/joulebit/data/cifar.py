@@ -188,11 +188,10 @@ def _read_folder(found: _Found, layout: CifarLayout, splits: list[_Buffer]) -> N
 def _read_archive(found: _Found, layout: CifarLayout, splits: list[_Buffer]) -> None:
     wanted = {name: buffer for buffer in splits for name in buffer.places}
     try:
-        with tarfile.open(found.path, "r|gz") as archive:
+        # gzip.open, because tarfile's own stream mode does not compare gzip's checksum.
+        with gzip.open(found.path) as unzipped, tarfile.open(fileobj=unzipped, mode="r|") as archive:
             for member in archive:
                 name = PurePosixPath(member.name).name
-                if not wanted:
-                    break
                 if not member.isfile() or name not in wanted:
                     continue
                 buffer, where = wanted.pop(name), f"{found.path}:{member.name}"
@@ -203,6 +202,8 @@ def _read_archive(found: _Found, layout: CifarLayout, splits: list[_Buffer]) -> 
                     _put_binary(buffer, name, where, _blocks(stream, layout))
                 else:
                     _put_python(buffer, name, where, stream)
+            while unzipped.read(1 << 20):  # the checksum comes last
+                pass
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise damaged(found.path, f"broken archive ({error})", "a whole tar.gz", layout.source) from None
     except OSError as error:

@@ -64,7 +64,7 @@ def load_dataset(
     if name.startswith(NPZ_PREFIX):
         return load_npz(Path(name[len(NPZ_PREFIX) :]).expanduser())
     if name not in DATASETS:
-        nearest = difflib.get_close_matches(name, DATASETS, 1, 0.5)
+        nearest = difflib.get_close_matches(name.lower(), DATASETS, 1, 0.5)
         hint = f"did you mean {nearest[0]!r}? " if nearest else ""
         known = ", ".join(DATASETS)
         raise DataError(
