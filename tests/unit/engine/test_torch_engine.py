@@ -1,0 +1,358 @@
+"""The torch engine has the bits of the numpy engine, in every operation, on a CPU and on a CUDA device."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from joulebit.engine import torch_engine
+from joulebit.engine.base import ConvGeometry, NormConstants, NormGradientConstants, UpdateRule
+from joulebit.engine.numpy_engine import NumpyEngine
+from joulebit.engine.torch_engine import TorchEngine, int8_matmul
+from joulebit.fixed.arithmetic import Arithmetic
+
+DEVICES = [
+    "cpu",
+    pytest.param(
+        "cuda",
+        marks=[
+            pytest.mark.gpu,
+            pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+        ],
+    ),
+]
+ROUNDINGS = ["half_up", "half_even", "half_away", "toward_zero", "floor", "stochastic"]
+DEFAULT = Arithmetic()
+SIGNED = Arithmetic(x_signed=True)
+WIDTHS = [
+    DEFAULT,
+    SIGNED,
+    Arithmetic(x_bits=4, w_bits=4, g_bits=8, x_msb_bits=2, g_msb_bits=4),
+    Arithmetic(x_bits=6, w_bits=6, g_bits=12, x_msb_bits=6, g_msb_bits=1),
+    Arithmetic(x_bits=12, w_bits=12, g_bits=12, x_msb_bits=1, msb_rounding="toward_zero"),
+    Arithmetic(x_bits=16, w_bits=16, g_bits=16, x_msb_bits=12, g_msb_bits=16, msb_rounding="floor"),
+    Arithmetic(x_bits=16, w_bits=8, g_bits=8, x_signed=True, g_msb_bits=5, msb_rounding="half_even"),
+    Arithmetic(x_bits=8, w_bits=16, accumulator_bits=20, msb_rounding="half_away"),
+]
+GEOMETRIES = {
+    "1x1": (ConvGeometry(1, 1), 5, 6),
+    "1x1 stride 2": (ConvGeometry(1, 1, stride=2), 4, 3),
+    "3x3": (ConvGeometry(3, 3, padding_h=1, padding_w=1), 3, 5),
+    "3x3 stride 2": (ConvGeometry(3, 3, stride=2, padding_h=1, padding_w=1), 4, 8),
+    "3x3 stride 3": (ConvGeometry(3, 3, stride=3), 2, 3),
+    "3x3 padding 3": (ConvGeometry(3, 3, padding_h=3, padding_w=3), 3, 2),
+    "3x3 stride 2 padding 3": (ConvGeometry(3, 3, stride=2, padding_h=3, padding_w=2), 3, 2),
+    "5x5 padding 2": (ConvGeometry(5, 5, padding_h=2, padding_w=2), 2, 3),
+    "7x7 stride 2": (ConvGeometry(7, 7, stride=2, padding_h=3, padding_w=3), 3, 4),
+    "1x7": (ConvGeometry(1, 7, padding_h=0, padding_w=3), 2, 3),
+    "5x1 stride 3": (ConvGeometry(5, 1, stride=3, padding_h=2), 3, 3),
+    "1x1 padding 2": (ConvGeometry(1, 1, stride=2, padding_h=2, padding_w=1), 3, 3),
+    "groups": (ConvGeometry(3, 3, padding_h=1, padding_w=1, groups=3), 6, 9),
+    "groups stride 2": (ConvGeometry(3, 3, stride=2, padding_h=1, padding_w=1, groups=2), 8, 4),
+    "depthwise": (ConvGeometry(3, 3, padding_h=1, padding_w=1, groups=5), 5, 5),
+    "depthwise stride 2": (ConvGeometry(5, 5, stride=2, padding_h=2, padding_w=2, groups=3), 3, 3),
+    "depthwise times 2": (ConvGeometry(3, 3, stride=3, padding_h=1, padding_w=1, groups=3), 3, 6),
+}
+KEY = 0xF123456789ABCDEF
+
+
+def engines(arithmetic, device="cpu"):
+    return NumpyEngine(arithmetic), TorchEngine(arithmetic, device)
+
+
+def fill(rng, shape, low, high, dtype, kind):
+    """Integers of low..high: random ones, or only the two ends and zero, or the upper end alone."""
+    if kind == "random":
+        return rng.integers(low, high, shape, endpoint=True).astype(dtype)
+    if kind == "ends":
+        return rng.choice([low, high, 0], shape).astype(dtype)
+    return np.full(shape, high).astype(dtype)
+
+
+def activation(arithmetic, rng, shape, signed=False, kind="random"):
+    low, high = arithmetic.activation_range(signed)
+    narrow = arithmetic.x_bits <= 8
+    if signed:
+        return fill(rng, shape, low, high, np.int8 if narrow else np.int16, kind)
+    return fill(rng, shape, low, high, np.uint8 if narrow else np.uint16, kind)
+
+
+def weights(arithmetic, rng, geometry, c_in, c_out, kind="random"):
+    limit = 2 ** (arithmetic.w_bits - 1) - 1
+    shape = (geometry.kernel_h, geometry.kernel_w, c_in // geometry.groups, c_out)
+    return fill(rng, shape, -limit, limit, np.int8 if arithmetic.w_bits <= 8 else np.int16, kind)
+
+
+def gradient(arithmetic, rng, shape, kind="random"):
+    limit = 2 ** (arithmetic.g_bits - 1) - 1
+    return fill(rng, shape, -limit, limit, np.int16, kind)
+
+
+def norm_constants(rng, channels):
+    return NormConstants(
+        mean=rng.integers(-(2**22), 2**22, channels),
+        rsqrt=rng.integers(2**15, 2**16, channels, endpoint=True),
+        scale=rng.choice([-27, -5, 0, 5, 10, 30], channels).astype(np.int64),
+        gamma=rng.integers(-32767, 32767, channels, endpoint=True),
+        beta=rng.integers(-32767, 32767, channels, endpoint=True),
+    )
+
+
+def gradient_constants(rng, channels):
+    return NormGradientConstants(
+        mean_g=rng.integers(-(2**23), 2**23, channels, endpoint=True),
+        mean_gx=rng.integers(-(2**31) + 1, 2**31 - 1, channels, endpoint=True),
+        multiplier=rng.integers(-(2**15), 2**15, channels, endpoint=True),
+        shift=rng.choice([0, 1, 17, 25, 33, 62], channels).astype(np.int64),
+    )
+
+
+def assert_same(ref, comp, engine):
+    """Equal results of one operation: arrays of the same dtype, shape and values, equal numbers."""
+    if isinstance(ref, tuple):
+        assert len(ref) == len(comp)
+        for part_ref, part_comp in zip(ref, comp):
+            assert_same(part_ref, part_comp, engine)
+    elif isinstance(ref, np.ndarray):
+        host = engine.to_numpy(comp) if isinstance(comp, torch.Tensor) else comp
+        assert (host.dtype, host.shape) == (ref.dtype, ref.shape)
+        assert np.array_equal(host, ref)
+    else:
+        assert type(comp) is type(ref)
+        assert comp == ref
+
+
+def check(pair, operation, *arguments, host=(), **named):
+    """Run an operation on both engines and compare; `host` names the arguments that stay in numpy."""
+    results = []
+    for engine in pair:
+        move = {True: lambda value, _: value, False: lambda value, engine: engine.from_numpy(value.copy())}
+        given = [
+            move[not isinstance(value, np.ndarray) or index in host](value, engine)
+            for index, value in enumerate(arguments)
+        ]
+        keyed = {
+            name: move[not isinstance(value, np.ndarray) or name in host](value, engine)
+            for name, value in named.items()
+        }
+        results.append(getattr(engine, operation)(*given, **keyed))
+    assert_same(results[0], results[1], pair[1])
+    return results[0]
+
+
+def check_convolution(arithmetic, geometry, c_in, c_out, device="cpu", batch=2, size=(5, 7), kind="random"):
+    """All three products of one convolution, with the additions and masks of the input gradient."""
+    rng = np.random.default_rng(batch + 7 * c_in)
+    pair = engines(arithmetic, device)
+    out_h, out_w = geometry.output_size(*size)
+    w = weights(arithmetic, rng, geometry, c_in, c_out, kind)
+    dz = gradient(arithmetic, rng, (batch, out_h, out_w, c_out), kind)
+    for signed in (False, True):
+        x = activation(arithmetic, rng, (batch, *size, c_in), signed, kind)
+        for shift in (0, arithmetic.x_bits + arithmetic.w_bits - 10, 34):
+            check(pair, "conv_forward", x, w, geometry, max(0, shift), KEY)
+        check(pair, "conv_weight_gradient", x, dz, geometry)
+        check(pair, "conv_weight_gradient_msb", x, dz, geometry)
+    x = activation(arithmetic, rng, (batch, *size, c_in))
+    full = gradient(arithmetic, rng, (batch, *size, c_in + 2), kind)
+    half = gradient(arithmetic, rng, (batch, (size[0] + 1) // 2, (size[1] + 1) // 2, c_in), kind)
+    for shift, options in (
+        (0, {}),
+        (9, {"mask": x}),
+        (33, {"add": full, "align": 4, "add_align": -3}),
+        (arithmetic.g_bits - 3, {"add": half, "add_stride": 2, "align": -7, "add_align": 20, "mask": x}),
+        (4, {"mask": x, "mask_below": arithmetic.activation_range(False)[1] // 2}),
+    ):
+        check(pair, "conv_input_gradient", dz, w, geometry, size, shift, key=KEY, **options)
+
+
+def check_everything_else(arithmetic, device="cpu", batch=3, size=(5, 7), channels=6):
+    """Every operation of the protocol but the products of convolutions."""
+    rng = np.random.default_rng(batch)
+    pair = engines(arithmetic, device)
+    shape = (batch, *size, channels)
+    small = (batch, (size[0] + 1) // 2, (size[1] + 1) // 2, channels)
+    z = fill(rng, small, -32767, 32767, np.int16, "random")
+    g = gradient(arithmetic, rng, small)
+    norm, back = norm_constants(rng, channels), gradient_constants(rng, channels)
+    for signed in (False, True):
+        bounds = arithmetic.activation_range(signed)
+        x = activation(arithmetic, rng, (*shape[:3], channels - 2), signed)
+        for shift in (0, 14, 31):
+            check(pair, "norm_forward", z, norm, shift, bounds, key=KEY)
+            check(pair, "norm_forward", z, norm, shift, bounds, x, 2, 31 - shift, KEY)
+        for shift in (-23, -2, 0, 3, 23):
+            check(pair, "shortcut_forward", x, 2, channels, shift, bounds, KEY)
+        check(pair, "max_pool", x, 2)
+        for size_ in (2, 3):
+            pooled = check(pair, "max_pool", x, size_)
+            check(pair, "max_pool_gradient", gradient(arithmetic, rng, pooled.shape), x, size_)
+            check(pair, "max_pool_gradient", gradient(arithmetic, rng, pooled.shape), x // 2 * 0, size_)
+        check(pair, "spatial_sum", x)
+        value = rng.integers(-(2**40), 2**40, (batch, channels - 2))
+        for shift in (-3, 0, 1, 29, 62):
+            for masked, below in ((False, 0), (True, 0), (True, 5)):
+                check(pair, "spread", value, x, shift, masked, below, KEY, host=(0,))
+        same = gradient(arithmetic, rng, x.shape)
+        check(pair, "mask_gradient", same, x)
+        check(pair, "mask_gradient", same, x, bounds[1] // 2 + 1)
+        check(pair, "sample_dot", same, x, rng.permuted(x))
+        for index in ([2, 0], [1], []):
+            chosen = np.array(index, np.int64)
+            taken = check(pair, "take", x, chosen, host=(1,))
+            check(pair, "put", x, chosen, taken[::-1], host=(1,))
+        for options in ({}, {"mask": x, "mask_below": 3}):
+            check(pair, "shortcut_gradient", g, x.shape[1:], 2, 3, 5, key=KEY, **options)
+            check(pair, "shortcut_gradient", g, x.shape[1:], 2, 0, -4, key=KEY, **options)
+    check(pair, "norm_sums", g, z, norm)
+    check(pair, "norm_backward", g, z, norm, back, KEY)
+    for shift in (0, 1, arithmetic.g_bits - 2):
+        check(pair, "narrow_gradient", g, shift, 2)
+    check_parameters(pair, rng)
+
+
+def check_parameters(pair, rng):
+    sums = rng.integers(-(2**40), 2**40, (3, 3, 4, 5))
+    guess = rng.integers(-(2**20), 2**20, sums.shape)
+    for threshold in (0, 205, 4096):
+        check(pair, "predict_signs", sums, guess, threshold)
+        check(pair, "predict_signs", sums // 2**38, guess // 2**18, threshold)
+    check(pair, "sign", sums // 2**38)
+    check(pair, "sign", np.zeros((2, 2), np.int64))
+    for peak in (0, 1, 200, 2**31 - 1):
+        master = rng.integers(-peak, peak, sums.shape, endpoint=True).astype(np.int32)
+        check(pair, "quantise_weights", master)
+        check(pair, "zeros_like_momentum", master)
+        for exponent in (-60, -30, -12, 0, 9, 40):
+            for samples in (1, 100, 128):
+                momentum = rng.integers(-(2**41) + 1, 2**41, sums.shape)
+                check_update(pair, master, momentum, sums, exponent, samples)
+
+
+def check_update(pair, master, momentum, sums, exponent, samples):
+    rule = UpdateRule(learning_rate_q20=104858, momentum_q15=29491, decay_q24=1678)
+    results = []
+    for engine in pair:
+        m, v = engine.from_numpy(master.copy()), engine.from_numpy(momentum.copy())
+        engine.update(m, v, engine.from_numpy(sums.copy()), exponent, samples, rule)
+        results.append((m, v))
+    assert_same(results[0], results[1], pair[1])
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("name", GEOMETRIES)
+def test_convolutions_of_every_shape(name, device):
+    geometry, c_in, c_out = GEOMETRIES[name]
+    for kind in ("random", "ends"):
+        for batch in (1, 3):
+            check_convolution(DEFAULT, geometry, c_in, c_out, device, batch, kind=kind)
+    check_convolution(DEFAULT, geometry, c_in, c_out, device, 1, size=(8, 8))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("arithmetic", WIDTHS, ids=str)
+def test_convolutions_of_every_width(arithmetic, device):
+    for name in ("3x3 stride 2", "groups", "depthwise", "depthwise times 2"):
+        geometry, c_in, c_out = GEOMETRIES[name]
+        for kind in ("random", "ends", "upper"):
+            check_convolution(arithmetic, geometry, c_in, c_out, device, kind=kind)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+def test_convolutions_of_every_rounding(rounding, device):
+    for name in ("3x3", "depthwise"):
+        geometry, c_in, c_out = GEOMETRIES[name]
+        check_convolution(replace(DEFAULT, rounding=rounding), geometry, c_in, c_out, device)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("arithmetic", WIDTHS, ids=str)
+def test_other_operations_of_every_width(arithmetic, device):
+    check_everything_else(arithmetic, device)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+def test_other_operations_of_every_rounding(rounding, device):
+    for arithmetic in (DEFAULT, WIDTHS[5]):
+        check_everything_else(replace(arithmetic, rounding=rounding), device)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("rounding", ["half_up", "stochastic"])
+def test_chunks_of_samples_change_nothing(rounding, device, monkeypatch):
+    for budget in ("_PATCH_ELEMENTS", "_VALUE_ELEMENTS"):
+        monkeypatch.setattr(torch_engine, budget, {"cpu": 1, "cuda": 1})
+    arithmetic = replace(DEFAULT, rounding=rounding)
+    geometry, c_in, c_out = GEOMETRIES["3x3"]
+    check_convolution(arithmetic, geometry, c_in, c_out, device, batch=3)
+    check_everything_else(arithmetic, device)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("arithmetic", [DEFAULT, WIDTHS[5]], ids=str)
+def test_float64_products_have_the_same_bits(arithmetic, device, monkeypatch):
+    monkeypatch.setattr(torch_engine, "int8_products_are_exact", lambda _: False)
+    for name in ("3x3", "groups stride 2", "depthwise"):
+        geometry, c_in, c_out = GEOMETRIES[name]
+        for kind in ("random", "ends"):
+            check_convolution(arithmetic, geometry, c_in, c_out, device, kind=kind)
+
+
+@pytest.mark.parametrize("int8", [True, False])
+def test_sums_longer_than_one_product_are_split(int8, monkeypatch):
+    monkeypatch.setattr(torch_engine, "_LONGEST_SUM", 7)
+    monkeypatch.setattr(torch_engine, "int8_products_are_exact", lambda _: int8)
+    for arithmetic in (DEFAULT, WIDTHS[5]):
+        geometry, c_in, c_out = GEOMETRIES["3x3"]
+        check_convolution(arithmetic, geometry, c_in, c_out, kind="ends")
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("shape", [(1, 1, 1), (5, 27, 3), (17, 8, 8), (40, 147, 33)])
+def test_the_aligned_layout_of_int8_products_changes_nothing(shape, device):
+    rng = np.random.default_rng(0)
+    rows, length, columns = shape
+    a = rng.integers(-128, 127, (rows, length), np.int8, endpoint=True)
+    b = rng.integers(-128, 127, (length, columns), np.int8, endpoint=True)
+    ref = a.astype(np.int64) @ b.astype(np.int64)
+    comp = int8_matmul(torch.from_numpy(a).to(device), torch.from_numpy(b).to(device), align=True)
+    assert comp.dtype == torch.int32
+    assert np.array_equal(comp.cpu().numpy(), ref)
+
+
+def test_an_empty_batch_gives_empty_results():
+    pair = engines(DEFAULT)
+    rng = np.random.default_rng(0)
+    geometry = ConvGeometry(3, 3, padding_h=1, padding_w=1)
+    w = weights(DEFAULT, rng, geometry, 3, 4)
+    x, dz = np.zeros((0, 5, 7, 3), np.uint8), np.zeros((0, 5, 7, 4), np.int16)
+    check(pair, "conv_forward", x, w, geometry, 3)
+    check(pair, "conv_weight_gradient", x, dz, geometry)
+    check(pair, "conv_input_gradient", dz, w, geometry, (5, 7), 3)
+    check(pair, "norm_sums", dz, dz, norm_constants(rng, 4))
+
+
+def test_an_update_works_in_place_on_shared_memory():
+    master, momentum = np.full((2, 2), 1 << 20, np.int32), np.zeros((2, 2), np.int64)
+    engine = TorchEngine(DEFAULT)
+    rule = UpdateRule(learning_rate_q20=1 << 20, momentum_q15=0, decay_q24=0)
+    engine.update(
+        engine.from_numpy(master), engine.from_numpy(momentum), torch.ones((2, 2), dtype=torch.int64), -28, 1, rule
+    )
+    assert (master == (1 << 20) - 1).all()
+    assert (momentum == 1).all()
+
+
+def test_an_unknown_device_is_refused():
+    with pytest.raises(ValueError, match="cpu, cuda or auto"):
+        TorchEngine(DEFAULT, "meta")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a CUDA device")
+def test_a_missing_cuda_device_is_named():
+    with pytest.raises(ValueError, match="no CUDA device"):
+        TorchEngine(DEFAULT, "cuda")
+    assert TorchEngine(DEFAULT, "auto").device.type == "cpu"
