@@ -83,9 +83,7 @@ def batch_stream(
     return _stream(n, batch_size, seed, first_step, Position(epoch, batch), drop_last)
 
 
-def _stream(
-    n: int, batch_size: int, seed: int, step: int, position: Position, drop_last: bool
-) -> Iterator[Batch]:
+def _stream(n: int, batch_size: int, seed: int, step: int, position: Position, drop_last: bool) -> Iterator[Batch]:
     epoch, first = position
     while True:
         for offset, indices in enumerate(epoch_batches(n, batch_size, seed, epoch, drop_last, first)):

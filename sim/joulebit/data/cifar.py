@@ -126,9 +126,7 @@ def load_cifar(data_dir: Path, layout: CifarLayout) -> Dataset:
             f"{layout.python_archive} in {data_dir}; get one from {layout.source}, or load it with download=True"
         )
     train, test = (
-        (layout.binary_train, layout.binary_test)
-        if found.binary
-        else (layout.python_train, layout.python_test)
+        (layout.binary_train, layout.binary_test) if found.binary else (layout.python_train, layout.python_test)
     )
     splits = [_Buffer(layout, files) for files in (train, test)]
     if found.archive:
@@ -244,9 +242,7 @@ def _put_python(buffer: _Buffer, name: str, where: str, stream: IO[bytes]) -> No
     try:
         content = load_plain_pickle(stream)
     except pickle.UnpicklingError as error:
-        raise damaged(
-            where, f"not a plain pickle ({error})", "one of byte arrays only", layout.source
-        ) from None
+        raise damaged(where, f"not a plain pickle ({error})", "one of byte arrays only", layout.source) from None
     if not isinstance(content, dict):
         raise damaged(where, f"a pickled {type(content).__name__}", "a dict", layout.source)
     content = {key.encode() if isinstance(key, str) else key: value for key, value in content.items()}
@@ -258,9 +254,7 @@ def _put_python(buffer: _Buffer, name: str, where: str, stream: IO[bytes]) -> No
         shape = list(data.shape) if isinstance(data, np.ndarray) else type(data).__name__
         raise damaged(where, f"data {shape}", f"bytes [{count}, {PIXELS}]", layout.source)
     if not isinstance(labels, list) or len(labels) != count or not all(type(n) is int for n in labels):
-        came = (
-            f"{len(labels)} labels" if isinstance(labels, list) else f"labels of type {type(labels).__name__}"
-        )
+        came = f"{len(labels)} labels" if isinstance(labels, list) else f"labels of type {type(labels).__name__}"
         raise damaged(where, came, f"a list of {count} integers", layout.source)
     outside = next((i for i, n in enumerate(labels) if not 0 <= n < layout.classes), None)
     if outside is not None:

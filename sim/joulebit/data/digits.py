@@ -42,9 +42,7 @@ def load_digits() -> Dataset:
         raise DataError(f"{FILE}: cannot be read ({error}); install joulebit again") from None
     images = scale_levels(values)[..., None]
     test, train = stratified_indices(labels, TEST_COUNT, SPLIT_SEED)
-    return Dataset(
-        "digits", 10, Split(images[train], labels[train]), Split(images[test], labels[test]), (8, 8, 1)
-    )
+    return Dataset("digits", 10, Split(images[train], labels[train]), Split(images[test], labels[test]), (8, 8, 1))
 
 
 def scale_levels(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -118,9 +118,7 @@ def load_mnist(data_dir: Path, layout: MnistLayout = MNIST) -> Dataset:
                     f"mnist: no {name} or {name}.gz in {data_dir / 'mnist'}, {data_dir / 'MNIST' / 'raw'} or "
                     f"{data_dir}; get it from {layout.source}, or load it with download=True"
                 )
-        images = read_idx(
-            found[f"{part}-images"], IMAGES_MAGIC, (count, layout.side, layout.side), layout.source
-        )
+        images = read_idx(found[f"{part}-images"], IMAGES_MAGIC, (count, layout.side, layout.side), layout.source)
         labels = read_idx(found[f"{part}-labels"], LABELS_MAGIC, (count,), layout.source).astype(np.int64)
         check_labels(labels, layout.classes, found[f"{part}-labels"], layout.source)
         splits[part] = Split(images[..., None], labels)

@@ -67,9 +67,7 @@ def load_dataset(
         nearest = difflib.get_close_matches(name.lower(), DATASETS, 1, 0.5)
         hint = f"did you mean {nearest[0]!r}? " if nearest else ""
         known = ", ".join(DATASETS)
-        raise DataError(
-            f"unknown data set {name!r}; {hint}known: {known}, or npz:PATH for a file of your own"
-        )
+        raise DataError(f"unknown data set {name!r}; {hint}known: {known}, or npz:PATH for a file of your own")
     folder = resolve_data_dir(data_dir)
     base = name[:-2] if name.endswith("32") else name
     if base != "digits":
@@ -112,6 +110,4 @@ def _converted(
     train = Split(convert(dataset.train.images), dataset.train.labels)
     test = Split(convert(dataset.test.images), dataset.test.labels)
     height, width, channels = train.images.shape[1:]
-    return dataclasses.replace(
-        dataset, name=name, train=train, test=test, image_shape=(height, width, channels)
-    )
+    return dataclasses.replace(dataset, name=name, train=train, test=test, image_shape=(height, width, channels))

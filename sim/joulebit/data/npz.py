@@ -53,9 +53,7 @@ def load_npz(path: Path) -> Dataset:
     test = _split(path, arrays, "test")
     classes = int(train.labels.max()) + 1
     if test.images.shape[1:] != train.images.shape[1:]:
-        raise damaged(
-            path, f"x_test {list(test.images.shape)}", f"images like x_train {list(train.images.shape)}"
-        )
+        raise damaged(path, f"x_test {list(test.images.shape)}", f"images like x_train {list(train.images.shape)}")
     for part, split in (("y_train", train), ("y_test", test)):
         check_labels(split.labels, classes, f"{path} ({part})")
     height, width, channels = train.images.shape[1:]

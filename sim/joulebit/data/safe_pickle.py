@@ -36,9 +36,7 @@ class _Array:
         try:
             _, shape, kind, fortran, raw = state
         except (TypeError, ValueError):
-            raise pickle.UnpicklingError(
-                "an array's state is not (version, shape, type, order, bytes)"
-            ) from None
+            raise pickle.UnpicklingError("an array's state is not (version, shape, type, order, bytes)") from None
         sizes_ok = (
             isinstance(shape, tuple) and len(shape) <= 4 and all(isinstance(n, int) and n >= 0 for n in shape)
         )

@@ -208,9 +208,7 @@ def standard_normal_q28(seed: int, layer: int, count: int) -> npt.NDArray[np.int
     for start in range(0, count, _CHUNK):
         stop = min(start + _CHUNK, count)
         total = np.full(stop - start, -_SUM_MEAN, np.int64)
-        for word in uniform_words(
-            seed, Purpose.INIT, layer, 0, np.arange(2 * start, 2 * stop, dtype=np.int64)
-        ):
+        for word in uniform_words(seed, Purpose.INIT, layer, 0, np.arange(2 * start, 2 * stop, dtype=np.int64)):
             halves = (word & np.uint32(0xFFFF)).astype(np.int64) + (word >> np.uint32(16)).astype(np.int64)
             total += halves[0::2] + halves[1::2]
         # |total| <= 524280 < 2^19 and the constant < 2^43: the product fits 63 bits.

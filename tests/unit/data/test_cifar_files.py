@@ -70,9 +70,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_an_empty_directory_says_what_belongs_there(tmp_path):
-    with pytest.raises(
-        DataError, match=r"cifar100: no cifar-100-binary, .*tar\.gz in .*https://.*download=True"
-    ):
+    with pytest.raises(DataError, match=r"cifar100: no cifar-100-binary, .*tar\.gz in .*https://.*download=True"):
         load_cifar(tmp_path, SMALL_CIFAR100)
 
 

@@ -54,13 +54,7 @@ def test_every_other_name_is_refused(call):
 def test_attributes_of_allowed_names_are_not_reached(name):
     module = b"numpy" if not name.startswith("_") else b"numpy.core.multiarray"
     data = (
-        b"\x80\x04\x8c"
-        + bytes([len(module)])
-        + module
-        + b"\x8c"
-        + bytes([len(name)])
-        + name.encode()
-        + b"\x93."
+        b"\x80\x04\x8c" + bytes([len(module)]) + module + b"\x8c" + bytes([len(name)]) + name.encode() + b"\x93."
     )
     with pytest.raises(pickle.UnpicklingError, match="it names"):
         load(data)

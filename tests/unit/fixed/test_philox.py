@@ -192,9 +192,7 @@ def test_uniform_below_covers_its_range_evenly():
     assert counts.size == 9
     assert np.abs(counts - 10_000).max() < 5 * 10_000**0.5
     bits = uniform_bits(1, Purpose.AUGMENT, 0, 0, np.arange(50)).tolist()
-    assert uniform_below(1, Purpose.AUGMENT, 0, 0, np.arange(50), 9).tolist() == [
-        w * 9 // 2**32 for w in bits
-    ]
+    assert uniform_below(1, Purpose.AUGMENT, 0, 0, np.arange(50), 9).tolist() == [w * 9 // 2**32 for w in bits]
     with pytest.raises(ValueError, match="bound must be in"):
         uniform_below(1, Purpose.AUGMENT, 0, 0, 0, 0)
 
