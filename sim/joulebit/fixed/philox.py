@@ -135,9 +135,7 @@ def uniform_bits(seed: int, purpose: Purpose, a: Any, b: Any, index: Any) -> UIn
     return uniform_words(seed, purpose, a, b, index)[0]
 
 
-def uniform_below(  # noqa: PLR0917 - every draw takes the same five first
-    seed: int, purpose: Purpose, a: Any, b: Any, index: Any, bound: int
-) -> npt.NDArray[np.int64]:
+def uniform_below(seed: int, purpose: Purpose, a: Any, b: Any, index: Any, bound: int) -> npt.NDArray[np.int64]:
     """Integers in [0, bound), as ``(bits * bound) >> 32`` of :func:`uniform_bits`.
 
     ``bound`` is in [1, 2^32]; a value's probability differs from 1/bound by less than 2^-32.
@@ -149,7 +147,7 @@ def uniform_below(  # noqa: PLR0917 - every draw takes the same five first
     return ((bits * np.uint64(bound)) >> np.uint64(32)).astype(np.int64)
 
 
-def bernoulli(  # noqa: PLR0917 - every draw takes the same five first
+def bernoulli(
     seed: int, purpose: Purpose, a: Any, b: Any, index: Any, probability_q32: Any
 ) -> npt.NDArray[np.bool_]:
     """True with probability ``probability_q32 / 2^32``, for each (a, b, index).
