@@ -4,8 +4,9 @@ All quantities are exact integers in one flat dictionary, so that they add up ov
 runs, go into a checkpoint and into JSON as they are. Energy models read nothing else. Keys:
 
     macs.<phase>.<kind>          multiply-accumulates; kind such as 8x8, 8x16, 4x10 or fp32
-    ops.<phase>.<kind>           element-wise operations (normalisation, activation, update); kind int16, int32 or fp32
+    ops.<phase>.<kind>           element-wise operations (norm, activation, update); kind int16, int32 or fp32
     bytes.<phase>.<level>        bytes moved; level dram or sram
+                                 (what each pass moves: `joulebit.energy.accounting`)
     skipped.<phase>.<reason>     multiply-accumulates of <phase> not done; reason smd, slu, sd, psg, frozen
     updated                      parameters changed, summed over steps
     saturated.<tensor>, elements.<tensor>   clamped and all elements of z, activation, dz, gradient
