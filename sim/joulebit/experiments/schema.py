@@ -1,0 +1,294 @@
+"""The configuration of a training run as frozen objects: every key, its meaning, its default, what is allowed.
+
+How files are read and written: `joulebit.experiments.config`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from attrs import Attribute, field, frozen
+
+from joulebit.errors import JoulebitError, did_you_mean
+from joulebit.fixed.arithmetic import Arithmetic
+
+ENGINES = ("numpy", "numba", "torch", "float32")
+PARTS = ("all", "first_half", "second_half")
+SCHEDULES = ("step", "cosine", "linear", "constant")
+LAYERS = ("all", "head")
+UPDATES = ("sgd", "sign", "psg")
+
+Validator = Callable[[Any, "Attribute[Any]", Any], None]
+
+
+class ConfigError(JoulebitError, ValueError):
+    """A configuration cannot be used. One line: the key, its section, what came, what was allowed."""
+
+
+def _one_of(*allowed: str) -> Validator:
+    def check(_: Any, attribute: Attribute[Any], value: str) -> None:
+        if value not in allowed:
+            raise ConfigError(f"{attribute.name} must be one of {', '.join(allowed)}, got {value!r}")
+
+    return check
+
+
+def _at_least(low: int | float) -> Validator:
+    def check(_: Any, attribute: Attribute[Any], value: float) -> None:
+        if not value >= low:
+            raise ConfigError(f"{attribute.name} must be at least {low}, got {value}")
+
+    return check
+
+
+def _between(low: float, high: float, brackets: str = "[]") -> Validator:
+    """low..high; a round bracket leaves its end out."""
+
+    def check(_: Any, attribute: Attribute[Any], value: float) -> None:
+        above = value > low if brackets[0] == "(" else value >= low
+        below = value < high if brackets[1] == ")" else value <= high
+        if not (above and below):
+            interval = f"{brackets[0]}{low}, {high}{brackets[1]}"
+            raise ConfigError(f"{attribute.name} must be in {interval}, got {value}")
+
+    return check
+
+
+def _not_empty(_: Any, attribute: Attribute[Any], value: str) -> None:
+    if not value.strip():
+        raise ConfigError(f"{attribute.name} must not be empty")
+
+
+def _rising_shares(_: Any, attribute: Attribute[Any], value: tuple[float, ...]) -> None:
+    if not all(0 < share < 1 for share in value) or list(value) != sorted(set(value)):
+        raise ConfigError(f"{attribute.name} must be rising numbers in (0, 1), got {list(value)}")
+
+
+@frozen
+class DataConfig:
+    """Which images, and what may happen to them."""
+
+    name: str = field(validator=_not_empty)  #: digits, digits32, mnist, mnist32, cifar10, cifar100 or npz:PATH
+    mirror: bool = False  #: exchange left and right at random
+    shift: int = field(default=0, validator=_between(0, 255))  #: move by up to so many pixels at random
+    train_limit: int = field(default=0, validator=_at_least(0))  #: a class-balanced prefix of the part; 0 = all
+    test_limit: int = field(default=0, validator=_at_least(0))  #: likewise of the test set
+    part: str = field(default="all", validator=_one_of(*PARTS))  #: of the training set; halves keep class shares
+
+
+@frozen
+class ModelConfig:
+    """Which network; the number of classes comes from the data."""
+
+    name: str = field(validator=_not_empty)  #: resnet20, lenet5x2, mobilenetv2, ...: see joulebit.nn.models
+
+
+@frozen
+class TrainingConfig:
+    """How long, at which rates, and from where.
+
+    Exactly one of iterations and epochs is given: the length of the standard mini-batch run. Techniques that
+    stretch or shorten it do so on top (`RunConfig.total_steps`), and all marks of the schedule move with it.
+    """
+
+    iterations: int = field(default=0, validator=_at_least(0))  #: batches; 0 = given by epochs
+    epochs: float = field(default=0.0, validator=_at_least(0))  #: passes over the training set; 0 = by iterations
+    iteration_factor: float = field(default=1.0, validator=_between(0, 16, "(]"))  #: the whole run so much longer
+    batch_size: int = field(default=128, validator=_at_least(1))
+    learning_rate: float = field(default=0.1, validator=_between(0, 16))  #: of gradient updates
+    sign_learning_rate: float = field(default=0.03, validator=_between(0, 16))  #: of sign updates of convolutions
+    schedule: str = field(default="step", validator=_one_of(*SCHEDULES))  #: see `rate_factor`
+    drops: tuple[float, ...] = field(default=(0.5, 0.75), validator=_rising_shares)  #: of the run, for step
+    drop_factor: float = field(default=0.1, validator=_between(0, 1, "(]"))  #: at each drop, for step
+    final_factor: float = field(default=0.0, validator=_between(0, 1))  #: reached at the end by cosine and linear
+    warmup_iterations: int = field(default=0, validator=_at_least(0))  #: linear warm-up of both rates
+    momentum: float = field(default=0.9, validator=_between(0, 1, "[)"))  #: of gradient updates
+    sign_momentum: float = field(default=0.9, validator=_between(0, 1, "[)"))  #: of sign updates
+    weight_decay: float = field(default=1e-4, validator=_between(0, 1))  #: of gradient updates
+    sign_weight_decay: float = field(default=1e-4, validator=_between(0, 1))  #: of sign updates
+    statistics_samples: int = field(default=1024, validator=_at_least(1))  #: for batch norm at evaluation
+    evaluate_every_epochs: float = field(default=1.0, validator=_at_least(0))  #: 0 = only at the end
+    checkpoint_every: int = field(default=0, validator=_at_least(0))  #: steps; 0 = once per epoch
+    layers: str = field(default="all", validator=_one_of(*LAYERS))  #: head trains the classifier alone
+    initial_weights: str = ""  #: a run directory or a weights.npz to start from; empty = random
+
+    def __attrs_post_init__(self) -> None:
+        if bool(self.iterations) == bool(self.epochs):
+            came = "both" if self.iterations else "neither"
+            raise ConfigError(f"exactly one of iterations and epochs must be given (above 0), got {came}")
+
+    def rate_factor(self, step: int, total_steps: int) -> float:
+        """What both learning rates are multiplied by at `step` (from 0) of total_steps.
+
+        step: drop_factor for each mark in `drops` (shares of the run) that the step has reached; cosine and
+        linear: from 1 down to final_factor; constant: 1. The first warmup_iterations steps are ramped linearly.
+        """
+        if not 0 <= step < total_steps:
+            raise ValueError(f"step must be in [0, {total_steps}), got {step}")
+        if self.schedule == "step":
+            passed = sum(step >= round(share * total_steps) for share in self.drops)
+            factor = self.drop_factor**passed
+        elif self.schedule == "cosine":
+            wave = (1 + math.cos(math.pi * step / total_steps)) / 2
+            factor = self.final_factor + (1 - self.final_factor) * wave
+        elif self.schedule == "linear":
+            factor = 1 - (1 - self.final_factor) * step / total_steps
+        else:
+            factor = 1.0
+        if step < self.warmup_iterations:
+            factor *= (step + 1) / (self.warmup_iterations + 1)
+        return factor
+
+
+@frozen
+class SmdConfig:
+    """Stochastic mini-batch dropping (E2-Train, section 3.1)."""
+
+    probability: float = field(default=0.0, validator=_between(0, 1, "[)"))  #: of dropping a batch; 0 = off
+    energy_ratio: float = field(
+        default=1.0, validator=_between(0, 16, "(]")
+    )  #: batches computed, over those of the
+    #: standard run: with probability 0.5, ratio 2/3 stretches 64,000 iterations to 85,333, half of them dropped
+
+
+@frozen
+class SluConfig:
+    """Selective layer update (E2-Train, section 3.2): learnt gates close residual blocks."""
+
+    target_skip: float = field(default=0.0, validator=_between(0, 1, "[)"))  #: share of work to skip; 0 = off
+    alpha: float = field(default=0.1, validator=_between(0, 16))  #: weight of the computational cost in the loss
+    gate_learning_rate: float = field(default=0.1, validator=_between(0, 16))
+
+
+@frozen
+class StochasticDepthConfig:
+    """Stochastic depth: a block's chance to stay falls linearly with depth (Huang et al., ECCV 2016)."""
+
+    final_survival: float = field(default=1.0, validator=_between(0, 1, "(]"))  #: of the last block; 1 = off
+
+
+@frozen
+class MethodConfig:
+    """How the network is trained: the update rule, and what is left out."""
+
+    update: str = field(default="sgd", validator=_one_of(*UPDATES))
+    beta: float = field(default=0.05, validator=_between(0, 1, "()"))  #: PSG's adaptive threshold
+    swa: bool = False  #: average the weights towards the end
+    swa_start: float = field(default=0.75, validator=_between(0, 1, "[)"))  #: share of the run
+    smd: SmdConfig = SmdConfig()
+    slu: SluConfig = SluConfig()
+    stochastic_depth: StochasticDepthConfig = StochasticDepthConfig()
+
+    def label(self) -> str:
+        """A short name, such as sgd, psg or psg+smd+slu."""
+        parts = [self.update]
+        if self.smd.probability > 0:
+            parts.append("smd")
+        if self.slu.target_skip > 0:
+            parts.append("slu")
+        if self.stochastic_depth.final_survival < 1:
+            parts.append("sd")
+        return "+".join(parts)
+
+
+@frozen
+class EnergyConfig:
+    """What counters are multiplied by."""
+
+    table: str = field(default="45nm", validator=_not_empty)
+
+
+@frozen
+class RunConfig:
+    """One training run."""
+
+    name: str = field(validator=_not_empty)
+    data: DataConfig
+    model: ModelConfig
+    training: TrainingConfig
+    description: str = ""
+    seed: int = field(default=0, validator=_between(0, 2**63 - 1))
+    engine: str = field(default="numba", validator=_one_of(*ENGINES))
+    arithmetic: Arithmetic = field(factory=Arithmetic)
+    method: MethodConfig = MethodConfig()
+    energy: EnergyConfig = EnergyConfig()
+
+    def __attrs_post_init__(self) -> None:
+        _check_together(self)
+
+    def total_steps(self, batches_per_epoch: int) -> int:
+        """Iterations of this run, dropped batches included."""
+        training, smd = self.training, self.method.smd
+        standard = training.iterations or training.epochs * batches_per_epoch
+        steps = round(standard * training.iteration_factor * smd.energy_ratio / (1 - smd.probability))
+        if steps < 1:
+            raise ConfigError(
+                f"[training] the run has no step: {training.epochs} epochs of {batches_per_epoch} batches"
+            )
+        return steps
+
+
+def _check_together(config: RunConfig) -> None:
+    """What no single key can tell."""
+    training, method = config.training, config.method
+    skips_blocks = [
+        name
+        for name, on in (
+            ("method.slu", method.slu.target_skip > 0),
+            ("method.stochastic_depth", method.stochastic_depth.final_survival < 1),
+        )
+        if on
+    ]
+    if len(skips_blocks) == 2:
+        raise ConfigError(
+            "method.slu and method.stochastic_depth both decide which blocks run: "
+            "set slu.target_skip to 0 or stochastic_depth.final_survival to 1"
+        )
+    blocks = _residual_blocks(config.model.name)
+    if skips_blocks and not blocks:
+        raise ConfigError(f"{skips_blocks[0]} needs residual blocks, but model {config.model.name} has none")
+    if config.engine == "float32":
+        if method.update == "psg":
+            raise ConfigError('engine "float32" has no sign predictor: method.update must be sgd or sign, got psg')
+        if method.slu.target_skip > 0:
+            raise ConfigError('engine "float32" does not know method.slu: use an integer engine, or target_skip 0')
+    if method.smd.probability == 0 and method.smd.energy_ratio != 1:
+        raise ConfigError(
+            f"method.smd.energy_ratio is {method.smd.energy_ratio} but no batch is dropped (probability 0): "
+            "set training.iteration_factor for a shorter standard run"
+        )
+    if method.smd.probability > 0 and training.iteration_factor != 1:
+        raise ConfigError(
+            "training.iteration_factor and method.smd both set the length of the run: "
+            "set method.smd.energy_ratio alone"
+        )
+    if training.layers == "head":
+        if not training.initial_weights:
+            raise ConfigError(
+                'training.layers "head" needs trained weights: name them by training.initial_weights'
+            )
+        if skips_blocks or method.update != "sgd":
+            what = skips_blocks[0] if skips_blocks else f"method.update {method.update!r}"
+            raise ConfigError(f'training.layers "head" trains the classifier alone: {what} has nothing to act on')
+    _check_dataset(config.data.name)
+
+
+def _residual_blocks(model: str) -> int:
+    """Residual blocks of a model by name; ConfigError for an unknown one."""
+    from joulebit.nn import graph, models
+
+    try:
+        layers = models.model(model, classes=10).layers
+    except ValueError as error:
+        raise ConfigError(f"[model] name: {error}") from None
+    return sum(isinstance(layer, graph.Residual) for layer in layers)
+
+
+def _check_dataset(name: str) -> None:
+    from joulebit.data.load import DATASETS, NPZ_PREFIX
+
+    if name not in DATASETS and not (name.startswith(NPZ_PREFIX) and len(name) > len(NPZ_PREFIX)):
+        hint = did_you_mean(name, DATASETS)
+        raise ConfigError(f"[data] name: unknown data set {name!r}{hint}; known: {', '.join(DATASETS)}, npz:PATH")
