@@ -282,6 +282,10 @@ class Engine(Protocol):
         """target with its samples at index replaced by value (target may be changed in place)."""
         ...
 
+    def copy(self, x: Array) -> Array:
+        """A copy of x."""
+        ...
+
     def zeros_like_gradient(self, x: Array) -> Array:
         """int16 zeros in the shape of x."""
         ...

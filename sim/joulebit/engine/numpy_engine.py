@@ -21,17 +21,9 @@ from joulebit.engine.base import (
     Quantised,
 )
 from joulebit.fixed.arithmetic import CONV_OUTPUT_BITS, PEAK_LIMIT, SUM_FRACTION_BITS, Arithmetic
+from joulebit.fixed.matmul import integer_matmul
 from joulebit.fixed.rounding import bit_length, peak, saturate, shift_round, shift_round_each
 from joulebit.fixed.update import UpdateRule, update_step
-
-_EXACT_FLOAT64 = 1 << 53
-
-
-def integer_matmul(a: NDArray[Any], b: NDArray[Any]) -> Int64Array:
-    """a @ b exactly, as int64, for integer arrays [..., M, K] and [..., K, L]."""
-    if peak(a) * peak(b) * a.shape[-1] < _EXACT_FLOAT64:
-        return np.asarray(np.matmul(a.astype(np.float64), b.astype(np.float64)), np.float64).astype(np.int64)
-    return np.asarray(np.matmul(a.astype(np.int64), b.astype(np.int64)), np.int64)
 
 
 class NumpyEngine:
@@ -51,9 +43,7 @@ class NumpyEngine:
 
     # --- convolution ---------------------------------------------------------------------------------
 
-    def conv_forward(
-        self, x: Array, w: Array, geometry: ConvGeometry, shift: int, key: int = 0
-    ) -> ConvOutput:
+    def conv_forward(self, x: Array, w: Array, geometry: ConvGeometry, shift: int, key: int = 0) -> ConvOutput:
         acc, clamped = self._accumulate(_convolve(x, w, geometry))
         rounded = shift_round(acc, shift, self._mode, key)
         z = saturate(rounded, CONV_OUTPUT_BITS)
@@ -102,9 +92,7 @@ class NumpyEngine:
         _add_strided(value, shift_round(g, -align), stride)
         return self._gradient(value, shift, mask, mask_below, key)
 
-    def _gradient(
-        self, value: Int64Array, shift: int, mask: Array | None, mask_below: int, key: int
-    ) -> Quantised:
+    def _gradient(self, value: Int64Array, shift: int, mask: Array | None, mask_below: int, key: int) -> Quantised:
         if mask is not None:
             value = np.where(_passes(mask, mask_below), value, 0)
         rounded = shift_round(value, shift, self._mode, key)
@@ -174,9 +162,7 @@ class NumpyEngine:
 
     # --- predictor -----------------------------------------------------------------------------------
 
-    def predict_signs(
-        self, exact: Array, predicted: Array, threshold_q12: int
-    ) -> tuple[Array, dict[str, int]]:
+    def predict_signs(self, exact: Array, predicted: Array, threshold_q12: int) -> tuple[Array, dict[str, int]]:
         threshold = max(1, (threshold_q12 * peak(predicted)) >> 12)
         decided = np.abs(predicted) >= threshold
         exact_sign = np.sign(exact)
@@ -231,6 +217,9 @@ class NumpyEngine:
     def put(self, target: Array, index: Int64Array, value: Array) -> Array:
         target[index] = value
         return target
+
+    def copy(self, x: Array) -> Array:
+        return x.copy()
 
     def zeros_like_gradient(self, x: Array) -> Array:
         return np.zeros(x.shape, np.int16)
@@ -357,9 +346,7 @@ def _convolve_transposed(
         for column in range(geometry.kernel_w):
             taps = _grouped_weights(w, geometry.groups, row, column).transpose(0, 2, 1)
             part = integer_matmul(split, taps)
-            total[_tap(geometry, row, column, out_h, out_w)] += _join_groups(
-                part, (n, out_h, out_w, channels)
-            )
+            total[_tap(geometry, row, column, out_h, out_w)] += _join_groups(part, (n, out_h, out_w, channels))
     return np.ascontiguousarray(
         total[
             :,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from joulebit.engine.base import Engine, Int64Array, Quantised
+from joulebit.engine.base import Array, Engine, Int64Array, Quantised
 from joulebit.nn.context import Pass
 from joulebit.nn.conv import ConvLayer, InputGradient
 from joulebit.nn.graph import ResidualPlan
@@ -20,9 +20,11 @@ class ResidualBlock:
         self.layers = [ConvLayer(conv, masters[f"{conv.name}.weight"], engine) for conv in plan.body]
         self._x: Tensor | None = None
         self._open: Int64Array | None = None
+        self.gated = False  #: whether a gate decides; then `branch_gradient` is available
+        self._branch: tuple[Array, Array, int] | None = None
 
     def forward(
-        self, x: Tensor, run: Pass, open_samples: Int64Array | None = None, branch_scale_q15: int = 1 << 15
+        self, x: Tensor, run: Pass, open_samples: Int64Array | None = None, branch_scale_q16: int = 1 << 16
     ) -> Tensor:
         """The block's output; open_samples (ascending positions) enter the body, None means all.
 
@@ -32,15 +34,17 @@ class ResidualBlock:
         if open_samples is not None and len(open_samples) == samples:
             open_samples = None
         self._x, self._open = x, open_samples
-        if open_samples is None:
-            return self._body(x, run, branch_scale_q15)
+        if open_samples is None and not self.gated:
+            return self._body(x, run, branch_scale_q16)
         engine, last = run.engine, self.layers[-1]
         exponent, bounds = last.output_format(engine.arithmetic)
         inside: Tensor | None = None
-        if len(open_samples):
+        if open_samples is None:
+            inside = self._body(x, run, branch_scale_q16)
+        elif len(open_samples):
             entered = x._replace(data=engine.take(x.data, open_samples))
-            inside = self._body(entered, run, branch_scale_q15)
-        passed, outside = engine.shortcut_forward(
+            inside = self._body(entered, run, branch_scale_q16)
+        passed, _ = engine.shortcut_forward(
             x.data,
             self.plan.stride,
             self.plan.out_shape[2],
@@ -48,17 +52,33 @@ class ResidualBlock:
             bounds,
             run.rounding_key(last.plan.index, 4),
         )
-        if run.training:
-            run.accountant.shortcut(self.plan, samples - len(open_samples), backward=False)
-        if inside is not None:
-            passed = engine.put(passed, open_samples, inside.data)
-        return last.output(passed, exponent, bounds)
+        if open_samples is None:
+            output = inside.data if inside else passed
+        else:
+            if run.training:
+                run.accountant.shortcut(self.plan, samples - len(open_samples), backward=False)
+            base = engine.copy(passed) if self.gated else passed
+            output = engine.put(base, open_samples, inside.data) if inside else passed
+        if self.gated and run.training:
+            self._branch = (output, passed, exponent)
+        return last.output(output, exponent, bounds)
 
-    def _body(self, x: Tensor, run: Pass, branch_scale_q15: int) -> Tensor:
+    def branch_gradient(self, g: Tensor, run: Pass) -> tuple[Int64Array, int]:
+        """Per sample the inner product of g with what the body added to the shortcut, and its exponent.
+
+        It is the derivative of the loss with respect to a factor on the body (zero where the block was closed);
+        the gate learns from it.
+        """
+        assert self._branch is not None, "branch_gradient needs a gated block's forward pass"
+        output, passed, exponent = self._branch
+        self._branch = None
+        return run.engine.sample_dot(g.data, output, passed), g.exponent + exponent
+
+    def _body(self, x: Tensor, run: Pass, branch_scale_q16: int) -> Tensor:
         current = x
         for layer in self.layers[:-1]:
             current = layer.forward(current, run)
-        return self.layers[-1].forward(current, run, x, self.plan.stride, branch_scale_q15)
+        return self.layers[-1].forward(current, run, x, self.plan.stride, branch_scale_q16)
 
     def backward(self, g: Tensor, run: Pass) -> Tensor:
         """The gradient of the block's input from the (masked) gradient of its output."""

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from joulebit.engine.base import Array, Engine, NormConstants, NormGradientConstants, Quantised
+from joulebit.engine.base import Array, Engine, NormConstants, Quantised
 from joulebit.fixed.arithmetic import CONV_OUTPUT_BITS, SUM_FRACTION_BITS, Arithmetic
 from joulebit.fixed.rounding import bit_length, saturate, shift_round
 from joulebit.nn import predictor
 from joulebit.nn.context import Mode, Pass, Update
 from joulebit.nn.graph import ConvPlan
 from joulebit.nn.normalisation import batch_norm_constants, bias_constants, gradient_constants
-from joulebit.nn.parameters import ConvWeight, HostParameters
+from joulebit.nn.parameters import ConvWeight
 from joulebit.nn.tensor import ActivationRange, DelayedExponent, Tensor
 
 _ALIGN_LIMIT = 20
@@ -53,19 +53,19 @@ class ConvLayer:
         run: Pass,
         shortcut: Tensor | None = None,
         shortcut_stride: int = 1,
-        branch_scale_q15: int = 1 << 15,
+        branch_scale_q16: int = 1 << 16,
     ) -> Tensor:
         """The layer's activation. The shortcut of a residual block enters before the activation;
-        branch_scale_q15 scales gamma and beta (stochastic depth at evaluation).
+        branch_scale_q16 scales gamma and beta (stochastic depth at evaluation).
         """
         plan, engine = self.plan, run.engine
         samples = int(x.data.shape[0])
         z, z_exponent, norm, count = self._normalised(x, run)
-        if branch_scale_q15 != 1 << 15:
+        if branch_scale_q16 != 1 << 16:
             norm = replace(
                 norm,
-                gamma=shift_round(norm.gamma * branch_scale_q15, 15),
-                beta=shift_round(norm.beta * branch_scale_q15, 15),
+                gamma=shift_round(norm.gamma * branch_scale_q16, 16),
+                beta=shift_round(norm.beta * branch_scale_q16, 16),
             )
         exponent, bounds = self.output_format(engine.arithmetic)
         a, outside = engine.norm_forward(
@@ -99,12 +99,12 @@ class ConvLayer:
         out, z_exponent = delayed.quantise(
             exponent, lambda shift: engine.conv_forward(x.data, w, geometry, shift, key)
         )
-        beta = _narrow(run.host.view(f"{plan.name}.beta"))
         if plan.norm:
             gamma = _narrow(run.host.view(f"{plan.name}.gamma"))
+            beta = _narrow(run.host.view(f"{plan.name}.beta"))
             norm = batch_norm_constants(out.total, out.total_squares, count, z_exponent, gamma, beta)
         else:
-            norm = bias_constants(z_exponent, beta)
+            norm = bias_constants(z_exponent, _narrow(run.host.view(f"{plan.name}.bias")))
         if run.mode is Mode.STATISTICS:
             self._evaluation = (norm, z_exponent - exponent)
         else:
@@ -180,7 +180,7 @@ class ConvLayer:
         constants, exponents = gradient_constants(
             norm, sum_g, sum_gx, saved.count, g.exponent, saved.z_exponent, plan.norm
         )
-        run.host.set_gradient(f"{plan.name}.beta", sum_g, g.exponent)
+        run.host.set_gradient(f"{plan.name}.{'beta' if plan.norm else 'bias'}", sum_g, g.exponent)
         if plan.norm:
             run.host.set_gradient(f"{plan.name}.gamma", sum_gx, g.exponent - 11)
 
@@ -290,12 +290,3 @@ def _initial_range(plan: ConvPlan) -> ActivationRange:
 def _narrow(master: NDArray[np.int32]) -> NDArray[np.int64]:
     """gamma or beta in Q3.12 from its master."""
     return saturate(shift_round(master, 16), 16)
-
-
-def host_parameters(layers: list[ConvLayer], initial: dict[str, NDArray[np.int32]]) -> HostParameters:
-    """The vectors of all layers: gamma and beta with batch norm, beta (the bias) without."""
-    names = []
-    for layer in layers:
-        names += [f"{layer.plan.name}.gamma"] if layer.plan.norm else []
-        names.append(f"{layer.plan.name}.beta")
-    return HostParameters({name: initial[name] for name in names})

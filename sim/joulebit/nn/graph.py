@@ -212,7 +212,9 @@ class _Planner:
         self.convs = 0
         self.blocks = 0
 
-    def conv(self, layer: Conv, shape: Shape, name: str, block: Residual | None = None) -> ConvPlan:
+    def conv(
+        self, layer: Conv, shape: Shape, name: str, block: Residual | None = None, ends_block: bool = False
+    ) -> ConvPlan:
         height, width, channels = shape
         kernel_h, kernel_w = layer.kernel if isinstance(layer.kernel, tuple) else (layer.kernel, layer.kernel)
         groups = layer.groups or channels
@@ -223,7 +225,6 @@ class _Planner:
         padding = (kernel_h // 2, kernel_w // 2) if layer.padding is None else (layer.padding,) * 2
         geometry = ConvGeometry(kernel_h, kernel_w, layer.stride, padding[0], padding[1], groups)
         out_h, out_w = geometry.output_size(height, width)
-        ends_block = block is not None and layer is block.body[-1]
         plan = ConvPlan(
             self.convs,
             name,
@@ -231,7 +232,7 @@ class _Planner:
             shape,
             (out_h, out_w, layer.channels),
             layer.norm,
-            block.activation if ends_block else layer.activation,
+            block.activation if block and ends_block else layer.activation,
             block is not None,
             ends_block,
         )
@@ -243,7 +244,8 @@ class _Planner:
         body = []
         current = shape
         for i, conv in enumerate(layer.body):
-            body.append(self.conv(conv, current, f"{name}.conv{i + 1}", layer))
+            last = i + 1 == len(layer.body)
+            body.append(self.conv(conv, current, f"{name}.conv{i + 1}", layer, last))
             current = body[-1].out_shape
         stride = 1
         for conv in layer.body:
@@ -252,7 +254,8 @@ class _Planner:
         if kept != current[:2] or current[2] < shape[2]:
             raise ValueError(
                 f"{name}: the body turns {shape} into {current}, but the shortcut (every {stride}. row "
-                "and column, zero channels added) does not have that size: use padding kernel // 2 and do not shrink channels"
+                "and column, zero channels added) does not have that size: use padding kernel // 2 "
+                "and do not shrink channels"
             )
         plan = ResidualPlan(self.blocks, name, tuple(body), stride, layer.activation, shape, current)
         self.blocks += 1

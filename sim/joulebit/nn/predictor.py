@@ -22,12 +22,13 @@ def failure_bound(
 ) -> float:
     """Upper bound on the number of decided elements with a wrong sign: the sum of P(H) over them.
 
-    With Delta_x and Delta_g the steps of the predictor's operands and rounding errors that are independent, of zero
-    mean and uniform (variance Delta^2 / 12), the predicted gradient differs from the exact one by a variance of
-    sum(Delta_x^2 g^2 + Delta_g^2 x^2) / 12. A wrong sign that is decided needs an error of at least |g_w| + tau in
-    one direction, so by Chebyshev's inequality (one of two symmetric sides)
+    With Delta_x and Delta_g the steps of the predictor's operands and rounding errors that are independent, of
+    zero mean and uniform (variance Delta^2 / 12), the predicted gradient differs from the exact one by a variance
+    of sum(Delta_x^2 g^2 + Delta_g^2 x^2) / 12. A wrong sign that is decided needs an error of at least
+    |g_w| + tau in one direction, so by Chebyshev's inequality (one of two symmetric sides)
 
-        P(H) <= Delta_x^2 E1 + Delta_g^2 E2,  E1 = sum g^2 / (24 (|g_w| + tau)^2),  E2 = sum x^2 / (24 (|g_w| + tau)^2).
+        P(H) <= Delta_x^2 E1 + Delta_g^2 E2
+        E1 = sum g^2 / (24 (|g_w| + tau)^2),  E2 = sum x^2 / (24 (|g_w| + tau)^2)
 
     The sums run over the positions that meet one weight; at the image's border they are taken as complete, which
     can only raise the bound. The paper's appendix with its own E1 and E2 is not part of its text; this is the

@@ -1,0 +1,80 @@
+"""The classifier in integers: global pooling (or flattening), a linear layer and the loss's gradient."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulebit.engine.base import Array
+from joulebit.fixed.matmul import integer_matmul
+from joulebit.fixed.rounding import bit_length, ceil_log2, peak, saturate, shift_round
+from joulebit.nn.context import Pass
+from joulebit.nn.graph import HeadPlan
+from joulebit.nn.loss import cross_entropy
+from joulebit.nn.parameters import HostParameters
+from joulebit.nn.tensor import DelayedExponent, Tensor
+
+Int64Array = NDArray[np.int64]
+
+
+class Head:
+    """A `HeadPlan` with its parameters ("head.weight" [classes, features] and "head.bias")."""
+
+    def __init__(self, plan: HeadPlan, weight: HostParameters, bias: HostParameters, g_bits: int) -> None:
+        self.plan = plan
+        self._weight = weight
+        self._bias = bias
+        self._g_bits = g_bits
+        self.g_exponent = DelayedExponent(g_bits)
+        self._pool_shift = ceil_log2(plan.in_shape[0] * plan.in_shape[1]) if plan.pooled else 0
+        self._saved: tuple[Tensor, Int64Array] | None = None
+
+    def forward(self, x: Tensor, run: Pass) -> tuple[Int64Array, int]:
+        """(logits [N, classes], their exponent)."""
+        features = self._features(x.data, run)
+        w, w_exponent = self._quantised(run)
+        exponent = x.exponent - self._pool_shift + w_exponent
+        logits = integer_matmul(features, w.T) + shift_round(self._bias.view("head.bias"), 28 + exponent)
+        if run.training:
+            self._saved = (x, features)
+            run.accountant.head(self.plan, len(features), backward=False)
+        return logits, exponent
+
+    def _features(self, data: Array, run: Pass) -> Int64Array:
+        if self.plan.pooled:
+            return run.engine.spatial_sum(data)
+        return run.engine.to_numpy(data).reshape(data.shape[0], -1).astype(np.int64)
+
+    def _quantised(self, run: Pass) -> tuple[Int64Array, int]:
+        bits = run.engine.arithmetic.w_bits
+        master = self._weight.view("head.weight")
+        shift = max(0, bit_length(peak(master)) - (bits - 1))
+        return saturate(shift_round(master, shift), bits), shift - 28
+
+    def backward(
+        self, logits: Int64Array, exponent: int, labels: Int64Array, run: Pass, input_needed: bool
+    ) -> tuple[Tensor | None, float, int]:
+        """(gradient of the input, mean loss, correct answers); sets the head's own gradients."""
+        assert self._saved is not None, "backward without forward"
+        x, features = self._saved
+        self._saved = None
+        full, loss, correct = cross_entropy(logits, labels, exponent)
+        g = saturate(shift_round(full, 16 - self._g_bits), self._g_bits)
+        g_exponent = 1 - self._g_bits
+        self._weight.set_gradient(
+            "head.weight", integer_matmul(g.T, features), g_exponent + x.exponent - self._pool_shift
+        )
+        self._bias.set_gradient("head.bias", g.sum(0), g_exponent)
+        run.accountant.head(self.plan, len(features), backward=True)
+        if not input_needed:
+            return None, loss, correct
+        w, w_exponent = self._quantised(run)
+        value = integer_matmul(g, w)
+        like = x.data if self.plan.pooled else x.data.reshape(x.data.shape[0], 1, 1, -1)
+        key = run.rounding_key(1 << 20, 3)
+        result, result_exponent = self.g_exponent.quantise(
+            g_exponent + w_exponent - self._pool_shift,
+            lambda shift: run.engine.spread(value, like, shift, x.masked, x.mask_below, key),
+        )
+        run.record("head", gradient_saturated=result.saturated, gradient_elements=int(np.prod(like.shape)))
+        return Tensor(result.data.reshape(x.data.shape), result_exponent), loss, correct

@@ -1,0 +1,98 @@
+"""Input-dependent selective layer update (E2-Train, section 3.2): which blocks each sample enters.
+
+Choices where the paper leaves room, or its released code has faults:
+
+- Training draws each decision with the gate's probability; evaluation opens a gate whose probability exceeds 1/2,
+  so that two evaluations agree (the released code draws there, too).
+- The first residual block always runs. Closed blocks are neither computed nor updated.
+- The loss's gradient with respect to an open gate is the inner product of the output's gradient with what the body
+  added (straight-through). For a closed gate it would need the body's output, which was not computed: it counts
+  as zero, so that in expectation the gradient is scaled by the gate's probability; its sign is right.
+- The regulariser alpha * C(W, G) of equation (1) takes C as the share of computation, each block weighted by its
+  multiply-accumulates. Its sign flips at the target, as in the released code: it pushes gates closed while more
+  computation runs than targeted, open while less does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulebit.fixed.philox import Purpose, uniform_bits
+from joulebit.fixed.rounding import saturate, shift_round
+from joulebit.nn.graph import NetworkPlan
+from joulebit.techniques.gate import GateNetwork
+
+Int64Array = NDArray[np.int64]
+
+_HALF_Q15 = 1 << 14
+_GRADIENT_BITS = 32
+
+
+@dataclass(frozen=True)
+class SelectiveLayerUpdate:
+    """target_skip: share of the gated blocks' computation to skip, 0..1; alpha: weight of the regulariser."""
+
+    target_skip: float
+    alpha: float
+    gate_learning_rate: float
+
+
+class GatePolicy:
+    """Decides, observes what was decided, and trains the gates."""
+
+    def __init__(self, plan: NetworkPlan, config: SelectiveLayerUpdate, seed: int) -> None:
+        gated = [block for block in plan.blocks() if block.index > 0]
+        if not gated:
+            raise ValueError(f"SLU needs at least two residual blocks, {plan.model.name} has fewer")
+        self.gates = GateNetwork({block.index: block.in_shape[2] for block in gated}, seed)
+        mean = sum(block.macs for block in gated) // len(gated)
+        self._cost_q16 = {block.index: (block.macs << 16) // mean for block in gated}
+        self._alpha_q28 = round(config.alpha * (1 << 28))
+        self._allowed_q16 = round((1.0 - config.target_skip) * (1 << 16))
+        self._seed = seed
+        self._opened: dict[int, Int64Array] = {}
+
+    def gated(self, block: int) -> bool:
+        return block in self._cost_q16
+
+    def decide(
+        self,
+        block: int,
+        pooled: Int64Array,
+        exponent: int,
+        positions: int,
+        draw: tuple[int, Int64Array] | None,
+    ) -> NDArray[np.bool_]:
+        """[N] open? draw = (step, sample numbers) in training, None at evaluation (deterministic)."""
+        probability = self.gates.probability(block, pooled, exponent, positions)
+        if draw is None:
+            return np.asarray(probability > _HALF_Q15)
+        step, samples = draw
+        bits = uniform_bits(self._seed, Purpose.GATE, step, block, samples).astype(np.int64) >> 17
+        opened = bits < probability
+        self._opened[block] = opened.astype(np.int64)
+        return np.asarray(opened)
+
+    def backward(self, branch: dict[int, tuple[Int64Array, int]]) -> None:
+        """Gradients of the gates from the branch gradients per block: (sums [N], exponent)."""
+        spent = sum(self._cost_q16[block] * int(opened.sum()) for block, opened in self._opened.items())
+        possible = sum(self._cost_q16[block] * len(opened) for block, opened in self._opened.items())
+        sign = 1 if spent << 16 > self._allowed_q16 * possible else -1
+        gradients = {}
+        for block, (product, exponent) in branch.items():
+            learned = _to_q28(product, exponent)
+            cost = sign * ((self._alpha_q28 * self._cost_q16[block]) >> 16)
+            gradients[block] = saturate(learned + cost, _GRADIENT_BITS)
+        self.gates.backward(gradients)
+        self._opened = {}
+
+
+def _to_q28(value: Int64Array, exponent: int) -> Int64Array:
+    shift = exponent + 28
+    if shift <= 0:
+        return saturate(shift_round(value, min(62, -shift)), _GRADIENT_BITS)
+    limit = ((1 << 31) - 1) >> min(shift, 40)
+    return np.asarray(np.clip(value, -limit, limit) << min(shift, 40))
