@@ -5,18 +5,21 @@ How files are read and written: `joulebit.experiments.config`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
+from fractions import Fraction
+from math import floor
 from typing import Any
 
 from attrs import Attribute, field, frozen
 
 from joulebit.errors import JoulebitError, did_you_mean
 from joulebit.fixed.arithmetic import Arithmetic
+from joulebit.techniques.schedule import KINDS as SCHEDULES
+from joulebit.techniques.schedule import Schedule
+from joulebit.techniques.smd import StochasticMinibatchDropping
 
 ENGINES = ("numpy", "numba", "torch", "float32")
 PARTS = ("all", "first_half", "second_half")
-SCHEDULES = ("step", "cosine", "linear", "constant")
 LAYERS = ("all", "head")
 UPDATES = ("sgd", "sign", "psg")
 
@@ -99,7 +102,7 @@ class TrainingConfig:
     batch_size: int = field(default=128, validator=_at_least(1))
     learning_rate: float = field(default=0.1, validator=_between(0, 16))  #: of gradient updates
     sign_learning_rate: float = field(default=0.03, validator=_between(0, 16))  #: of sign updates of convolutions
-    schedule: str = field(default="step", validator=_one_of(*SCHEDULES))  #: see `rate_factor`
+    schedule: str = field(default="step", validator=_one_of(*SCHEDULES))  #: see joulebit.techniques.schedule
     drops: tuple[float, ...] = field(default=(0.5, 0.75), validator=_rising_shares)  #: of the run, for step
     drop_factor: float = field(default=0.1, validator=_between(0, 1, "(]"))  #: at each drop, for step
     final_factor: float = field(default=0.0, validator=_between(0, 1))  #: reached at the end by cosine and linear
@@ -119,27 +122,9 @@ class TrainingConfig:
             came = "both" if self.iterations else "neither"
             raise ConfigError(f"exactly one of iterations and epochs must be given (above 0), got {came}")
 
-    def rate_factor(self, step: int, total_steps: int) -> float:
-        """What both learning rates are multiplied by at `step` (from 0) of total_steps.
-
-        step: drop_factor for each mark in `drops` (shares of the run) that the step has reached; cosine and
-        linear: from 1 down to final_factor; constant: 1. The first warmup_iterations steps are ramped linearly.
-        """
-        if not 0 <= step < total_steps:
-            raise ValueError(f"step must be in [0, {total_steps}), got {step}")
-        if self.schedule == "step":
-            passed = sum(step >= round(share * total_steps) for share in self.drops)
-            factor = self.drop_factor**passed
-        elif self.schedule == "cosine":
-            wave = (1 + math.cos(math.pi * step / total_steps)) / 2
-            factor = self.final_factor + (1 - self.final_factor) * wave
-        elif self.schedule == "linear":
-            factor = 1 - (1 - self.final_factor) * step / total_steps
-        else:
-            factor = 1.0
-        if step < self.warmup_iterations:
-            factor *= (step + 1) / (self.warmup_iterations + 1)
-        return factor
+    def rate_schedule(self) -> Schedule:
+        """What both learning rates follow."""
+        return Schedule(self.schedule, self.drops, self.drop_factor, self.final_factor, self.warmup_iterations)
 
 
 @frozen
@@ -166,7 +151,7 @@ class SluConfig:
 class StochasticDepthConfig:
     """Stochastic depth: a block's chance to stay falls linearly with depth (Huang et al., ECCV 2016)."""
 
-    final_survival: float = field(default=1.0, validator=_between(0, 1, "(]"))  #: of the last block; 1 = off
+    final_survival: float = field(default=1.0, validator=_between(0, 1))  #: of the last block; 1 = off
 
 
 @frozen
@@ -221,11 +206,13 @@ class RunConfig:
     def total_steps(self, batches_per_epoch: int) -> int:
         """Iterations of this run, dropped batches included."""
         training, smd = self.training, self.method.smd
-        standard = training.iterations or training.epochs * batches_per_epoch
-        steps = round(standard * training.iteration_factor * smd.energy_ratio / (1 - smd.probability))
+        length = training.iterations or Fraction(str(training.epochs)) * batches_per_epoch
+        standard = floor(length * Fraction(str(training.iteration_factor)) + Fraction(1, 2))
+        steps = StochasticMinibatchDropping(smd.probability, smd.energy_ratio).total_iterations(standard)
         if steps < 1:
             raise ConfigError(
-                f"[training] the run has no step: {training.epochs} epochs of {batches_per_epoch} batches"
+                f"[training] a run must have at least one step: {float(length):g} batches make {standard}, "
+                f"and [method.smd] makes that {steps}"
             )
         return steps
 
@@ -247,8 +234,10 @@ def _check_together(config: RunConfig) -> None:
             "set slu.target_skip to 0 or stochastic_depth.final_survival to 1"
         )
     blocks = _residual_blocks(config.model.name)
-    if skips_blocks and not blocks:
-        raise ConfigError(f"{skips_blocks[0]} needs residual blocks, but model {config.model.name} has none")
+    if skips_blocks and blocks < 2:
+        raise ConfigError(
+            f"{skips_blocks[0]} needs at least 2 residual blocks, model {config.model.name} has {blocks}"
+        )
     if config.engine == "float32":
         if method.update == "psg":
             raise ConfigError('engine "float32" has no sign predictor: method.update must be sgd or sign, got psg')
