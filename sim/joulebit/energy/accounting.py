@@ -68,6 +68,7 @@ rounded up to whole bytes, once.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from joulebit.energy.counters import Counters
@@ -278,8 +279,11 @@ class Accountant:
 
     # -- other layers ----------------------------------------------------------------------------------------
 
-    def head(self, head: HeadPlan, samples: int, backward: bool) -> None:
-        """The classifier, and the pooling before it. Its gradient is never predicted."""
+    def head(self, head: HeadPlan, samples: int, backward: bool, input_needed: bool = True) -> None:
+        """The classifier, and the pooling before it. Its gradient is never predicted.
+
+        input_needed=False: only the classifier trains, no gradient goes back (backward pass alone).
+        """
         if not samples:
             return
         bits = self.widths
@@ -295,10 +299,11 @@ class Accountant:
             dram = entered * bits.x + head.macs * bits.w + outputs * 32
             self._bytes("forward", dram, macs * (pooled + bits.w))
             return
-        self._macs("input_gradient", bits.kind(bits.w, bits.g), macs)
-        self._ops("input_gradient", bits.operation(bits.g), OPERATIONS["mask"] * entered)
-        dram = outputs * bits.g + head.macs * bits.w + entered * (bits.x + bits.g)
-        self._bytes("input_gradient", dram, macs * (bits.w + bits.g))
+        if input_needed:
+            self._macs("input_gradient", bits.kind(bits.w, bits.g), macs)
+            self._ops("input_gradient", bits.operation(bits.g), OPERATIONS["mask"] * entered)
+            dram = outputs * bits.g + head.macs * bits.w + entered * (bits.x + bits.g)
+            self._bytes("input_gradient", dram, macs * (bits.w + bits.g))
         self._macs("weight_gradient", bits.kind(pooled, bits.g), macs)
         dram = features * pooled + outputs * bits.g + 2 * head.macs * bits.accumulator
         self._bytes("weight_gradient", dram, macs * (pooled + bits.g))
@@ -353,6 +358,18 @@ class Accountant:
         backward = sum(conv.macs for conv in block.body if conv.index)
         self._skip("input_gradient", reason, samples * backward)
         self._skip("weight_gradient", reason, samples * block.macs)
+
+    def skip_gradients(
+        self, convs: Iterable[ConvPlan], samples: int, reason: str, input_gradient: bool = True
+    ) -> None:
+        """Convolutions whose gradients were not formed, though their forward pass ran; reason frozen, say.
+
+        input_gradient=False: the gradient still went through them.
+        """
+        for conv in convs:
+            self._skip("weight_gradient", reason, samples * conv.macs)
+            if input_gradient and conv.index:
+                self._skip("input_gradient", reason, samples * conv.macs)
 
     def skip_batch(self, plan: NetworkPlan, samples: int) -> None:
         """A batch that was dropped before it was loaded: reason smd, batches.dropped."""

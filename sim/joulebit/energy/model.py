@@ -8,7 +8,7 @@
 for each phase. Time is the array's: element-wise operations and memory traffic run beside it. These joules are
 modelled; they never share a column with measured ones.
 
-Every energy of one operation is rounded once, to whole attojoules (1e-18 J); all that follows are integers, so that
+Every energy of one operation is rounded once, to whole attojoules (1e-18 J), and all that follows is integers:
 the phases, the components and the total agree exactly, and twice the counters are exactly twice the energy.
 """
 
