@@ -5,7 +5,7 @@ Every operation has a plain kernel that covers all widths, rounding modes and sh
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,12 @@ from joulebit.fixed.arithmetic import PEAK_LIMIT, Arithmetic
 from joulebit.fixed.rounding import Rounding, bit_length, ceil_log2
 from joulebit.fixed.update import UpdateRule
 from joulebit.kernels import elementwise, parameters, plain_conv, plain_norm
+from joulebit.kernels.cpu import CpuLevel, cpu_level
 from joulebit.kernels.memory import Pool
 from joulebit.kernels.workers import Workers
+
+if TYPE_CHECKING:
+    from joulebit.kernels.fast import FastKernels
 
 _NOTHING_TO_ADD = np.zeros((0, 1, 1, 1), np.int16)
 _NO_SHORTCUT = np.zeros((0, 1, 1, 1), np.uint8)
@@ -46,6 +50,11 @@ class NumbaEngine:
         self._workers = Workers(threads)
         self._pool = Pool()
         self._mode = int(self.arithmetic.rounding_mode)
+        self._fast: FastKernels | None = None
+        if cpu_level() > CpuLevel.GENERIC:
+            from joulebit.kernels.fast import FastKernels
+
+            self._fast = FastKernels(self.arithmetic, self._workers, self._pool)
         self._acc_limit = (1 << (self.arithmetic.accumulator_bits - 1)) - 1
         self._g_limit = (1 << (self.arithmetic.g_bits - 1)) - 1
 
@@ -63,6 +72,9 @@ class NumbaEngine:
     # --- convolution ---------------------------------------------------------------------------------
 
     def conv_forward(self, x: Array, w: Array, geometry: ConvGeometry, shift: int, key: int = 0) -> ConvOutput:
+        fast = self._fast and self._fast.conv_forward(x, w, geometry, shift)
+        if fast:
+            return fast
         samples, c_out = x.shape[0], w.shape[3]
         z = self._pool.empty((samples, *geometry.output_size(x.shape[1], x.shape[2]), c_out), np.int16)
 

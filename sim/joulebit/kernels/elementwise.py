@@ -18,7 +18,7 @@ def _passes(a: Int, below: Int) -> Int:
 def shortcut_gradient(
     add: Int, mask: Int, g: Int, first: Int, last: Int, stride: Int, align: Int, masked: Int, mask_below: Int,
     shift: Int, limit: Int, mode: Int, key: Int,
-) -> tuple[int, int]:  # fmt: skip
+) -> tuple[Int, Int]:  # fmt: skip
     """`Engine.shortcut_gradient` on samples first .. last - 1: fills g; (peak, saturated)."""
     _, height, width, channels = g.shape
     shared = min(channels, add.shape[3])
@@ -48,7 +48,7 @@ def shortcut_gradient(
 def spread(
     value: Int, like: Int, g: Int, first: Int, last: Int, masked: Int, mask_below: Int, shift: Int, limit: Int,
     mode: Int, key: Int,
-) -> tuple[int, int]:  # fmt: skip
+) -> tuple[Int, Int]:  # fmt: skip
     """`Engine.spread` on samples first .. last - 1: fills g; (peak, saturated)."""
     _, height, width, channels = g.shape
     peak = np.int64(0)

@@ -9,7 +9,7 @@ from joulebit.kernels.scalar import Int, clamp, half_up
 
 
 @kernel
-def peak_of(values: Int) -> int:
+def peak_of(values: Int) -> Int:
     """The largest magnitude of a flat integer array, 0 if it is empty."""
     peak = np.int64(0)
     for i in range(values.size):
@@ -58,7 +58,7 @@ def signs(exact: Int, out: Int) -> None:
 
 
 @kernel
-def choose_signs(exact: Int, predicted: Int, out: Int, threshold: Int) -> tuple[int, int]:
+def choose_signs(exact: Int, predicted: Int, out: Int, threshold: Int) -> tuple[Int, Int]:
     """E2-Train, equation (2): sign(predicted) where |predicted| >= threshold, else sign(exact).
 
     Returns how many were decided by the predictor, and how many of those differ from sign(exact).

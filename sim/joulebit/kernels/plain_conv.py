@@ -45,7 +45,7 @@ def _gather(x: Int, w: Int, acc: Int, n: Int, top: Int, left: Int, groups: Int) 
 def forward(
     x: Int, w: Int, z: Int, total: Int, squares: Int, first: Int, last: Int, stride: Int, padding_h: Int,
     padding_w: Int, groups: Int, shift: Int, acc_limit: Int, mode: Int, key: Int,
-) -> tuple[int, int]:  # fmt: skip
+) -> tuple[Int, Int]:  # fmt: skip
     """`Engine.conv_forward` on samples first .. last - 1: fills z, adds to total, squares; (peak, saturated)."""
     _, out_h, out_w, c_out = z.shape
     acc = np.empty(c_out, np.int64)
@@ -108,7 +108,7 @@ def input_gradient(
     dz: Int, turned: Int, add: Int, mask: Int, g: Int, first: Int, last: Int, stride: Int, padding_h: Int,
     padding_w: Int, groups: Int, acc_limit: Int, align: Int, add_stride: Int, add_align: Int, masked: Int,
     mask_below: Int, shift: Int, limit: Int, mode: Int, key: Int,
-) -> tuple[int, int]:  # fmt: skip
+) -> tuple[Int, Int]:  # fmt: skip
     """`Engine.conv_input_gradient` on samples first .. last - 1: fills g; (peak, saturated).
 
     add has no samples when there is nothing to add; mask is any array of 4 dimensions when masked is 0.

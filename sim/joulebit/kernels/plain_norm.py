@@ -18,7 +18,7 @@ def _normalised(z: Int, mean: Int, rsqrt: Int, scale: Int) -> Int:
 def norm_forward(
     z: Int, mean: Int, rsqrt: Int, scale: Int, gamma: Int, beta: Int, shortcut: Int, a: Int, first: Int, last: Int,
     shortcut_stride: Int, shortcut_shift: Int, shift: Int, low: Int, high: Int, mode: Int, key: Int,
-) -> int:  # fmt: skip
+) -> Int:  # fmt: skip
     """`Engine.norm_forward` on samples first .. last - 1: fills a; elements outside the bounds.
 
     shortcut has no samples when there is none.
@@ -44,7 +44,7 @@ def norm_forward(
 @kernel
 def shortcut_forward(
     x: Int, a: Int, first: Int, last: Int, stride: Int, shift: Int, low: Int, high: Int, mode: Int, key: Int
-) -> int:
+) -> Int:
     """`Engine.shortcut_forward` on samples first .. last - 1: fills a; elements outside the bounds."""
     _, height, width, channels = a.shape
     shared = x.shape[3]
@@ -82,7 +82,7 @@ def norm_sums(
 def norm_backward(
     g: Int, z: Int, mean: Int, rsqrt: Int, scale: Int, mean_g: Int, mean_gx: Int, multiplier: Int, shift: Int,
     dz: Int, first: Int, last: Int, limit: Int, peak_limit: Int, mode: Int, key: Int,
-) -> tuple[int, int]:  # fmt: skip
+) -> tuple[Int, Int]:  # fmt: skip
     """`Engine.norm_backward` on samples first .. last - 1: fills dz; (peak, saturated)."""
     _, height, width, channels = z.shape
     peak = np.int64(0)

@@ -1,0 +1,235 @@
+"""Register-blocked inner loops of the convolutions: sums of short dot products, 16 output channels at a time.
+
+One 32-bit lane holds the running sum of an output channel. A step multiplies a group of inputs that is the same
+for all lanes (4 unsigned bytes, or a pair of 16-bit integers) with one group of weights per lane:
+
+    quads:  sum += u8[0..3] . s8[0..3]     vpdpbusd
+    pairs:  sum += s16[0..1] . s16[0..1]   vpdpwssd
+
+With AVX2 both are made of vpmaddwd and vpaddd. (vpmaddubsw, its instruction for bytes, saturates at 255 * 127 * 2.)
+Sums are modulo 2^32; callers prove that they fit. All addresses and strides are in bytes. The size of a tile
+is what fits the registers: its sums, the weights of one step and one group of inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.errors import TypingError
+from numba.extending import intrinsic
+
+from joulebit.kernels.cpu import CpuLevel, cpu_level
+from joulebit.kernels.vector import I32, pointer, splat_value
+
+_I16, _I32, _I64 = (ir.IntType(bits) for bits in (16, 32, 64))
+_SUM = I32.llvm
+_BLOCK = 64  # bytes of one vector: 16 lanes of 32 bits
+
+
+#: output rows and columns of a `window_tile` of 1 or 2 blocks of 16 channels
+_WINDOW_TILES = {
+    CpuLevel.AVX512VNNI: {1: (2, 8), 2: (1, 8)},
+    CpuLevel.AVX2: {1: (1, 4), 2: (1, 2)},
+}
+#: input channels of an `outer_tile` of 1 or 2 blocks of 16 output channels
+_OUTER_TILES = {CpuLevel.AVX512VNNI: {1: 16, 2: 8}, CpuLevel.AVX2: {1: 4, 2: 2}}
+
+
+def outer_columns(blocks: int) -> int:
+    """Input channels of an `outer_tile`, for the size of its buffer of sums."""
+    return _OUTER_TILES[cpu_level()][blocks]
+
+
+def _literals(*values: Any) -> tuple[int, ...]:
+    """Python values of arguments that shape the code; numba calls again with literals after the error."""
+    if not all(isinstance(value, types.IntegerLiteral) for value in values):
+        raise TypingError("tile sizes must be written as numbers")
+    return tuple(value.literal_value for value in values)
+
+
+def _multiply_add(builder: Any, quads: bool, total: Any, same: Any, weights: Any) -> Any:
+    """total + dot products of one step, in the instructions of the processor."""
+    if cpu_level() >= CpuLevel.AVX512VNNI:
+        name = "vpdpbusd" if quads else "vpdpwssd"
+        kind = ir.FunctionType(_SUM, [_SUM, _SUM, _SUM])
+        function = cgutils.get_or_insert_function(builder.module, kind, f"llvm.x86.avx512.{name}.512")
+        return builder.call(function, [total, same, weights])
+    halves = ir.VectorType(_I16, 32)
+    left, right = builder.bitcast(same, halves), builder.bitcast(weights, halves)
+    if not quads:
+        return builder.add(total, _pair_products(builder, left, right))
+    eight = ir.Constant(halves, [8] * 32)
+    even = builder.and_(left, ir.Constant(halves, [255] * 32)), builder.ashr(builder.shl(right, eight), eight)
+    odd = builder.lshr(left, eight), builder.ashr(right, eight)
+    products = builder.add(_pair_products(builder, *even), _pair_products(builder, *odd))
+    return builder.add(total, products)
+
+
+def _pair_products(builder: Any, left: Any, right: Any) -> Any:
+    """16 sums of two products of 16-bit integers each, by two vpmaddwd."""
+    half, result = ir.VectorType(_I16, 16), ir.VectorType(_I32, 8)
+    kind = ir.FunctionType(result, [half, half])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.x86.avx2.pmadd.wd")
+    sums = []
+    for first in (0, 16):
+        lanes = ir.Constant(ir.VectorType(_I32, 16), list(range(first, first + 16)))
+        parts = [builder.shuffle_vector(value, value, lanes) for value in (left, right)]
+        sums.append(builder.call(function, parts))
+    return builder.shuffle_vector(*sums, ir.Constant(ir.VectorType(_I32, 16), list(range(16))))
+
+
+def _load_vector(builder: Any, address: Any) -> Any:
+    return builder.load(pointer(builder, address, _SUM), align=4)
+
+
+def _store_vector(builder: Any, value: Any, address: Any) -> None:
+    builder.store(value, pointer(builder, address, _SUM), align=4)
+
+
+def _broadcast(builder: Any, address: Any) -> Any:
+    return splat_value(builder, builder.load(pointer(builder, address, _I32), align=4), _SUM)
+
+
+class _Cursor:
+    """An address that a loop moves; the optimiser keeps it in a register."""
+
+    def __init__(self, builder: Any, start: Any) -> None:
+        self._builder = builder
+        self._slot = cgutils.alloca_once(builder, _I64)
+        builder.store(start, self._slot)
+
+    @property
+    def value(self) -> Any:
+        return self._builder.load(self._slot)
+
+    def set(self, address: Any) -> None:
+        self._builder.store(address, self._slot)
+
+    def advance(self, step: Any) -> None:
+        amount = ir.Constant(_I64, step) if isinstance(step, int) else step
+        self.set(self._builder.add(self.value, amount))
+
+
+@intrinsic(prefer_literal=True)
+def window_tile(  # type: ignore[no-untyped-def]
+    typing_context, quads, blocks, x, x_row, x_pixel, taps, tap_row, run, w, w_block, y, y_row, y_pixel
+):
+    """Sums of a tile of output pixels and blocks * 16 channels of a direct convolution.
+
+    Literals: quads (1, or 0 for pairs), blocks (1 or 2). For output pixel (r, c) the inputs are `taps`
+    runs of `run` 4-byte steps, the first at x + r * x_row + c * x_pixel, each next one tap_row further on. The
+    weights of block b are 64-byte steps from w + b * w_block. Sums go to y + r * y_row + c * y_pixel + 64 b.
+    """
+    use_quads, tile_blocks = _literals(quads, blocks)
+    tile_rows, tile_columns = _WINDOW_TILES[cpu_level()][tile_blocks]
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        x, x_row, x_pixel, taps, tap_row, run, w, w_block, y, y_row, y_pixel = args[2:]
+        tile = [(r, c, b) for r in range(tile_rows) for c in range(tile_columns) for b in range(tile_blocks)]
+        sums = {place: cgutils.alloca_once(builder, _SUM) for place in tile}
+        for slot in sums.values():
+            builder.store(ir.Constant(_SUM, [0] * 16), slot)
+        shifts = [builder.mul(x_pixel, ir.Constant(_I64, c)) for c in range(tile_columns)]
+        tap_starts = [
+            _Cursor(builder, builder.add(x, builder.mul(x_row, ir.Constant(_I64, r)))) for r in range(tile_rows)
+        ]
+        inputs = [_Cursor(builder, start.value) for start in tap_starts]
+        weights = [
+            _Cursor(builder, builder.add(w, builder.mul(w_block, ir.Constant(_I64, b))))
+            for b in range(tile_blocks)
+        ]
+        with cgutils.for_range(builder, taps):
+            for start, cursor in zip(tap_starts, inputs, strict=True):
+                cursor.set(start.value)
+                start.advance(tap_row)
+            with cgutils.for_range(builder, run):
+                loaded = [_load_vector(builder, cursor.value) for cursor in weights]
+                for r, cursor in enumerate(inputs):
+                    for c, shift in enumerate(shifts):
+                        same = _broadcast(builder, builder.add(cursor.value, shift))
+                        for b, weight in enumerate(loaded):
+                            slot = sums[r, c, b]
+                            total = _multiply_add(builder, bool(use_quads), builder.load(slot), same, weight)
+                            builder.store(total, slot)
+                for cursor in inputs:
+                    cursor.advance(4)
+                for cursor in weights:
+                    cursor.advance(_BLOCK)
+        for (r, c, b), slot in sums.items():
+            offset = builder.add(
+                builder.mul(y_row, ir.Constant(_I64, r)), builder.mul(y_pixel, ir.Constant(_I64, c))
+            )
+            address = builder.add(builder.add(y, offset), ir.Constant(_I64, _BLOCK * b))
+            _store_vector(builder, builder.load(slot), address)
+        return context.get_dummy_value()
+
+    return types.void(quads, blocks, *[types.int64] * 11), generate
+
+
+@intrinsic(prefer_literal=True)
+def outer_tile(  # type: ignore[no-untyped-def]
+    typing_context, blocks, x, x_row, x_pixel, g, g_row, g_pixel, height, width, sums
+):
+    """Adds outer products of pairs over height x width positions to columns x (blocks * 16) sums in memory.
+
+    Literal: blocks (1 or 2). At position (i, j) the pairs x[0 .. columns - 1], 4 bytes each from
+    x + i * x_row + j * x_pixel, meet blocks * 16 pairs from g + i * g_row + j * g_pixel. sums is
+    [columns][blocks][16] int32.
+    """
+    (tile_blocks,) = _literals(blocks)
+    tile_columns = outer_columns(tile_blocks)
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        x, x_row, x_pixel, g, g_row, g_pixel, height, width, sums = args[1:]
+        tile = [(c, b) for c in range(tile_columns) for b in range(tile_blocks)]
+        slots = {place: cgutils.alloca_once(builder, _SUM) for place in tile}
+
+        def place_of(c: int, b: int) -> Any:
+            return builder.add(sums, ir.Constant(_I64, _BLOCK * (c * tile_blocks + b)))
+
+        for place, slot in slots.items():
+            builder.store(_load_vector(builder, place_of(*place)), slot)
+        rows = [_Cursor(builder, x), _Cursor(builder, g)]
+        cursors = [_Cursor(builder, x), _Cursor(builder, g)]
+        with cgutils.for_range(builder, height):
+            for start, cursor, step in zip(rows, cursors, (x_row, g_row), strict=True):
+                cursor.set(start.value)
+                start.advance(step)
+            with cgutils.for_range(builder, width):
+                pairs, gradients = (cursor.value for cursor in cursors)
+                loaded = [
+                    _load_vector(builder, builder.add(gradients, ir.Constant(_I64, _BLOCK * b)))
+                    for b in range(tile_blocks)
+                ]
+                for c in range(tile_columns):
+                    same = _broadcast(builder, builder.add(pairs, ir.Constant(_I64, 4 * c)))
+                    for b, gradient in enumerate(loaded):
+                        slot = slots[c, b]
+                        builder.store(_multiply_add(builder, False, builder.load(slot), same, gradient), slot)
+                cursors[0].advance(x_pixel)
+                cursors[1].advance(g_pixel)
+        for place, slot in slots.items():
+            _store_vector(builder, builder.load(slot), place_of(*place))
+        return context.get_dummy_value()
+
+    return types.void(blocks, *[types.int64] * 9), generate
+
+
+def _tile_size(pick: Callable[[int], int], doc: str) -> Any:
+    """An intrinsic that gives a size of the tile with a literal number of blocks as a constant."""
+
+    def size(typing_context, blocks):  # type: ignore[no-untyped-def]
+        value = pick(*_literals(blocks))
+        return types.int64(blocks), lambda context, builder, sig, args: ir.Constant(_I64, value)
+
+    size.__doc__ = doc
+    return intrinsic(prefer_literal=True)(size)
+
+
+window_rows = _tile_size(lambda blocks: _WINDOW_TILES[cpu_level()][blocks][0], "Rows of a `window_tile`.")
+window_columns = _tile_size(lambda blocks: _WINDOW_TILES[cpu_level()][blocks][1], "Columns of a `window_tile`.")
+outer_channels = _tile_size(outer_columns, "Input channels of an `outer_tile`.")

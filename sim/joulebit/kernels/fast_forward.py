@@ -1,0 +1,158 @@
+"""Forward convolution of 8-bit activations and weights (spec, section 4): direct, sums in 32 bits.
+
+The image is copied once, with its border, to scratch memory. Then for every two rows of the output the sums of
+all channels are made in tiles (`dot.window_tile`) and requantised while they are in the first-level cache.
+Signed activations are stored as x + 128 with a border of 128; the excess 128 * (sum of the weights) is
+subtracted from the sums. |sum| < 2^31 needs a reduction length of at most 66,311 (255 * 127 each).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from joulebit.kernels.compile import inline, kernel
+from joulebit.kernels.dot import window_columns, window_rows, window_tile
+from joulebit.kernels.padding import copy_u8, fill
+from joulebit.kernels.scalar import Int
+from joulebit.kernels.vector import (
+    count_different,
+    fetch_add,
+    fold_max,
+    fold_sum,
+    lanes,
+    larger,
+    load_all,
+    load_all64,
+    multiply_wide,
+    smaller,
+    splat,
+    store_16,
+    store_all64,
+    widen,
+    zeros,
+    zeros64,
+)
+
+MAX_REDUCTION = 66_311
+
+
+@kernel
+def pack(w: Int, packed: Int, excess: Int) -> None:
+    """Weights as `window_tile` reads them: [block of 16 outputs][kernel_h][kernel_w][c_in / 4][16][4] int8.
+
+    excess: int32 per output channel, 128 * sum of the weights. Both arrays come in as zeros.
+    """
+    kernel_h, kernel_w, c_in, c_out = w.shape
+    for row in range(kernel_h):
+        for column in range(kernel_w):
+            for c in range(c_in):
+                for k in range(c_out):
+                    value = w[row, column, c, k]
+                    packed[k // 16, row, column, c // 4, k % 16, c % 4] = value
+                    excess[k] += np.int32(value) * 128
+
+
+@inline
+def _finish_row(
+    sums: Int, pixels: Int, blocks: Int, channels: Int, excess: Int, shift: Int, z: Int, total: Int, squares: Int,
+    peak: Int, saturated: Int,
+) -> Int:  # fmt: skip
+    """z = SAT16(RND(sum - excess, shift)) for a row of pixels, and its statistics; shift 0..31.
+
+    RND(v, s) is (v >> s) + bit s - 1 of v, which cannot overflow.
+    """
+    whole, before = splat(shift), splat(max(shift - 1, 0))
+    last_bit = splat(1 if shift > 0 else 0)
+    high, low = splat(32767), splat(-32767)
+    none = zeros()
+    for block in range(blocks):
+        mask = lanes(channels - 16 * block)
+        over = load_all(excess + 64 * block)
+        plain_total = zeros()
+        square_total = zeros64()
+        for j in range(pixels):
+            v = load_all(sums + (j * blocks + block) * 64) - over
+            peak = larger(peak, larger(v, none - v))
+            rounded = (v >> whole) + ((v >> before) & last_bit)
+            q = smaller(larger(rounded, low), high)
+            saturated = count_different(saturated, q, rounded)
+            store_16(z + (j * channels + block * 16) * 2, q, mask)
+            plain_total = plain_total + q
+            square_total = square_total + multiply_wide(q, q)
+        store_all64(total + 128 * block, load_all64(total + 128 * block) + widen(plain_total))
+        store_all64(squares + 128 * block, load_all64(squares + 128 * block) + square_total)
+    return peak, saturated
+
+
+@kernel
+def forward(
+    counter: Int, samples: Int, x: Int, height: Int, width: Int, c_in: Int, flip: Int, packed: Int, excess: Int,
+    kernel_h: Int, kernel_w: Int, stride: Int, padding_h: Int, padding_w: Int, z: Int, out_h: Int, out_w: Int,
+    c_out: Int, shift: Int, scratch: Int, statistics: Int,
+) -> tuple[Int, Int]:  # fmt: skip
+    """`Engine.conv_forward` on the samples that this thread draws from the counter; (peak, saturated).
+
+    Addresses: counter (int64, shared by the threads), x, packed, excess, z, scratch, statistics (int64
+    [2][blocks * 16], zeros: sums of z and of its squares). flip: 128 for signed x, else 0.
+    """
+    blocks = (c_out + 15) // 16
+    c_padded = (c_in + 3) // 4 * 4
+    pitch = (width + 2 * padding_w) * c_padded
+    padded_h = height + 2 * padding_h
+    image = scratch
+    sums = scratch + (pitch * (padded_h + 2 * stride) + 16 * stride * c_padded + 127) // 64 * 64
+    pixel = blocks * 64
+    sums_row = (out_w + 8) * pixel
+    run = kernel_w * c_padded // 4
+    block_size = kernel_h * run * 64
+    squares = statistics + blocks * 128
+    peak, saturated = zeros(), zeros()
+    rejected = np.int64(0)
+    fill(image, pitch * padded_h, np.int64(flip * 0x01010101))
+    n = fetch_add(counter, 1)
+    while n < samples:
+        copy_u8(
+            x + n * height * width * c_in, height, width, c_in,
+            image + padding_h * pitch + padding_w * c_padded, pitch, c_padded, flip,
+        )  # fmt: skip
+        for i in range(0, out_h, 2):
+            rows = min(2, out_h - i)
+            top = image + i * stride * pitch
+            for block in range(0, blocks - 1, 2):
+                for row in range(rows):
+                    for j in range(0, out_w, window_columns(2)):
+                        window_tile(
+                            1, 2, top + row * stride * pitch + j * stride * c_padded, 0, stride * c_padded,
+                            kernel_h, pitch, run, packed + block * block_size, block_size,
+                            sums + row * sums_row + j * pixel + block * 64, 0, pixel,
+                        )  # fmt: skip
+            if blocks % 2 == 1:
+                block = blocks - 1
+                for row in range(0, rows, window_rows(1)):
+                    for j in range(0, out_w, window_columns(1)):
+                        window_tile(
+                            1, 1, top + row * stride * pitch + j * stride * c_padded, stride * pitch,
+                            stride * c_padded, kernel_h, pitch, run, packed + block * block_size, 0,
+                            sums + row * sums_row + j * pixel + block * 64, sums_row, pixel,
+                        )  # fmt: skip
+            for row in range(rows):
+                place = z + ((n * out_h + i + row) * out_w) * c_out * 2
+                peak, saturated = _finish_row(
+                    sums + row * sums_row, out_w, blocks, c_out, excess, shift, place, statistics, squares, peak,
+                    saturated,
+                )  # fmt: skip
+        rejected += fold_sum(saturated)
+        saturated = zeros()
+        n = fetch_add(counter, 1)
+    return fold_max(peak), rejected
+
+
+def scratch_size(
+    height: int, width: int, c_in: int, kernel_h: int, stride: int, padding_h: int, padding_w: int, out_w: int,
+    c_out: int,
+) -> int:  # fmt: skip
+    """Bytes of scratch memory that `forward` needs per thread, what tiles read past the image included."""
+    c_padded = -(-c_in // 4) * 4
+    pitch = (width + 2 * padding_w) * c_padded
+    image = pitch * (height + 2 * padding_h + 2 * stride + kernel_h) + 16 * (stride + 1) * c_padded + 256
+    return image + 2 * (out_w + 16) * -(-c_out // 16) * 64 + 256

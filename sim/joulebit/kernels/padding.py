@@ -1,0 +1,60 @@
+"""Copies of one image with a border, in scratch memory that stays in the cache."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from joulebit.kernels.compile import inline
+from joulebit.kernels.scalar import Int
+from joulebit.kernels.vector import copy_bytes, lanes, load_i16, load_u8, splat, store_8, store_16, store_all
+
+
+@inline
+def fill(address: Int, size: Int, word: Int) -> None:
+    """size bytes, rounded up to 64, of a repeated 32-bit word."""
+    value = splat(word)
+    for offset in range(0, size, 64):
+        store_all(address + offset, value)
+
+
+@inline
+def copy_u8(
+    source: Int, height: Int, width: Int, channels: Int, target: Int, pitch: Int, padded: Int, flip: Int
+) -> None:
+    """An image of bytes [height, width, channels], each ^ flip, to rows `pitch` bytes apart.
+
+    A pixel has `padded` >= channels bytes in the target; those above channels are arbitrary (their weights are 0).
+    """
+    if channels == padded and flip == 0:
+        for i in range(height):
+            copy_bytes(target + i * pitch, source + i * width * channels, width * channels)
+        return
+    turn = splat(flip)
+    pieces, length = (1, width * channels) if channels == padded else (width, channels)
+    for i in range(height):
+        for j in range(pieces):
+            start, place = source + (i * width + j) * channels, target + i * pitch + j * padded
+            for c in range(0, length, 16):
+                mask = lanes(length - c)
+                store_8(place + c, load_u8(start + c, mask) ^ turn, mask)
+
+
+@inline
+def copy_i16(source: Int, height: Int, width: Int, channels: Int, target: Int, pitch: Int, padded: Int) -> None:
+    """An image of int16 [height, width, channels] to rows `pitch` bytes apart, `padded` channels per pixel."""
+    if channels == padded:
+        for i in range(height):
+            copy_bytes(target + i * pitch, source + i * width * channels * 2, width * channels * 2)
+        return
+    for i in range(height):
+        for j in range(width):
+            start, place = source + (i * width + j) * channels * 2, target + i * pitch + j * padded * 2
+            for c in range(0, channels, 16):
+                mask = lanes(channels - c)
+                store_16(place + c * 2, load_i16(start + c * 2, mask), mask)
+
+
+@inline
+def rounded_up(value: Int, step: Int) -> Int:
+    """The smallest multiple of step that is at least value."""
+    return (value + step - 1) // step * np.int64(step)
