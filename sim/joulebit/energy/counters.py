@@ -10,6 +10,8 @@ runs, go into a checkpoint and into JSON as they are. Energy models read nothing
     skipped.<phase>.<reason>     multiply-accumulates of <phase> not done; reason smd, slu, sd, psg, frozen
     updated                      parameters changed, summed over steps
     saturated.<tensor>, elements.<tensor>   clamped and all elements of z, activation, dz, gradient
+    predictor.total, predictor.decided, predictor.wrong     weight-gradient elements that PSG's predictor met,
+                                 decided, and decided with another sign than the exact product's
     batches.seen, batches.dropped, samples.seen, steps
 
 phase is forward, input_gradient, weight_gradient, update or other.
@@ -36,6 +38,10 @@ class Counters:
     def merge(self, other: Counters | Mapping[str, int]) -> None:
         for key, value in other.items():
             self.add(key, value)
+
+    def load(self, values: Mapping[str, int]) -> None:
+        """Replace everything, as after a resume."""
+        self._values = {key: int(value) for key, value in values.items()}
 
     def items(self) -> Iterable[tuple[str, int]]:
         return self._values.items()

@@ -50,9 +50,7 @@ def mix64(key: int, index: Int64Array) -> NDArray[np.uint64]:
         return np.asarray(z ^ (z >> np.uint64(31)), np.uint64)
 
 
-def shift_round(
-    value: ArrayLike, shift: int, rounding: Rounding = Rounding.HALF_UP, key: int = 0
-) -> Int64Array:
+def shift_round(value: ArrayLike, shift: int, rounding: Rounding = Rounding.HALF_UP, key: int = 0) -> Int64Array:
     """value / 2^shift as int64, rounded as asked; a negative shift multiplies by 2^-shift.
 
     Args:

@@ -117,7 +117,7 @@ class IntegerNetwork:
         self.counters.add("steps", 1)
         self.counters.add("batches.seen", 1)
         self.counters.add("samples.seen", samples)
-        self._count_saturation(run.details)
+        self._count_details(run.details)
         return StepResult(loss, correct, run.details)
 
     def skip_batch(self, samples: int) -> None:
@@ -228,8 +228,11 @@ class IntegerNetwork:
             changed += self._gates.gates.update(samples, gate_rule)
         self._accountant.update(changed)
 
-    def _count_saturation(self, details: Mapping[str, Mapping[str, Any]]) -> None:
+    def _count_details(self, details: Mapping[str, Mapping[str, Any]]) -> None:
         for values in details.values():
+            for name in ("total", "decided", "wrong"):
+                if name in values:
+                    self.counters.add(f"predictor.{name}", values[name])
             for tensor in ("z", "activation", "dz", "gradient"):
                 if f"{tensor}_elements" in values:
                     self.counters.add(f"saturated.{tensor}", values[f"{tensor}_saturated"])

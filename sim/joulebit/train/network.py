@@ -58,6 +58,10 @@ class Network(Protocol):
         """The reverse of `state`; ValueError names what is missing or of another shape."""
         ...
 
+    def load_weights(self, weights: dict[str, NDArray[Any]]) -> None:
+        """Replace the trained parameters: by an average, or by those of another run."""
+        ...
+
     def weights(self) -> dict[str, NDArray[Any]]:
         """The trained parameters by name, in network order: what weights_sha256 is taken of."""
         ...

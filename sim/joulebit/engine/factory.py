@@ -1,0 +1,35 @@
+"""Engines by name."""
+
+from __future__ import annotations
+
+from joulebit.engine.base import Engine
+from joulebit.fixed.arithmetic import Arithmetic
+
+INTEGER_ENGINES = ("numpy", "numba", "torch")
+
+
+def make_engine(name: str, arithmetic: Arithmetic, threads: int | None = None) -> Engine:
+    """The integer engine called `name`; imports only what that engine needs.
+
+    threads limits the numba engine (None: all processors); the bits do not depend on it. ValueError for an unknown
+    name, or when the package that an engine needs is not installed.
+    """
+    try:
+        if name == "numpy":
+            from joulebit.engine.numpy_engine import NumpyEngine
+
+            return NumpyEngine(arithmetic)
+        if name == "numba":
+            from joulebit.engine.numba_engine import NumbaEngine
+
+            return NumbaEngine(arithmetic, threads)
+        if name == "torch":
+            from joulebit.engine.torch_engine import TorchEngine
+
+            return TorchEngine(arithmetic)
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"engine {name!r} needs the package {error.name!r}, which is not installed: "
+            "pip install 'joulebit[simulator]', or use engine numpy"
+        ) from None
+    raise ValueError(f"engine must be one of {', '.join(INTEGER_ENGINES)}, got {name!r}")

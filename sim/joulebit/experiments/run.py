@@ -1,0 +1,420 @@
+"""One training run from its configuration to its summary: the only training loop of the package."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulebit.data import (
+    Augmentation,
+    Dataset,
+    Split,
+    augment,
+    balanced_prefix,
+    batches_per_epoch,
+    epoch_batches,
+    load_dataset,
+    step_position,
+    stratified_halves,
+)
+from joulebit.energy.counters import Counters
+from joulebit.energy.model import EnergyReport, float32_energy, simulate_energy
+from joulebit.energy.table import EnergyTable, load_table
+from joulebit.engine.factory import make_engine
+from joulebit.experiments.config import ConfigError, RunConfig, config_hash
+from joulebit.experiments.rundir import RunDirectory, read_weights
+from joulebit.nn.context import Update
+from joulebit.nn.graph import NetworkPlan, plan
+from joulebit.nn.models import model
+from joulebit.nn.network import IntegerNetwork, TrainingMethod
+from joulebit.techniques.schedule import Schedule
+from joulebit.techniques.slu import SelectiveLayerUpdate
+from joulebit.techniques.smd import StochasticMinibatchDropping
+from joulebit.techniques.stochastic_depth import StochasticDepth
+from joulebit.techniques.swa import StochasticWeightAveraging
+from joulebit.train.network import Batch, Network
+from joulebit.train.progress import Progress, SilentProgress
+
+_EVALUATION_BATCH = 500
+_LOG_LINES = 200  # about so many lines of training metrics per run
+_OBSERVE_EVERY = 50  # steps between evaluations of the bound on the predictor's failures
+_SWA_MOMENTS = 20  # at least so many moments are averaged, where the run has them
+
+
+class Interrupted(Exception):
+    """The run was asked to stop; everything up to `step` is in a checkpoint."""
+
+    def __init__(self, signum: int, step: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(signum).name} after step {step}")
+        self.signum = signum
+        self.step = step
+
+
+def run_training(
+    config: RunConfig,
+    run_dir: RunDirectory,
+    resume: bool = False,
+    data_dir: Path | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Train as configured, or go on from the last checkpoint; returns the summary of the contract.
+
+    Raises:
+        Interrupted: after SIGINT or SIGTERM, once the checkpoint is written.
+        ConfigError, DataError: what was asked for does not fit together or is not there.
+    """
+    trainer = Trainer(config, run_dir, data_dir)
+    if resume:
+        trainer.restore()
+    progress = progress or SilentProgress()
+    progress.start(trainer.total_steps, trainer.step)
+    try:
+        with _stop_requested() as requested:
+            trainer.train(progress, requested)
+        return trainer.finish(progress)
+    finally:
+        progress.finish()
+
+
+def prepared_data(config: RunConfig, data_dir: Path | None) -> Dataset:
+    """The data set of a configuration, with its part and limits applied."""
+    loaded = load_dataset(config.data.name, data_dir)
+    train, test = loaded.train, loaded.test
+    if config.data.part != "all":
+        halves = stratified_halves(train, 0)
+        train = halves[0 if config.data.part == "first_half" else 1]
+    if config.data.train_limit:
+        train = balanced_prefix(train, config.data.train_limit)
+    if config.data.test_limit:
+        test = balanced_prefix(test, config.data.test_limit)
+    return Dataset(loaded.name, loaded.classes, train, test, loaded.image_shape)
+
+
+def build_network(config: RunConfig, resolved: NetworkPlan, threads: int | None = None) -> Network:
+    """The network of a configuration, with its initial weights."""
+    method, training = config.method, config.training
+    depth = method.stochastic_depth.final_survival
+    common: dict[str, Any] = {
+        "momentum": training.momentum,
+        "sign_momentum": training.sign_momentum,
+        "weight_decay": training.weight_decay,
+        "sign_weight_decay": training.sign_weight_decay,
+        "head_only": training.layers == "head",
+        "stochastic_depth": StochasticDepth(depth) if depth < 1 else None,
+    }
+    network: Network
+    if config.engine == "float32":
+        from joulebit.train.float32 import Float32Method, Float32Network
+
+        network = Float32Network(resolved, config.seed, Float32Method(update=method.update, **common))
+    else:
+        slu = method.slu
+        gates = SelectiveLayerUpdate(slu.target_skip, slu.alpha, slu.gate_learning_rate)
+        network = IntegerNetwork(
+            resolved,
+            make_engine(config.engine, config.arithmetic, threads),
+            config.seed,
+            TrainingMethod(
+                update=Update(method.update),
+                beta=method.beta,
+                slu=gates if slu.target_skip > 0 else None,
+                observe_every=_OBSERVE_EVERY,
+                **common,
+            ),
+        )
+    if training.initial_weights:
+        try:
+            network.load_weights(read_weights(training.initial_weights))
+        except ValueError as error:
+            raise ConfigError(f"training.initial_weights {training.initial_weights}: {error}") from None
+    return network
+
+
+def weights_sha256(weights: Mapping[str, NDArray[Any]]) -> str:
+    """Identity of a trained network: SHA-256 over names, types, shapes and little-endian values, in order."""
+    digest = hashlib.sha256()
+    for name, value in weights.items():
+        little = np.ascontiguousarray(value, value.dtype.newbyteorder("<"))
+        digest.update(f"{name} {little.dtype.str} {little.shape}\n".encode())
+        digest.update(little.tobytes())
+    return digest.hexdigest()
+
+
+@dataclass
+class _Interval:
+    """Sums since the last line of training metrics."""
+
+    loss: float = 0.0
+    correct: int = 0
+    samples: int = 0
+    layers: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def add(self, loss: float, correct: int, samples: int, details: Mapping[str, Mapping[str, float]]) -> None:
+        self.loss += loss * samples
+        self.correct += correct
+        self.samples += samples
+        for layer, values in details.items():
+            entry = self.layers.setdefault(layer, {})
+            for name, value in values.items():
+                entry[name] = entry.get(name, 0) + value
+
+
+class Trainer:
+    """The state of one run between two steps."""
+
+    def __init__(self, config: RunConfig, run_dir: RunDirectory, data_dir: Path | None = None) -> None:
+        self.config = config
+        self.run_dir = run_dir
+        self.data = prepared_data(config, data_dir)
+        self.plan = plan(model(config.model.name, self.data.classes), self.data.image_shape)
+        training = config.training
+        count = len(self.data.train)
+        if count < 1:
+            raise ConfigError(f"data {config.data.name} has no training images")
+        self.batch_size = min(training.batch_size, count)
+        self.epoch_steps = batches_per_epoch(count, self.batch_size)
+        self.total_steps = config.total_steps(self.epoch_steps)
+        self.network = build_network(config, self.plan)
+        self.table: EnergyTable = load_table(config.energy.table)
+        self.step = 0
+        self._schedule = Schedule(
+            training.schedule,
+            training.drops,
+            training.drop_factor,
+            training.final_factor,
+            training.warmup_iterations,
+        )
+        smd = config.method.smd
+        self._dropping = StochasticMinibatchDropping(smd.probability, smd.energy_ratio)
+        self._averaging = StochasticWeightAveraging()
+        self._interval = _Interval()
+        self._last: tuple[float, float] = (float("nan"), 0.0)  # loss and accuracy of the last batch, to show
+        self._epoch_order: tuple[int, list[NDArray[np.int64]]] = (-1, [])
+        self._augmentation = Augmentation(config.data.mirror, config.data.shift)
+
+    # --- the loop ------------------------------------------------------------------------------------
+
+    def train(self, progress: Progress, requested: Callable[[], int]) -> None:
+        """All remaining steps; raises Interrupted once a checkpoint is written after a request to stop."""
+        training = self.config.training
+        log_every = max(1, self.total_steps // _LOG_LINES)
+        checkpoint_every = training.checkpoint_every or max(self.epoch_steps, 50)
+        evaluate_every = round(training.evaluate_every_epochs * self.epoch_steps)
+        while self.step < self.total_steps:
+            self._one_step()
+            self.step += 1
+            last = self.step == self.total_steps
+            self._average()
+            evaluated = bool(evaluate_every) and self.step % evaluate_every == 0 and not last
+            if evaluated or last or self.step % log_every == 0:
+                self._log()
+            if evaluated:
+                self._evaluate(progress)
+            progress.update(self.step, *self._last, self._energy().total_j)
+            stop = requested()
+            if stop or last or self.step % checkpoint_every == 0:
+                self._save()
+            if stop and not last:
+                raise Interrupted(stop, self.step)
+
+    def _one_step(self) -> None:
+        training = self.config.training
+        epoch, number = step_position(self.step, len(self.data.train), self.batch_size)
+        chosen = self._batch(epoch, number)
+        if not self._dropping.keeps(self.config.seed, self.step):
+            self.network.skip_batch(len(chosen))
+            return
+        images = self.data.train.images[chosen]
+        if self._augmentation.mirror or self._augmentation.shift:
+            images = augment(images, chosen, self.config.seed, epoch, self._augmentation)
+        labels = self.data.train.labels[chosen]
+        result = self.network.train_step(
+            Batch(images, labels, chosen, self.step),
+            self._schedule.rate(training.learning_rate, self.step, self.total_steps),
+            self._schedule.rate(training.sign_learning_rate, self.step, self.total_steps),
+        )
+        self._interval.add(result.loss, result.correct, len(chosen), result.details)
+        self._last = (result.loss, result.correct / len(chosen))
+
+    def _batch(self, epoch: int, number: int) -> NDArray[np.int64]:
+        if self._epoch_order[0] != epoch:
+            order = list(epoch_batches(len(self.data.train), self.batch_size, self.config.seed, epoch))
+            self._epoch_order = (epoch, order)
+        return self._epoch_order[1][number]
+
+    def _average(self) -> None:
+        method = self.config.method
+        start = round(method.swa_start * self.total_steps)
+        every = max(1, min(self.epoch_steps, (self.total_steps - start) // _SWA_MOMENTS))
+        if method.swa and self.step > start and (self.total_steps - self.step) % every == 0:
+            self._averaging.add(self.network.weights())
+
+    # --- metrics and evaluation ----------------------------------------------------------------------
+
+    def _energy(self) -> EnergyReport:
+        return simulate_energy(self.network.counters, self.table)
+
+    def _log(self) -> None:
+        interval = self._interval
+        if not interval.samples:
+            return
+        training = self.config.training
+        done = self.step - 1
+        self.run_dir.append_metrics(
+            {
+                "kind": "train",
+                "step": self.step,
+                "epoch": self.step / self.epoch_steps,
+                "loss": interval.loss / interval.samples,
+                "accuracy": interval.correct / interval.samples,
+                "learning_rate": self._schedule.rate(training.learning_rate, done, self.total_steps),
+                "sign_learning_rate": self._schedule.rate(training.sign_learning_rate, done, self.total_steps),
+                "energy_j": self._energy().total_j,
+                "layers": interval.layers,
+                "counters": self.network.counters.as_dict(),
+            }
+        )
+        self._interval = _Interval()
+
+    def _evaluate(self, progress: Progress) -> tuple[float, float]:
+        """(top-1, top-5) in percent on the test set, with the present weights."""
+        self.network.prepare_evaluation(self.data.train.images[: self.config.training.statistics_samples])
+        top1, top5 = accuracy(self.network, self.data.test)
+        self.run_dir.append_metrics(
+            {
+                "kind": "evaluation",
+                "step": self.step,
+                "epoch": self.step / self.epoch_steps,
+                "top1": top1,
+                "top5": top5,
+                "energy_j": self._energy().total_j,
+            }
+        )
+        progress.evaluation(self.step, top1, top5)
+        return top1, top5
+
+    # --- checkpoints ---------------------------------------------------------------------------------
+
+    def _save(self) -> None:
+        self._log()
+        arrays = {f"network/{name}": value for name, value in self.network.state().items()}
+        if self._averaging.count:
+            arrays.update({f"average/{name}": value for name, value in self._averaging.state().items()})
+        self.run_dir.save_checkpoint(self.step, arrays, {"counters": self.network.counters.as_dict()})
+
+    def restore(self) -> None:
+        """Go back to the last checkpoint, if there is one."""
+        checkpoint = self.run_dir.load_latest_checkpoint()
+        if checkpoint is None:
+            return
+        self.network.load_state(_part(checkpoint.arrays, "network/"))
+        if averages := _part(checkpoint.arrays, "average/"):
+            self._averaging.load_state(averages)
+        self.network.counters.load(checkpoint.meta["counters"])
+        self.step = checkpoint.step
+
+    # --- the end -------------------------------------------------------------------------------------
+
+    def finish(self, progress: Progress) -> dict[str, Any]:
+        """Average, evaluate, and write weights and summary."""
+        if self._averaging.count:
+            self.network.load_weights(self._averaging.average())
+        top1, top5 = self._evaluate(progress)
+        weights = self.network.weights()
+        self.run_dir.write_weights(weights)
+        summary = self._summary(top1, top5, weights_sha256(weights))
+        self.run_dir.write_summary(summary)
+        return summary
+
+    def _summary(self, top1: float, top5: float, sha256: str) -> dict[str, Any]:
+        config, counters = self.config, self.network.counters
+        energy = self._energy()
+        standard = config.training.iterations or round(config.training.epochs * self.epoch_steps)
+        baseline = float32_energy(self.plan, self.batch_size, standard, self.table)
+        return {
+            "run_dir": str(self.run_dir.path),
+            "name": config.name,
+            "config_hash": config_hash(config),
+            "engine": config.engine,
+            "dataset": config.data.name,
+            "model": config.model.name,
+            "method": config.method.label(),
+            "seed": config.seed,
+            "steps": self.step,
+            "epochs": self.step / self.epoch_steps,
+            "top1": top1,
+            "top5": top5,
+            "weights_sha256": sha256,
+            "counters": counters.as_dict(),
+            "energy_simulated_j": {
+                **energy.as_dict(),
+                "table": self.table.name,
+            },
+            "float32_energy_j": baseline.total_j,
+            "saving_vs_float32": energy.saving_against(baseline),
+            "predictor_share": _ratio(counters["predictor.decided"], counters["predictor.total"]),
+            "predictor_error": _ratio(counters["predictor.wrong"], counters["predictor.decided"]),
+            "skip_ratio": skip_ratio(counters),
+            "batch_share": _ratio(
+                counters["batches.seen"], counters["batches.seen"] + counters["batches.dropped"]
+            ),
+        }
+
+
+def accuracy(network: Network, split: Split) -> tuple[float, float]:
+    """(top-1, top-5) in percent; the statistics must have been prepared. Ties count as wrong beyond the label."""
+    first = fifth = 0
+    for start in range(0, len(split), _EVALUATION_BATCH):
+        part = slice(start, start + _EVALUATION_BATCH)
+        logits, labels = network.logits(split.images[part]), split.labels[part]
+        own = logits[np.arange(len(labels)), labels][:, None]
+        position = np.arange(logits.shape[1])[None, :]
+        ahead = (logits > own) | ((logits == own) & (position < labels[:, None]))
+        rank = ahead.sum(1)
+        first += int(np.count_nonzero(rank < 1))
+        fifth += int(np.count_nonzero(rank < 5))
+    return 100.0 * first / len(split), 100.0 * fifth / len(split)
+
+
+def skip_ratio(counters: Counters) -> float:
+    """Share of the forward computation that closed blocks left out (SLU or stochastic depth)."""
+    skipped = counters["skipped.forward.slu"] + counters["skipped.forward.sd"]
+    return _ratio(skipped, skipped + counters.total("macs.forward.")) or 0.0
+
+
+def _ratio(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _part(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    return {name[len(prefix) :]: value for name, value in arrays.items() if name.startswith(prefix)}
+
+
+@contextmanager
+def _stop_requested() -> Iterator[Callable[[], int]]:
+    """Within: SIGINT and SIGTERM only leave a note. Gives a function that returns the signal's number, or 0."""
+    received: list[int] = []
+
+    def note(signum: int, frame: FrameType | None) -> None:
+        received.append(signum)
+
+    previous: dict[int, Any] = {}
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        try:
+            previous[signum] = signal.signal(signum, note)
+        except ValueError:  # not in the main thread: whoever runs us there stops us another way
+            break
+    try:
+        yield lambda: received[0] if received else 0
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
