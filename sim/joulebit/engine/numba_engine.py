@@ -110,6 +110,11 @@ class NumbaEngine:
         mask_below: int = 0,
         key: int = 0,
     ) -> Quantised:
+        fast = self._fast and self._fast.conv_input_gradient(
+            dz, w, geometry, input_hw, shift, align, add, add_stride, add_align, mask, mask_below
+        )
+        if fast:
+            return fast
         samples = dz.shape[0]
         g = self._pool.empty((samples, *input_hw, w.shape[2] * geometry.groups), np.int16)
         turned = np.ascontiguousarray(w.transpose(0, 1, 3, 2))
@@ -320,6 +325,12 @@ class NumbaEngine:
     def put(self, target: Array, index: Int64Array, value: Array) -> Array:
         target[index] = value
         return target
+
+    def copy(self, x: Array) -> Array:
+        return x.copy()
+
+    def zeros_like_gradient(self, x: Array) -> Array:
+        return np.zeros(x.shape, np.int16)
 
     # --- parameters ------------------------------------------------------------------------------------
 
