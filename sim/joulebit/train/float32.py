@@ -1,0 +1,343 @@
+"""The float32 baseline in PyTorch: the same models, initial weights and update rule as the integer network.
+
+What makes it a fair rival: channels_last memory, in-place activations, fused batch norm, and autograd without
+hooks. Where the integer network differs from common practice, this one follows the integer network: weight decay
+acts on the weights of convolutions and of the classifier only, batch norm has epsilon 2^-16 and takes its
+evaluation statistics from a list of images (spec, section 8) instead of running averages, and a block closed by
+stochastic depth is neither computed nor updated (no momentum, no decay).
+
+**Determinism.** Two runs of one configuration give the same bits on one machine with the same PyTorch build,
+device and number of threads (`torch.get_num_threads()`); so does a run resumed from `state`. Nothing is promised
+across machines, builds, devices or thread counts: the order of floating-point sums differs. On CUDA, cuDNN is held
+to deterministic algorithms without TF32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from joulebit.energy.accounting import Accountant
+from joulebit.energy.counters import Counters
+from joulebit.fixed.arithmetic import MASTER_FRACTION_BITS
+from joulebit.nn.graph import ConvPlan, MaxPoolPlan, NetworkPlan, ResidualPlan
+from joulebit.nn.init import initial_masters
+from joulebit.techniques.stochastic_depth import ONE_Q16, StochasticDepth
+from joulebit.train.network import Batch, StepResult
+
+EPSILON = 2.0**-16  # of batch norm, as in the specification
+_PIXEL_MIDDLE = 128
+_PIXEL_SCALE = 1 / 64
+_UPDATES = ("sgd", "sign")
+
+
+@dataclass(frozen=True)
+class Float32Method:
+    """What one training step does; the fields mean what they mean in `joulebit.nn.network.TrainingMethod`."""
+
+    update: str = "sgd"  #: of the convolutions' weights: sgd, or sign (SignSGD); all else is updated by SGD
+    momentum: float = 0.9
+    sign_momentum: float = 0.9
+    weight_decay: float = 1e-4
+    sign_weight_decay: float = 0.0  #: of convolutions with a sign update
+    head_only: bool = False  #: train the classifier alone
+    stochastic_depth: StochasticDepth | None = None
+
+    def __post_init__(self) -> None:
+        if self.update not in _UPDATES:
+            raise ValueError(f"update must be one of {', '.join(_UPDATES)} in float32, got {self.update!r}")
+
+
+class _Mode(Enum):
+    TRAIN = "train"
+    STATISTICS = "statistics"  # batch statistics, kept
+    EVALUATE = "evaluate"  # those kept
+
+
+class Float32Network:
+    """The float32 implementation of `joulebit.train.network.Network`.
+
+    Args:
+        plan: the network.
+        seed: of the initial weights and of stochastic depth.
+        method: what a training step does.
+        device: cpu, cuda or cuda:N.
+        channels_last: memory format of activations and weights; False is NCHW.
+    """
+
+    def __init__(
+        self,
+        plan: NetworkPlan,
+        seed: int,
+        method: Float32Method | None = None,
+        device: str = "cpu",
+        channels_last: bool = True,
+    ) -> None:
+        self.plan = plan
+        self.seed = seed
+        self.method = method or Float32Method()
+        self.counters = Counters()
+        self._accountant = Accountant(self.counters, None)
+        self._device = torch.device(device)
+        self._format = torch.channels_last if channels_last else torch.contiguous_format
+        self._blocks = sum(1 for _ in plan.blocks())
+        self._conv_weights = {f"{conv.name}.weight" for conv in plan.convs()}
+        self._parameters: dict[str, Any] = {}
+        self._momentum: dict[str, Any] = {}
+        for name, master in initial_masters(plan, seed).items():
+            value = self._to_torch(name, np.ldexp(master.astype(np.float64), -MASTER_FRACTION_BITS))
+            trained = name.startswith("head.") or not self.method.head_only
+            self._parameters[name] = value.requires_grad_(trained)
+            self._momentum[name] = torch.zeros_like(value)
+        self._statistics: dict[str, tuple[Any, Any]] = {}  # mean and variance for evaluation
+
+    # --- training ------------------------------------------------------------------------------------
+
+    def train_step(self, batch: Batch, learning_rate: float, sign_learning_rate: float) -> StepResult:
+        """Forward, backward and update on one batch (see `Network.train_step`)."""
+        method, samples = self.method, len(batch.labels)
+        opened = [True] * self._blocks
+        if method.stochastic_depth:
+            opened = method.stochastic_depth.open_blocks(self.seed, batch.step, self._blocks)
+        with self._backend():
+            labels = torch.tensor(batch.labels, dtype=torch.int64, device=self._device)
+            with torch.set_grad_enabled(not method.head_only):
+                features = self._features(batch.images, _Mode.TRAIN, opened)
+            with torch.enable_grad():
+                logits = self._classify(features)
+                loss = F.cross_entropy(logits, labels)
+            loss.backward()
+            changed = self._update(learning_rate, sign_learning_rate)
+            correct = int((logits.detach().argmax(1) == labels).sum())
+        self._count(samples, opened, changed)
+        details = {
+            block.name: {"entered": samples if opened[block.index] else 0, "samples": samples}
+            for block in self.plan.blocks()
+        }
+        return StepResult(loss.item(), correct, details)
+
+    def skip_batch(self, samples: int) -> None:
+        """Count a batch that was dropped before it was loaded."""
+        self._accountant.skip_batch(self.plan, samples)
+
+    def _update(self, learning_rate: float, sign_learning_rate: float) -> int:
+        """v = momentum v + (g + decay m); m = m - rate v (spec, section 7).
+
+        Parameters without a gradient (of closed blocks) stay as they are. Returns the number of those changed.
+        """
+        method = self.method
+        changed = 0
+        with torch.no_grad():
+            for name, parameter in self._parameters.items():
+                gradient = parameter.grad
+                if gradient is None:
+                    continue
+                parameter.grad = None
+                rate, momentum, decay = learning_rate, method.momentum, 0.0
+                if name in self._conv_weights and method.update == "sign":
+                    gradient.sign_()
+                    rate, momentum, decay = sign_learning_rate, method.sign_momentum, method.sign_weight_decay
+                elif name.endswith(".weight"):
+                    decay = method.weight_decay
+                if decay:
+                    gradient.add_(parameter, alpha=decay)
+                velocity = self._momentum[name]
+                velocity.mul_(momentum).add_(gradient)
+                parameter.sub_(velocity, alpha=rate)
+                changed += parameter.numel()
+        return changed
+
+    def _count(self, samples: int, opened: list[bool], changed: int) -> None:
+        accountant, backward = self._accountant, not self.method.head_only
+        for node in self.plan.nodes:
+            if isinstance(node, ConvPlan):
+                self._count_conv(node, samples)
+            elif isinstance(node, MaxPoolPlan):
+                accountant.pool(node.in_shape, node.out_shape, samples, backward=False)
+                if backward:
+                    accountant.pool(node.in_shape, node.out_shape, samples, backward=True)
+            elif opened[node.index]:
+                for conv in node.body:
+                    self._count_conv(conv, samples)
+            else:
+                accountant.skip_block(node, samples, "sd")
+                accountant.shortcut(node, samples, backward=False)
+                if backward:
+                    accountant.shortcut(node, samples, backward=True)
+        accountant.head(self.plan.head, samples, backward=False)
+        accountant.head(self.plan.head, samples, backward=True)
+        accountant.update(changed)
+        self.counters.add("steps", 1)
+        self.counters.add("batches.seen", 1)
+        self.counters.add("samples.seen", samples)
+
+    def _count_conv(self, conv: ConvPlan, samples: int) -> None:
+        self._accountant.forward(conv, samples)
+        if self.method.head_only:
+            return
+        self._accountant.norm_backward(conv, samples)
+        self._accountant.weight_gradient(conv, samples)
+        if conv.index:
+            self._accountant.input_gradient(conv, samples)
+
+    # --- forward pass --------------------------------------------------------------------------------
+
+    def _features(self, images: NDArray[np.uint8], mode: _Mode, opened: list[bool]) -> Any:
+        """The classifier's input [N, features]."""
+        pixels = torch.tensor(images, device=self._device).permute(0, 3, 1, 2)
+        x = pixels.to(torch.float32, memory_format=self._format)
+        x = x.sub_(_PIXEL_MIDDLE).mul_(_PIXEL_SCALE)
+        for node in self.plan.nodes:
+            if isinstance(node, ConvPlan):
+                x = _activate(self._conv(node, x, mode), node.activation)
+            elif isinstance(node, MaxPoolPlan):
+                x = F.max_pool2d(x, node.size)
+            else:
+                x = self._block(node, x, mode, opened[node.index])
+        if self.plan.head.pooled:
+            return x.mean((2, 3))
+        return x.permute(0, 2, 3, 1).flatten(1)  # the classifier's features are in NHWC order
+
+    def _block(self, block: ResidualPlan, x: Any, mode: _Mode, is_open: bool) -> Any:
+        shortcut = x
+        if block.stride > 1:
+            shortcut = shortcut[:, :, :: block.stride, :: block.stride]
+        if added := block.out_shape[2] - block.in_shape[2]:
+            shortcut = F.pad(shortcut, (0, 0, 0, 0, 0, added))
+        if not is_open:
+            return _activate(shortcut, block.activation, in_place=False)
+        y = x
+        for conv in block.body[:-1]:
+            y = _activate(self._conv(conv, y, mode), conv.activation)
+        y = self._conv(block.body[-1], y, mode)
+        if mode is not _Mode.TRAIN and self.method.stochastic_depth:
+            y = y.mul_(self.method.stochastic_depth.survival_q16(block.index, self._blocks) / ONE_Q16)
+        return _activate(y.add_(shortcut), block.activation)
+
+    def _conv(self, conv: ConvPlan, x: Any, mode: _Mode) -> Any:
+        """Convolution with batch norm or bias; the result may be changed in place."""
+        geometry, parameters = conv.geometry, self._parameters
+        bias = None if conv.norm else parameters[f"{conv.name}.bias"]
+        padding = (geometry.padding_h, geometry.padding_w)
+        z = F.conv2d(x, parameters[f"{conv.name}.weight"], bias, geometry.stride, padding, 1, geometry.groups)
+        if not conv.norm:
+            return z
+        gamma, beta = parameters[f"{conv.name}.gamma"], parameters[f"{conv.name}.beta"]
+        if mode is _Mode.TRAIN:
+            # F.batch_norm does the same but refuses one value per channel, which the specification allows.
+            return torch.batch_norm(z, gamma, beta, None, None, True, 0.0, EPSILON, True)
+        if mode is _Mode.STATISTICS:
+            variance, mean = torch.var_mean(z, (0, 2, 3), correction=0)
+            self._statistics[conv.name] = (mean, variance)
+        if conv.name not in self._statistics:
+            raise ValueError("batch norm has no statistics yet: call prepare_evaluation before logits")
+        mean, variance = self._statistics[conv.name]
+        return torch.batch_norm(z, gamma, beta, mean, variance, False, 0.0, EPSILON, True)
+
+    def _classify(self, features: Any) -> Any:
+        return F.linear(features, self._parameters["head.weight"], self._parameters["head.bias"])
+
+    def _backend(self) -> AbstractContextManager[Any]:
+        if self._device.type != "cuda":
+            return nullcontext()
+        context: AbstractContextManager[Any] = torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+        )
+        return context
+
+    # --- evaluation ----------------------------------------------------------------------------------
+
+    def prepare_evaluation(self, images: NDArray[np.uint8]) -> None:
+        """Take the statistics of batch norm from these images, which run through the network as one batch.
+
+        With stochastic depth every branch counts with its survival probability, as in `logits`.
+        """
+        with self._backend(), torch.no_grad():
+            self._features(images, _Mode.STATISTICS, [True] * self._blocks)
+
+    def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """float32 [N, classes]; nothing changes. How images are cut into batches may change the last bits.
+
+        Raises:
+            ValueError: there was no prepare_evaluation, and the network has batch norm.
+        """
+        with self._backend(), torch.no_grad():
+            found: NDArray[np.float32] = (
+                self._classify(self._features(images, _Mode.EVALUATE, [True] * self._blocks)).cpu().numpy()
+            )
+        return found
+
+    # --- state ---------------------------------------------------------------------------------------
+
+    def weights(self) -> dict[str, NDArray[Any]]:
+        """float32 copies by name, in network order; names, shapes and layout of `joulebit.nn.init`."""
+        return {name: self._to_numpy(name, value) for name, value in self._parameters.items()}
+
+    def load_weights(self, weights: Mapping[str, NDArray[Any]]) -> None:
+        """Replace the weights (momentum stays): an average, or a pre-trained network.
+
+        Integers are masters in Q3.28, everything else is taken as it is.
+        """
+        _check_same(self.weights(), weights)
+        for name in self._parameters:
+            value = weights[name]
+            if value.dtype.kind == "i":
+                value = np.ldexp(value.astype(np.float64), -MASTER_FRACTION_BITS)
+            self._copy(self._parameters[name], name, value)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Weights, and momentum as <name>.momentum; float32 copies."""
+        momentum = {f"{name}.momentum": self._to_numpy(name, value) for name, value in self._momentum.items()}
+        return self.weights() | momentum
+
+    def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """The reverse of `state`; ValueError names what is missing or of another shape."""
+        _check_same(self.state(), state)
+        for name in self._parameters:
+            self._copy(self._parameters[name], name, state[name])
+            self._copy(self._momentum[name], name, state[f"{name}.momentum"])
+        self._statistics.clear()
+
+    def _to_torch(self, name: str, value: NDArray[Any]) -> Any:
+        """A tensor of this network's device and memory format; a convolution's weight becomes [out, in, h, w]."""
+        tensor = torch.tensor(value.astype(np.float32), device=self._device)
+        if name in self._conv_weights:
+            tensor = tensor.permute(3, 2, 0, 1).contiguous(memory_format=self._format)
+        return tensor
+
+    def _to_numpy(self, name: str, tensor: Any) -> NDArray[Any]:
+        value = tensor.detach()
+        if name in self._conv_weights:
+            value = value.permute(2, 3, 1, 0)
+        return np.array(value.cpu().numpy(), np.float32, order="C")
+
+    def _copy(self, target: Any, name: str, value: NDArray[Any]) -> None:
+        with torch.no_grad():
+            target.copy_(self._to_torch(name, value))
+
+
+def _activate(x: Any, activation: str | None, in_place: bool = True) -> Any:
+    if activation == "relu":
+        return F.relu(x, inplace=in_place)
+    if activation == "relu6":
+        return F.relu6(x, inplace=in_place)
+    return x
+
+
+def _check_same(own: Mapping[str, NDArray[Any]], other: Mapping[str, NDArray[Any]]) -> None:
+    for name, value in own.items():
+        if name not in other:
+            raise ValueError(f"{name!r} is missing: this belongs to another model or method")
+        if other[name].shape != value.shape:
+            raise ValueError(
+                f"{name!r} has shape {other[name].shape}, this network needs {value.shape}: "
+                "it belongs to another model or data set"
+            )
