@@ -390,6 +390,12 @@ class TorchEngine:
         _calculable(target, same_size=True)[self._index(index)] = _calculable(value, same_size=True)
         return target
 
+    def copy(self, x: Array) -> Array:
+        return x.clone()
+
+    def zeros_like_gradient(self, x: Array) -> Array:
+        return torch.zeros(x.shape, dtype=torch.int16, device=self.device)
+
     def _index(self, index: Int64Array) -> Array:
         return torch.as_tensor(np.array(index, np.int64), device=self.device)
 
@@ -509,12 +515,25 @@ def int8_matmul(a: torch.Tensor, b: torch.Tensor, align: bool | None = None) -> 
     if align is None:
         align = a.is_cuda
     if not align:
-        return torch._int_mm(a, b)
+        return torch._int_mm(_with_plain_strides(a), _with_plain_strides(b))
     (rows, length), columns = a.shape, b.shape[1]
     extra_rows, extra_length, extra_columns = max(0, 17 - rows), -length % 8, -columns % 8
     a = torch.nn.functional.pad(a, (0, extra_length, 0, extra_rows)).contiguous()
     b = torch.nn.functional.pad(b.t(), (0, extra_length, 0, extra_columns)).contiguous().t()
     return torch._int_mm(a, b)[:rows, :columns]
+
+
+def _with_plain_strides(matrix: torch.Tensor) -> torch.Tensor:
+    """The same matrix, copied unless it is row-major or column-major with disjoint lines of more than one element.
+
+    On a CPU `torch._int_mm` of torch 2.13 believes the strides: for a single row that came out of a
+    transposition, or for patches whose rows overlap in memory, it reads another matrix.
+    """
+    (rows, columns), (by_row, by_column) = matrix.shape, matrix.stride()
+    plain = (by_column == 1 and by_row >= columns) or (by_row == 1 and by_column >= rows)
+    if plain and min(rows, columns) > 1:
+        return matrix
+    return matrix.clone(memory_format=torch.contiguous_format)
 
 
 @cache
@@ -666,7 +685,9 @@ def _add_strided(value: torch.Tensor, addend: torch.Tensor, align: int, stride: 
 def _passes(activation: torch.Tensor, below: int) -> torch.Tensor:
     values = _calculable(activation)
     on = values > 0
-    return on & (values < below) if below > 0 else on
+    if 0 < below <= torch.iinfo(values.dtype).max:  # torch would wrap a larger bound to the tensor's dtype
+        on &= values < below
+    return on
 
 
 def _normalised(z: torch.Tensor, constants: dict[str, torch.Tensor]) -> torch.Tensor:

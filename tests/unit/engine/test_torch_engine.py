@@ -1,6 +1,7 @@
 """The torch engine has the bits of the numpy engine, in every operation, on a CPU and on a CUDA device."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -196,8 +197,11 @@ def check_everything_else(arithmetic, device="cpu", batch=3, size=(5, 7), channe
                 check(pair, "spread", value, x, shift, masked, below, KEY, host=(0,))
         same = gradient(arithmetic, rng, x.shape)
         check(pair, "mask_gradient", same, x)
-        check(pair, "mask_gradient", same, x, bounds[1] // 2 + 1)
+        for below in (bounds[1] // 2 + 1, 171, 300, 70000):
+            check(pair, "mask_gradient", same, x, below)
         check(pair, "sample_dot", same, x, rng.permuted(x))
+        check(pair, "copy", x)
+        check(pair, "zeros_like_gradient", x)
         for index in ([2, 0], [1], []):
             chosen = np.array(index, np.int64)
             taken = check(pair, "take", x, chosen, host=(1,))
@@ -321,6 +325,34 @@ def test_the_aligned_layout_of_int8_products_changes_nothing(shape, device):
     comp = int8_matmul(torch.from_numpy(a).to(device), torch.from_numpy(b).to(device), align=True)
     assert comp.dtype == torch.int32
     assert np.array_equal(comp.cpu().numpy(), ref)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_int8_products_of_every_memory_layout(device):
+    """Rows, columns and whole matrices of size 1, transposed, cut out of larger ones."""
+    rng = np.random.default_rng(0)
+    for rows, length, columns in product((1, 2, 17, 33), (1, 2, 8, 27), (1, 3, 8)):
+        a, b = (
+            torch.from_numpy(rng.integers(-128, 128, shape, np.int8)).to(device)
+            for shape in ((rows + 3, length + 3), (length + 3, columns + 3))
+        )
+        for transpose_a, transpose_b in product((False, True), repeat=2):
+            first = (a.t().contiguous()[:length].t() if transpose_a else a[:, :length])[:rows]
+            second = (b.t().contiguous()[:columns].t() if transpose_b else b[:, :columns])[:length]
+            overlapping = b.as_strided((length, columns), (1, 1))
+            for left, right in ((first, second), (first, overlapping), (overlapping.t(), first.t())):
+                ref = left.cpu().numpy().astype(np.int64) @ right.cpu().numpy().astype(np.int64)
+                assert np.array_equal(int8_matmul(left, right).cpu().numpy(), ref)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_images_of_one_row_or_column(device):
+    """Their patches overlap in memory."""
+    for size, kernel in (((1, 9), (1, 3)), ((9, 1), (3, 1)), ((1, 1), (1, 1)), ((1, 4), (3, 3))):
+        geometry = ConvGeometry(*kernel, padding_h=kernel[0] // 2, padding_w=kernel[1] // 2)
+        for c_in, c_out in ((1, 1), (1, 3), (2, 1), (2, 2)):
+            for batch in (1, 2):
+                check_convolution(DEFAULT, geometry, c_in, c_out, device, batch, size)
 
 
 def test_an_empty_batch_gives_empty_results():
