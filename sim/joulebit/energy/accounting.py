@@ -193,7 +193,8 @@ class Accountant:
             operations += OPERATIONS["shortcut"]
         self._ops("forward", bits.operation(bits.z), operations * left)
         fetches = array_fetches(conv)
-        sram = samples * (fetches.moving * bits.x + weights * bits.w + fetches.sums * bits.accumulator)
+        sums = bits.sum(bits.x, bits.w, conv.macs // _size(conv.out_shape))
+        sram = samples * (fetches.moving * bits.x + weights * bits.w + fetches.sums * sums)
         self._bytes("forward", dram, sram)
 
     def input_gradient(self, conv: ConvPlan, samples: int) -> None:
