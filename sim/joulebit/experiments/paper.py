@@ -479,7 +479,7 @@ def _run_rows(case: Case, run: Mapping[str, Any]) -> list[Row]:
     """What a real run's counters give beside the printed line of its skip ratio."""
     if not run.get("baseline_steps"):
         raise ValueError(
-            f"the summary of run {_name(run)} lacks baseline_steps: the batches of the standard run that it replaces"
+            f"the summary of run {_name(run)} lacks baseline_steps: the batches of the standard run it replaces"
         )
     found = savings_from_counters(_counters_of(run), int(run["baseline_steps"]))
     label = f"{case.label}; run {_name(run)}"
