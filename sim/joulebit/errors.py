@@ -9,19 +9,7 @@ from collections.abc import Iterable
 class JoulebitError(Exception):
     """What came, what was allowed, what to do: one line."""
 
-
-class Interrupted(JoulebitError):
-    """A run stopped by a signal, after its state was saved.
-
-    Attributes:
-        signal_number: 2 (SIGINT) or 15 (SIGTERM), say; the command exits with 128 + this.
-        step: steps done, all of them in the last checkpoint.
-    """
-
-    def __init__(self, signal_number: int, step: int) -> None:
-        super().__init__(f"stopped by signal {signal_number} after step {step}; the checkpoint holds it")
-        self.signal_number = signal_number
-        self.step = step
+    exit_code = 2  #: of the command: bad input
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

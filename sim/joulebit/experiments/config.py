@@ -31,6 +31,7 @@ import tomli_w
 from joulebit.errors import did_you_mean
 from joulebit.experiments import presets
 from joulebit.experiments.schema import (
+    ENGINES,
     ConfigError,
     DataConfig,
     EnergyConfig,
@@ -50,6 +51,7 @@ else:
     import tomli as tomllib
 
 __all__ = [
+    "ENGINES",
     "Arithmetic",
     "ConfigError",
     "DataConfig",

@@ -100,7 +100,7 @@ class RunDirectory:
         Another integer engine is the same run, since it computes the same bits.
         """
         path = Path(path)
-        if not (path / CONFIG).is_file():
+        if not holds_run(path):
             raise RunDirectoryError(f"{path} holds no run to resume ({CONFIG} is missing)")
         saved = load_config(path / CONFIG)
         if config is not None and config_hash(config) != config_hash(saved):
@@ -129,6 +129,17 @@ class RunDirectory:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def discard_if_unused(self) -> None:
+        """Removes the folder if no step was ever saved in it: a run that could not start leaves nothing behind."""
+        if self._checkpoints() or (self.path / METRICS).exists() or self.finished:
+            return
+        with _explained(self.path, "remove"):
+            for name in (CONFIG, RUN, LOCK):
+                (self.path / name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                (self.path / CHECKPOINTS).rmdir()
+                self.path.rmdir()
+
     @property
     def finished(self) -> bool:
         return (self.path / SUMMARY).is_file()
@@ -137,7 +148,7 @@ class RunDirectory:
 
     def append_metrics(self, record: Mapping[str, Any]) -> None:
         """One line of metrics.jsonl. numpy values become numbers and lists; NaN and infinity become null."""
-        line = json.dumps(_jsonable(record), allow_nan=False, separators=(", ", ": ")) + "\n"
+        line = json.dumps(jsonable(record), allow_nan=False, separators=(", ", ": ")) + "\n"
         with _explained(self.path, "write"):
             if self._metrics is None:
                 self._metrics = open(self.path / METRICS, "ab")  # noqa: SIM115  (closed by close)
@@ -183,7 +194,7 @@ class RunDirectory:
         """
         file = self.path / CHECKPOINTS / f"step-{step:010d}.npz"
         with _explained(self.path, "save a checkpoint to", "the checkpoint before is whole"):
-            header = {"step": step, "meta": _jsonable(meta), "metrics_bytes": self._sync_metrics()}
+            header = {"step": step, "meta": jsonable(meta), "metrics_bytes": self._sync_metrics()}
             write_arrays(file, arrays, header)
             for old in self._checkpoints()[CHECKPOINTS_KEPT:]:
                 old.unlink()
@@ -231,7 +242,7 @@ class RunDirectory:
         """summary.json, which marks the run as finished."""
         self._sync_metrics()
         with _explained(self.path, "write the summary to", "the last checkpoint is whole"):
-            _write_json(self.path / SUMMARY, _jsonable(summary))
+            _write_json(self.path / SUMMARY, jsonable(summary))
 
     def _note_resume(self) -> None:
         """Adds this start to run.json, and warns where it is not like the first one."""
@@ -254,13 +265,18 @@ class RunDirectory:
 # --- reading runs, without a lock --------------------------------------------------------------------------------
 
 
+def holds_run(path: Path | str) -> bool:
+    """Whether a folder is a run, finished or not."""
+    return (Path(path) / CONFIG).is_file()
+
+
 def read_summary(path: Path | str) -> dict[str, Any]:
     """summary.json of a finished run; RunDirectoryError when there is none."""
     file = Path(path) / SUMMARY
     try:
         summary = json.loads(file.read_text())
     except FileNotFoundError:
-        what = "is not finished: go on with --resume" if (Path(path) / CONFIG).is_file() else "holds no run"
+        what = "is not finished: go on with --resume" if holds_run(path) else "holds no run"
         raise RunDirectoryError(f"{path} {what} ({SUMMARY} is missing)") from None
     except (OSError, ValueError) as error:
         raise RunDirectoryError(f"{file} cannot be read: {error}") from None
@@ -365,12 +381,12 @@ def _write_json(path: Path, value: Mapping[str, Any]) -> None:
     replace_file(path, lambda file: file.write(text.encode()))
 
 
-def _jsonable(value: Any) -> Any:
+def jsonable(value: Any) -> Any:
     """value in what JSON knows."""
     if isinstance(value, Mapping):
-        return {str(key): _jsonable(item) for key, item in value.items()}
+        return {str(key): jsonable(item) for key, item in value.items()}
     if isinstance(value, list | tuple | np.ndarray):
-        return [_jsonable(item) for item in value]
+        return [jsonable(item) for item in value]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not np.isfinite(value):

@@ -15,7 +15,6 @@ from attrs import Attribute, field, frozen
 from joulebit.errors import JoulebitError, did_you_mean
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.techniques.schedule import KINDS as SCHEDULES
-from joulebit.techniques.schedule import Schedule
 from joulebit.techniques.smd import StochasticMinibatchDropping
 
 ENGINES = ("numpy", "numba", "torch", "float32")
@@ -110,7 +109,7 @@ class TrainingConfig:
     momentum: float = field(default=0.9, validator=_between(0, 1, "[)"))  #: of gradient updates
     sign_momentum: float = field(default=0.9, validator=_between(0, 1, "[)"))  #: of sign updates
     weight_decay: float = field(default=1e-4, validator=_between(0, 1))  #: of gradient updates
-    sign_weight_decay: float = field(default=1e-4, validator=_between(0, 1))  #: of sign updates
+    sign_weight_decay: float = field(default=0.0, validator=_between(0, 1))  #: of sign updates
     statistics_samples: int = field(default=1024, validator=_at_least(1))  #: for batch norm at evaluation
     evaluate_every_epochs: float = field(default=1.0, validator=_at_least(0))  #: 0 = only at the end
     checkpoint_every: int = field(default=0, validator=_at_least(0))  #: steps; 0 = once per epoch
@@ -121,10 +120,6 @@ class TrainingConfig:
         if bool(self.iterations) == bool(self.epochs):
             came = "both" if self.iterations else "neither"
             raise ConfigError(f"exactly one of iterations and epochs must be given (above 0), got {came}")
-
-    def rate_schedule(self) -> Schedule:
-        """What both learning rates follow."""
-        return Schedule(self.schedule, self.drops, self.drop_factor, self.final_factor, self.warmup_iterations)
 
 
 @frozen

@@ -1,0 +1,5 @@
+"""`python -m joulebit.cli`."""
+
+from joulebit.cli.main import main
+
+main()

@@ -1,0 +1,135 @@
+"""`joulebit train`."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+
+from joulebit.cli.console import clean_stdout, emit_json, json_option, note, show, si
+from joulebit.cli.progress import RichProgress
+from joulebit.errors import JoulebitError
+from joulebit.experiments.config import ENGINES, RunConfig, config_hash, load_config
+from joulebit.experiments.rundir import RunDirectory, holds_run, read_summary
+
+RUNS = Path("runs")
+
+
+@click.command()
+@click.argument("source", metavar="PRESET|FILE.toml")
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key: --set training.epochs=3."
+)
+@click.option("--engine", type=click.Choice(ENGINES), help="Who computes; the integer engines give the same bits.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where data sets lie (or JOULEBIT_DATA_DIR).")
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Where the run is kept; runs/NAME by default.")
+@click.option("--resume", is_flag=True, help="Go on with the run in --run-dir, or start it if there is none.")
+@json_option
+def train(
+    source: str,
+    overrides: tuple[str, ...],
+    engine: str | None,
+    data_dir: Path | None,
+    run_dir: Path | None,
+    resume: bool,
+    as_json: bool,
+) -> None:
+    """Do one training run, which a preset or a file describes."""
+    chosen = [f'engine="{engine}"'] if engine else []
+    config = load_config(source, [*overrides, *chosen])
+    path = run_dir or _default_run_dir(source, config, engine, overrides)
+    with clean_stdout():
+        try:
+            summary = _run(config, path, resume, data_dir)
+        except _StoppedError as stop:
+            again = ["joulebit", "train", source]
+            again += [word for text in overrides for word in ("--set", text)]
+            again += ["--engine", engine] if engine else []
+            again += ["--data-dir", str(data_dir)] if data_dir else []
+            again += ["--run-dir", str(path), "--resume"]
+            raise _StoppedError(
+                f"{stop}, which is saved; go on with: {shlex.join(again)}", stop.exit_code
+            ) from None
+    if as_json:
+        emit_json(summary)
+    else:
+        show(_table(summary))
+
+
+class _StoppedError(JoulebitError):
+    """A signal stopped the run after a checkpoint."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def _default_run_dir(source: str, config: RunConfig, engine: str | None, overrides: tuple[str, ...]) -> Path:
+    """runs/NAME; what was changed on the command line is told apart by engine and hash."""
+    name = config.name
+    if engine:
+        name += f"-{engine}"
+    if overrides:
+        name += f"-{config_hash(config)[:8]}"
+    return RUNS / name
+
+
+def _run(config: RunConfig, path: Path, resume: bool, data_dir: Path | None) -> dict[str, Any]:
+    from joulebit.experiments.run import Interrupted, run_training
+
+    goes_on = resume and holds_run(path)
+    run = RunDirectory.open_for_resume(path, config) if goes_on else RunDirectory.create(path, config)
+    with run:
+        if run.finished:
+            note(f"{path} is finished: nothing to do")
+            return read_summary(path)
+        note(f"{config.name}: {config.model.name} on {config.data.name}, engine {config.engine}, in {path}")
+        progress = RichProgress()
+        try:
+            summary = run_training(config, run, goes_on, data_dir, progress)
+        except Interrupted as stop:
+            raise _StoppedError(str(stop), 128 + stop.signum) from None
+        except BaseException:
+            if not goes_on:
+                run.discard_if_unused()
+            raise
+        finally:
+            progress.finish()
+        if not run.finished:
+            run.write_summary(summary)
+        return summary
+
+
+def _table(summary: Mapping[str, Any]) -> Table:
+    """The summary for people; what a run does not have is left out."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    energy = summary.get("energy_simulated_j") or {}
+
+    def row(label: str, value: Any, form: str = "{}") -> None:
+        if value is not None:
+            table.add_row(label, form.format(value))
+
+    row("run", summary.get("run_dir"))
+    row("network", summary.get("model"))
+    row("data", summary.get("dataset"))
+    row("method", summary.get("method"))
+    row("engine", summary.get("engine"))
+    row("steps", summary.get("steps"), "{:,}")
+    row("test accuracy, top-1", summary.get("top1"), "{:.2f} %")
+    row("test accuracy, top-5", summary.get("top5"), "{:.2f} %")
+    if energy.get("total") is not None:
+        row("simulated energy", si(energy["total"], "J"))
+    for key, label in (
+        ("saving_vs_float32", "saving against float32"),
+        ("predictor_share", "signs predicted"),
+        ("skip_ratio", "work of blocks skipped"),
+        ("batch_share", "batches computed"),
+    ):
+        if summary.get(key) is not None:
+            row(label, 100 * float(summary[key]), "{:.1f} %")
+    row("weights, SHA-256", summary.get("weights_sha256"))
+    return table
