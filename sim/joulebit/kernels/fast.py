@@ -12,13 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from joulebit.engine.base import ConvGeometry, ConvOutput
+from joulebit.engine.base import ConvGeometry, ConvOutput, Quantised
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.fixed.rounding import Rounding
-from joulebit.kernels import fast_forward
+from joulebit.kernels import fast_forward, fast_input
 from joulebit.kernels.memory import Pool
 from joulebit.kernels.scratch import Scratch, address
 from joulebit.kernels.workers import Workers
+
+_TYPES = (np.dtype(np.uint8), np.dtype(np.int8), np.dtype(np.int16))
+_ONES = np.ones(16, np.uint8)
 
 
 class FastKernels:
@@ -35,6 +38,7 @@ class FastKernels:
         self._pool = pool
         self._half_up = arithmetic.rounding_mode is Rounding.HALF_UP
         self._wide_accumulator = arithmetic.accumulator_bits >= 32
+        self._g_limit = (1 << (arithmetic.g_bits - 1)) - 1
         self._scratch = Scratch(workers.count)
 
     def conv_forward(
@@ -45,6 +49,7 @@ class FastKernels:
         kernel_h, kernel_w, _, c_out = w.shape
         if (
             not self._takes(x, w, geometry)
+            or x.itemsize != 1
             or not 0 <= shift <= 31
             or kernel_h * kernel_w * c_in > fast_forward.MAX_REDUCTION
         ):
@@ -76,14 +81,71 @@ class FastKernels:
         total, squares = statistics.sum(0)[:, :c_out]
         return ConvOutput(z, max(part[0] for part in parts), sum(part[1] for part in parts), total, squares)
 
-    def _takes(self, x: NDArray[Any], w: NDArray[Any], geometry: ConvGeometry) -> bool:
+    def conv_input_gradient(
+        self,
+        dz: NDArray[Any],
+        w: NDArray[Any],
+        geometry: ConvGeometry,
+        input_hw: tuple[int, int],
+        shift: int,
+        align: int,
+        add: NDArray[Any] | None,
+        add_stride: int,
+        add_align: int,
+        mask: NDArray[Any] | None,
+        mask_below: int,
+    ) -> Quantised | None:
+        """`Engine.conv_input_gradient`, or None."""
+        samples, out_h, out_w, c_out = dz.shape
+        kernel_h, kernel_w, c_in, _ = w.shape
+        height, width = input_hw
+        if (
+            not self._takes(dz, w, geometry)
+            or not 0 <= shift <= 62
+            or not -31 <= align <= 30
+            or not -31 <= add_align <= 30
+            or (mask is not None and mask.dtype != np.uint8)
+            or (add is not None and add.shape[2] <= (width - 1) // add_stride)
+        ):
+            return None
+        stride = geometry.stride
+        blocks, pairs = -(-c_in // 16), -(-c_out // 2)
+        packed = np.zeros(kernel_h * kernel_w * blocks * pairs * 32, np.int16)
+        largest = fast_input.pack(w, packed, stride)
+        if largest > fast_input.MAX_WEIGHT_SUM:
+            return None
+        bound = (largest << 15 << max(align, 0)) + (1 << 15 << max(add_align, 0))
+        wide = min(align, add_align) < 0 or shift > 31 or bound >= 1 << 31
+        g = self._pool.empty((samples, height, width, c_in), np.int16)
+        threads = self._threads(samples)
+        counter = np.zeros(1, np.int64)
+        geometry_sizes = (kernel_h, kernel_w, stride, geometry.padding_h, geometry.padding_w)
+        scratch = self._scratch.addresses(
+            fast_input.scratch_size(out_h, out_w, c_out, *geometry_sizes, height, width, c_in)
+        )
+        add_shape = (0, 0, 0, 0) if add is None else add.shape
+        pointers = [address(array) for array in (counter, dz, packed, g, _ONES if mask is None else mask)]
+        add_pointer = 0 if add is None else address(add)
+        below = mask_below if mask_below > 0 else 256
+
+        def work(thread: int) -> tuple[int, int]:
+            return fast_input.input_gradient(  # type: ignore[no-any-return]
+                pointers[0], samples, pointers[1], out_h, out_w, c_out, pointers[2], *geometry_sizes, pointers[3],
+                height, width, c_in, int(wide), align, add_pointer, add_shape[1], add_shape[2], add_shape[3],
+                add_stride, add_align, pointers[4], int(mask is not None), below, shift, self._g_limit,
+                scratch[thread],
+            )  # fmt: skip
+
+        parts = self._workers.each(work, threads)
+        return Quantised(g, max(part[0] for part in parts), sum(part[1] for part in parts))
+
+    def _takes(self, values: NDArray[Any], w: NDArray[Any], geometry: ConvGeometry) -> bool:
         return (
             self._half_up
             and self._wide_accumulator
             and geometry.groups == 1
-            and x.itemsize == 1
-            and w.itemsize == 1
-            and x.flags.c_contiguous
+            and values.dtype in _TYPES
+            and w.dtype == np.int8
         )
 
     def _threads(self, tasks: int) -> int:

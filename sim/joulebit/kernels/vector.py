@@ -173,18 +173,15 @@ def _narrow_saturating(builder: Any, value: Any) -> Any:
     return builder.trunc(_larger(builder, _smaller(builder, value, high), low), I32.llvm)
 
 
-def _fold(combine: Callable[..., Any]) -> Callable[..., Any]:
-    """Reduce the lanes by halves and return the last one as a 64-bit integer."""
+def _fold(operation: str, kind: _Vector) -> Callable[..., Any]:
+    """Reduce all lanes to one 64-bit integer."""
+    element = kind.llvm.element
 
     def build(builder: Any, value: Any) -> Any:
-        step = WIDTH // 2
-        while step:
-            order = [lane + step if lane < step else lane for lane in range(WIDTH)]
-            other = builder.shuffle_vector(value, value, ir.Constant(ir.VectorType(_I32, WIDTH), order))
-            value = combine(builder, value, other)
-            step //= 2
-        lane = builder.extract_element(value, ir.Constant(_I32, 0))
-        return lane if lane.type == _I64 else builder.sext(lane, _I64)
+        name = f"llvm.vector.reduce.{operation}.v{WIDTH}i{element.width}"
+        function_type = ir.FunctionType(element, [kind.llvm])
+        result = builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), [value])
+        return result if element == _I64 else builder.sext(result, _I64)
 
     return build
 
@@ -266,9 +263,9 @@ join_halves = _make(
     lambda b, low, high: b.or_(b.and_(low, constant(I32.llvm, 0xFFFF)), b.shl(high, constant(I32.llvm, 16))),
     "Pairs of 16-bit integers: the low halves of two vectors, side by side.",
 )
-fold_sum = _make(_A, (I32,), _fold(lambda b, x, y: b.add(x, y)), "Sum of all lanes, modulo 2^32.")
-fold_max = _make(_A, (I32,), _fold(_larger), "The largest lane.")
-fold_max64 = _make(_A, (I64,), _fold(_larger), "The largest lane.")
+fold_sum = _make(_A, (I32,), _fold("add", I32), "Sum of all lanes, modulo 2^32.")
+fold_max = _make(_A, (I32,), _fold("smax", I32), "The largest lane.")
+fold_max64 = _make(_A, (I64,), _fold("smax", I64), "The largest lane.")
 
 
 @intrinsic

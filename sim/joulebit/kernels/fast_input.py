@@ -1,0 +1,250 @@
+"""Input gradient of a convolution with 8-bit weights (spec, section 5): direct, sums in 32 bits.
+
+With stride s, the input rows i with (i + padding) mod s = r meet only the kernel rows r, r + s, ...: their gradient
+is a convolution of dz of stride 1 with those rows, turned around. So each of the s * s phases is a call of the
+same tile (`dot.window_tile`) on one padded copy of dz. Rows of the result are masked, added to the shortcut's
+gradient and requantised while their sums are in the first-level cache.
+
+|sum| < 2^31 holds if no input channel has a sum of |w| above 65,535 (|dz| <= 2^15): `pack` returns the largest.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from joulebit.kernels.compile import inline, kernel
+from joulebit.kernels.dot import window_columns, window_rows, window_tile
+from joulebit.kernels.padding import copy_i16, fill
+from joulebit.kernels.scalar import Int, half_up
+from joulebit.kernels.vector import (
+    count_different,
+    fetch_add,
+    fold_max,
+    fold_max64,
+    fold_sum,
+    keep,
+    keep64,
+    lanes,
+    larger,
+    larger64,
+    load_all,
+    load_i16,
+    load_u8,
+    narrow,
+    narrow_saturating,
+    smaller,
+    splat,
+    splat64,
+    store_16,
+    where_between,
+    widen,
+    zeros,
+    zeros64,
+)
+
+MAX_WEIGHT_SUM = 65_535
+
+
+@kernel
+def pack(w: Int, packed: Int, stride: Int) -> Int:
+    """Weights as `window_tile` reads them, phase after phase (row phase, then column phase).
+
+    A phase is [block of 16 c_in][its kernel rows, last first][its kernel columns, last first][c_out / 2][16][2] int16.
+    packed: flat, zeros. Returns the largest sum of |w| over an input channel.
+    """
+    kernel_h, kernel_w, c_in, c_out = w.shape
+    blocks, pairs = (c_in + 15) // 16, (c_out + 1) // 2
+    start = 0
+    for phase_h in range(stride):
+        taps_h = (kernel_h - phase_h + stride - 1) // stride if phase_h < kernel_h else 0
+        for phase_w in range(stride):
+            taps_w = (kernel_w - phase_w + stride - 1) // stride if phase_w < kernel_w else 0
+            for tap_h in range(taps_h):
+                row = phase_h + stride * (taps_h - 1 - tap_h)
+                for tap_w in range(taps_w):
+                    column = phase_w + stride * (taps_w - 1 - tap_w)
+                    for c in range(c_in):
+                        place = ((c // 16 * taps_h + tap_h) * taps_w + tap_w) * pairs * 32 + c % 16 * 2
+                        for k in range(c_out):
+                            packed[start + place + k // 2 * 32 + k % 2] = w[row, column, c, k]
+            start += blocks * taps_h * taps_w * pairs * 32
+    largest = np.int64(0)
+    for c in range(c_in):
+        total = np.int64(0)
+        for row in range(kernel_h):
+            for column in range(kernel_w):
+                for k in range(c_out):
+                    total += abs(np.int64(w[row, column, c, k]))
+        largest = max(largest, total)
+    return largest
+
+
+@inline
+def _finish_narrow(
+    sums: Int, pixels: Int, blocks: Int, channels: Int, align: Int, add: Int, add_stride: Int, add_channels: Int,
+    add_align: Int, mask: Int, mask_step: Int, below: Int, shift: Int, limit: Int, g: Int, peak: Int, saturated: Int,
+) -> Int:  # fmt: skip
+    """g = SAT(RND(v, shift)) for a row of pixels, v = (sum << align) + (add << add_align) where the mask passes.
+
+    v fits 32 bits. add: address of the row of the shortcut's gradient, or 0. mask_step: 0 for no mask, else 1.
+    """
+    whole, before = splat(shift), splat(max(shift - 1, 0))
+    last_bit = splat(1 if shift > 0 else 0)
+    high, low = splat(limit), splat(-limit)
+    left, add_left = splat(align), splat(add_align)
+    none, top = zeros(), splat(below)
+    for block in range(blocks):
+        on = lanes(channels - 16 * block)
+        added = lanes(min(channels, add_channels) - 16 * block)
+        for j in range(pixels):
+            v = load_all(sums + (j * blocks + block) * 64) << left
+            if add != 0 and j % add_stride == 0:
+                v = v + (load_i16(add + (j // add_stride * add_channels + block * 16) * 2, added) << add_left)
+            a = load_u8(mask + (j * channels + block * 16) * mask_step, on)
+            v = keep(where_between(a, none, top), v)
+            peak = larger(peak, larger(v, none - v))
+            rounded = (v >> whole) + ((v >> before) & last_bit)
+            q = smaller(larger(rounded, low), high)
+            saturated = count_different(saturated, q, rounded)
+            store_16(g + (j * channels + block * 16) * 2, q, on)
+    return peak, saturated
+
+
+@inline
+def _finish_wide(
+    sums: Int, pixels: Int, blocks: Int, channels: Int, align: Int, add: Int, add_stride: Int, add_channels: Int,
+    add_align: Int, mask: Int, mask_step: Int, below: Int, shift: Int, limit: Int, g: Int, peak: Int, saturated: Int,
+) -> Int:  # fmt: skip
+    """As `_finish_narrow` with v in 64 bits and alignments of either sign (negative ones round half up)."""
+    left, right = splat64(max(align, 0)), splat64(max(-align, 0))
+    half = splat64((np.int64(1) << max(-align, 0)) >> 1)
+    add_left, add_right = splat64(max(add_align, 0)), splat64(max(-add_align, 0))
+    add_half = splat64((np.int64(1) << max(-add_align, 0)) >> 1)
+    whole, last_half = splat64(shift), splat64((np.int64(1) << shift) >> 1)
+    high, low = splat(limit), splat(-limit)
+    none, none64, top = zeros(), zeros64(), splat(below)
+    for block in range(blocks):
+        on = lanes(channels - 16 * block)
+        added = lanes(min(channels, add_channels) - 16 * block)
+        for j in range(pixels):
+            v = ((widen(load_all(sums + (j * blocks + block) * 64)) << left) + half) >> right
+            if add != 0 and j % add_stride == 0:
+                u = widen(load_i16(add + (j // add_stride * add_channels + block * 16) * 2, added))
+                v = v + (((u << add_left) + add_half) >> add_right)
+            a = load_u8(mask + (j * channels + block * 16) * mask_step, on)
+            v = keep64(where_between(a, none, top), v)
+            peak = larger64(peak, larger64(v, none64 - v))
+            rounded = narrow_saturating((v + last_half) >> whole)
+            q = smaller(larger(rounded, low), high)
+            saturated = count_different(saturated, q, rounded)
+            store_16(g + (j * channels + block * 16) * 2, q, on)
+    return peak, saturated
+
+
+@kernel
+def input_gradient(
+    counter: Int, samples: Int, dz: Int, out_h: Int, out_w: Int, c_out: Int, packed: Int, kernel_h: Int, kernel_w: Int,
+    stride: Int, padding_h: Int, padding_w: Int, g: Int, height: Int, width: Int, c_in: Int, wide: Int, align: Int,
+    add: Int, add_h: Int, add_w: Int, add_channels: Int, add_stride: Int, add_align: Int, mask: Int, masked: Int,
+    below: Int, shift: Int, limit: Int, scratch: Int,
+) -> tuple[Int, Int]:  # fmt: skip
+    """`Engine.conv_input_gradient` on the samples that this thread draws from the counter; (peak, saturated).
+
+    Addresses: counter (int64, shared by the threads), dz, packed, g, add (0: none), mask (uint8; 16 bytes of 1
+    where masked is 0), scratch. below: bound of the mask, above 255 for none. wide: v may need 64 bits.
+    """
+    blocks, pairs = (c_in + 15) // 16, (c_out + 1) // 2
+    c_padded = pairs * 2
+    margin_h, margin_w = (kernel_h - 1) // stride, (kernel_w - 1) // stride
+    rows_held = margin_h + max(out_h, (height - 1 + padding_h) // stride + 1)
+    columns_held = margin_w + max(out_w, (width - 1 + padding_w) // stride + 1)
+    pitch = columns_held * c_padded * 2
+    sums = scratch + (pitch * (rows_held + 2) + 16 * c_padded * 2 + 127) // 64 * 64
+    pixel = blocks * 64
+    sums_row = (width + 8 * stride) * pixel
+    peak, saturated = zeros(), zeros()
+    peak64 = zeros64()
+    rejected = np.int64(0)
+    step = c_padded * 2
+    fill(scratch, pitch * rows_held, np.int64(0))
+    n = fetch_add(counter, 1)
+    while n < samples:
+        copy_i16(
+            dz + n * out_h * out_w * c_out * 2, out_h, out_w, c_out,
+            scratch + margin_h * pitch + margin_w * step, pitch, c_padded,
+        )  # fmt: skip
+        row_weights = packed
+        for phase_h in range(stride):
+            taps_h = (kernel_h - phase_h + stride - 1) // stride if phase_h < kernel_h else 0
+            taps_all = np.int64(0)
+            for phase_w in range(stride):
+                if phase_w < kernel_w:
+                    taps_all += (kernel_w - phase_w + stride - 1) // stride
+            first_i = (phase_h - padding_h) % stride
+            source_i = (first_i + padding_h - phase_h) // stride - taps_h + 1 + margin_h
+            for i in range(first_i, height, 2 * stride):
+                rows = 2 if i + stride < height else 1
+                top = scratch + (source_i + (i - first_i) // stride) * pitch
+                weights = row_weights
+                for phase_w in range(stride):
+                    taps_w = (kernel_w - phase_w + stride - 1) // stride if phase_w < kernel_w else 0
+                    first_j = (phase_w - padding_w) % stride
+                    source_j = (first_j + padding_w - phase_w) // stride - taps_w + 1 + margin_w
+                    run = taps_w * pairs
+                    block_size = taps_h * run * 64
+                    columns = (width - first_j + stride - 1) // stride
+                    for block in range(0, blocks - 1, 2):
+                        for row in range(rows):
+                            for j in range(0, columns, window_columns(2)):
+                                window_tile(
+                                    0, 2, top + row * pitch + (source_j + j) * step, 0, step, taps_h, pitch, run,
+                                    weights + block * block_size, block_size,
+                                    sums + row * sums_row + (first_j + j * stride) * pixel + block * 64, 0,
+                                    pixel * stride,
+                                )  # fmt: skip
+                    if blocks % 2 == 1:
+                        block = blocks - 1
+                        for row in range(0, rows, window_rows(1)):
+                            for j in range(0, columns, window_columns(1)):
+                                window_tile(
+                                    0, 1, top + row * pitch + (source_j + j) * step, pitch, step, taps_h, pitch, run,
+                                    weights + block * block_size, 0,
+                                    sums + row * sums_row + (first_j + j * stride) * pixel + block * 64, sums_row,
+                                    pixel * stride,
+                                )  # fmt: skip
+                    weights += blocks * block_size
+                for row in range(rows):
+                    line = i + row * stride
+                    place = (n * height + line) * width * c_in
+                    added = np.int64(0)
+                    if add != 0 and line % add_stride == 0 and line // add_stride < add_h:
+                        added = add + (n * add_h + line // add_stride) * add_w * add_channels * 2
+                    if wide != 0:
+                        peak64, saturated = _finish_wide(
+                            sums + row * sums_row, width, blocks, c_in, align, added, add_stride, add_channels,
+                            add_align, mask + place * masked, masked, below, shift, limit, g + place * 2, peak64,
+                            saturated,
+                        )  # fmt: skip
+                    else:
+                        peak, saturated = _finish_narrow(
+                            sums + row * sums_row, width, blocks, c_in, align, added, add_stride, add_channels,
+                            add_align, mask + place * masked, masked, below, shift, limit, g + place * 2, peak,
+                            saturated,
+                        )  # fmt: skip
+            row_weights += blocks * taps_h * taps_all * pairs * 64
+        rejected += fold_sum(saturated)
+        saturated = zeros()
+        n = fetch_add(counter, 1)
+    return max(fold_max(peak), fold_max64(peak64)), rejected
+
+
+def scratch_size(
+    out_h: int, out_w: int, c_out: int, kernel_h: int, kernel_w: int, stride: int, padding_h: int, padding_w: int,
+    height: int, width: int, c_in: int,
+) -> int:  # fmt: skip
+    """Bytes of scratch memory that `input_gradient` needs per thread, what tiles read past dz included."""
+    step = (c_out + 1) // 2 * 4
+    rows = (kernel_h - 1) // stride + max(out_h, (height - 1 + padding_h) // stride + 1)
+    columns = (kernel_w - 1) // stride + max(out_w, (width - 1 + padding_w) // stride + 1)
+    image = columns * step * (rows + kernel_h + 4) + 32 * step + 256
+    return image + 2 * (width + 16 * stride) * -(-c_in // 16) * 64 + 256
