@@ -12,7 +12,7 @@ from rich.table import Table
 
 from joulebit.cli.console import clean_stdout, emit_json, json_option, note, show, si
 from joulebit.cli.progress import RichProgress
-from joulebit.errors import JoulebitError
+from joulebit.errors import Interrupted
 from joulebit.experiments.config import ENGINES, RunConfig, config_hash, load_config
 from joulebit.experiments.rundir import RunDirectory, holds_run, read_summary
 
@@ -45,27 +45,18 @@ def train(
     with clean_stdout():
         try:
             summary = _run(config, path, resume, data_dir)
-        except _StoppedError as stop:
+        except Interrupted as stop:
             again = ["joulebit", "train", source]
             again += [word for text in overrides for word in ("--set", text)]
             again += ["--engine", engine] if engine else []
             again += ["--data-dir", str(data_dir)] if data_dir else []
             again += ["--run-dir", str(path), "--resume"]
-            raise _StoppedError(
-                f"{stop}, which is saved; go on with: {shlex.join(again)}", stop.exit_code
-            ) from None
+            stop.args = (f"{stop}; go on with: {shlex.join(again)}",)
+            raise
     if as_json:
         emit_json(summary)
     else:
         show(_table(summary))
-
-
-class _StoppedError(JoulebitError):
-    """A signal stopped the run after a checkpoint."""
-
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
 
 
 def _default_run_dir(source: str, config: RunConfig, engine: str | None, overrides: tuple[str, ...]) -> Path:
@@ -79,7 +70,7 @@ def _default_run_dir(source: str, config: RunConfig, engine: str | None, overrid
 
 
 def _run(config: RunConfig, path: Path, resume: bool, data_dir: Path | None) -> dict[str, Any]:
-    from joulebit.experiments.run import Interrupted, run_training
+    from joulebit.experiments.run import run_training
 
     goes_on = resume and holds_run(path)
     run = RunDirectory.open_for_resume(path, config) if goes_on else RunDirectory.create(path, config)
@@ -91,8 +82,6 @@ def _run(config: RunConfig, path: Path, resume: bool, data_dir: Path | None) -> 
         progress = RichProgress()
         try:
             summary = run_training(config, run, goes_on, data_dir, progress)
-        except Interrupted as stop:
-            raise _StoppedError(str(stop), 128 + stop.signum) from None
         except BaseException:
             if not goes_on:
                 run.discard_if_unused()
