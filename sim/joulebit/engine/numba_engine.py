@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _NOTHING_TO_ADD = np.zeros((0, 1, 1, 1), np.int16)
 _NO_SHORTCUT = np.zeros((0, 1, 1, 1), np.uint8)
+_UNLIMITED = (1 << 63) - 1
 _NO_MASK = np.zeros((1, 1, 1, 1), np.uint8)
 
 
@@ -151,9 +152,7 @@ class NumbaEngine:
         return _quantised(out, self._workers.over_samples(g.shape[0], work))
 
     def conv_weight_gradient(self, x: Array, dz: Array, geometry: ConvGeometry) -> tuple[Array, int]:
-        total = self._weight_gradient(x, dz, geometry)
-        clamped = np.clip(total, -self._acc_limit, self._acc_limit)
-        return clamped, int(np.count_nonzero(clamped != total))
+        return self._weight_gradient(x, dz, geometry, None, self._acc_limit)
 
     def conv_weight_gradient_msb(self, x: Array, dz: Array, geometry: ConvGeometry) -> Array:
         fmt = self.arithmetic
@@ -163,12 +162,30 @@ class NumbaEngine:
             x_high = max(1, (1 << (fmt.x_msb_bits - 1)) - 1)
         x_low = 0 if unsigned else -x_high
         g_high = max(1, (1 << (fmt.g_msb_bits - 1)) - 1)
+        x_shift, g_shift = fmt.x_bits - fmt.x_msb_bits, fmt.g_bits - fmt.g_msb_bits
         mode = fmt.msb_rounding_mode
-        x_msb = self._narrow(x, fmt.x_bits - fmt.x_msb_bits, x_low, x_high, mode)
-        g_msb = self._narrow(dz, fmt.g_bits - fmt.g_msb_bits, -g_high, g_high, mode)
-        return self._weight_gradient(x_msb, g_msb, geometry)
+        narrowing: tuple[int, int, int, int, int] | None = (x_shift, x_low, x_high, g_shift, g_high)
+        if mode is not Rounding.HALF_UP:
+            x, dz = self._narrow(x, x_shift, x_low, x_high, mode), self._narrow(dz, g_shift, -g_high, g_high, mode)
+            narrowing = None
+        return self._weight_gradient(x, dz, geometry, narrowing, _UNLIMITED)[0]
 
-    def _weight_gradient(self, x: Array, dz: Array, geometry: ConvGeometry) -> Int64Array:
+    def _weight_gradient(
+        self,
+        x: Array,
+        dz: Array,
+        geometry: ConvGeometry,
+        narrowing: tuple[int, int, int, int, int] | None,
+        limit: int,
+    ) -> tuple[Int64Array, int]:
+        """Sums within +-limit and how many were not, of operands narrowed half up if asked (spec, section 6)."""
+        fast = self._fast and self._fast.conv_weight_gradient(x, dz, geometry, narrowing, limit)
+        if fast:
+            return fast
+        if narrowing:
+            x_shift, x_low, x_high, g_shift, g_high = narrowing
+            x = self._narrow(x, x_shift, x_low, x_high, Rounding.HALF_UP)
+            dz = self._narrow(dz, g_shift, -g_high, g_high, Rounding.HALF_UP)
         shape = (geometry.kernel_h, geometry.kernel_w, x.shape[3] // geometry.groups, dz.shape[3])
 
         def work(first: int, last: int) -> Int64Array:
@@ -178,7 +195,9 @@ class NumbaEngine:
             )
             return dw
 
-        return np.asarray(sum(self._workers.over_samples(x.shape[0], work)))
+        total = np.asarray(sum(self._workers.over_samples(x.shape[0], work)))
+        clamped = np.clip(total, -limit, limit)
+        return clamped, int(np.count_nonzero(clamped != total))
 
     def _narrow(self, value: Array, shift: int, low: int, high: int, mode: Rounding) -> Array:
         out = self._pool.empty(value.shape, value.dtype)

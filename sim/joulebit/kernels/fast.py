@@ -7,7 +7,7 @@ its sums might not fit; the plain kernels take it then.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,24 @@ from numpy.typing import NDArray
 from joulebit.engine.base import ConvGeometry, ConvOutput, Quantised
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.fixed.rounding import Rounding
-from joulebit.kernels import fast_forward, fast_input
+from joulebit.kernels import fast_forward, fast_input, fast_weight
+from joulebit.kernels.dot import outer_columns
 from joulebit.kernels.memory import Pool
 from joulebit.kernels.scratch import Scratch, address
 from joulebit.kernels.workers import Workers
 
 _TYPES = (np.dtype(np.uint8), np.dtype(np.int8), np.dtype(np.int16))
 _ONES = np.ones(16, np.uint8)
+
+
+class Narrowing(NamedTuple):
+    """The predictor's operands (spec, section 6): clamp(RND(x, x_shift), x_low, x_high), SAT(RND(dz, g_shift))."""
+
+    x_shift: int
+    x_low: int
+    x_high: int
+    g_shift: int
+    g_high: int
 
 
 class FastKernels:
@@ -138,6 +149,38 @@ class FastKernels:
 
         parts = self._workers.each(work, threads)
         return Quantised(g, max(part[0] for part in parts), sum(part[1] for part in parts))
+
+    def conv_weight_gradient(
+        self, x: NDArray[Any], dz: NDArray[Any], geometry: ConvGeometry, narrow: Narrowing | None, limit: int
+    ) -> tuple[NDArray[np.int64], int] | None:
+        """`Engine.conv_weight_gradient` within +-limit, of the operands narrowed first if asked; or None."""
+        samples, height, width, c_in = x.shape
+        _, out_h, out_w, c_out = dz.shape
+        if geometry.groups != 1 or x.itemsize != 1 or dz.dtype != np.int16:
+            return None
+        kernel_h, kernel_w = geometry.kernel_h, geometry.kernel_w
+        low, high = (-128, 127) if x.dtype == np.int8 else (0, 255)
+        x_shift, low, high, g_shift, g_high = narrow or (-1, low, high, -1, 32768)
+        count = fast_weight.sums_count(kernel_h, kernel_w, c_in, c_out)
+        threads = self._threads((samples + 1) // 2)
+        totals = np.zeros((threads, count), np.int64)
+        counter = np.zeros(1, np.int64)
+        sizes = (height, width, c_in, out_h, out_w, c_out, geometry.padding_h, geometry.padding_w)
+        scratch = self._scratch.addresses(fast_weight.scratch_size(*sizes, count))
+        pointers = [address(array) for array in (counter, x, dz, totals)]
+
+        def work(thread: int) -> None:
+            fast_weight.weight_gradient(
+                pointers[0], samples, pointers[1], height, width, c_in, 128 if x.dtype == np.int8 else 0, x_shift,
+                low, high, pointers[2], out_h, out_w, c_out, g_shift, g_high, kernel_h, kernel_w, geometry.stride,
+                geometry.padding_h, geometry.padding_w, scratch[thread], pointers[3] + thread * totals.strides[0],
+                count,
+            )  # fmt: skip
+
+        self._workers.each(work, threads)
+        dw = np.empty((kernel_h, kernel_w, c_in, c_out), np.int64)
+        clamped = fast_weight.collect(totals, dw, outer_columns(2), outer_columns(1), limit)
+        return dw, clamped
 
     def _takes(self, values: NDArray[Any], w: NDArray[Any], geometry: ConvGeometry) -> bool:
         return (

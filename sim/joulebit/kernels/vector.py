@@ -263,6 +263,12 @@ join_halves = _make(
     lambda b, low, high: b.or_(b.and_(low, constant(I32.llvm, 0xFFFF)), b.shl(high, constant(I32.llvm, 16))),
     "Pairs of 16-bit integers: the low halves of two vectors, side by side.",
 )
+join_unsigned = _make(
+    I32,
+    (I32, I32),
+    lambda b, low, high: b.or_(low, b.shl(high, constant(I32.llvm, 16))),
+    "`join_halves` where the low vector holds 0 .. 65535.",
+)
 fold_sum = _make(_A, (I32,), _fold("add", I32), "Sum of all lanes, modulo 2^32.")
 fold_max = _make(_A, (I32,), _fold("smax", I32), "The largest lane.")
 fold_max64 = _make(_A, (I64,), _fold("smax", I64), "The largest lane.")
