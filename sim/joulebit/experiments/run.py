@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from joulebit.energy.counters import Counters
 from joulebit.energy.model import EnergyReport, float32_energy, simulate_energy
 from joulebit.energy.table import EnergyTable, load_table
 from joulebit.engine.factory import make_engine
+from joulebit.errors import Interrupted
 from joulebit.experiments.config import ConfigError, RunConfig, config_hash
 from joulebit.experiments.rundir import RunDirectory, read_weights
 from joulebit.nn.context import Update
@@ -43,20 +43,12 @@ from joulebit.techniques.stochastic_depth import StochasticDepth
 from joulebit.techniques.swa import StochasticWeightAveraging
 from joulebit.train.network import Batch, Network
 from joulebit.train.progress import Progress, SilentProgress
+from joulebit.train.weights import weights_sha256
 
 _EVALUATION_BATCH = 500
 _LOG_LINES = 200  # about so many lines of training metrics per run
 _OBSERVE_EVERY = 50  # steps between evaluations of the bound on the predictor's failures
 _SWA_MOMENTS = 20  # at least so many moments are averaged, where the run has them
-
-
-class Interrupted(Exception):
-    """The run was asked to stop; everything up to `step` is in a checkpoint."""
-
-    def __init__(self, signum: int, step: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(signum).name} after step {step}")
-        self.signum = signum
-        self.step = step
 
 
 def run_training(
@@ -137,16 +129,6 @@ def build_network(config: RunConfig, resolved: NetworkPlan, threads: int | None 
         except ValueError as error:
             raise ConfigError(f"training.initial_weights {training.initial_weights}: {error}") from None
     return network
-
-
-def weights_sha256(weights: Mapping[str, NDArray[Any]]) -> str:
-    """Identity of a trained network: SHA-256 over names, types, shapes and little-endian values, in order."""
-    digest = hashlib.sha256()
-    for name, value in weights.items():
-        little = np.ascontiguousarray(value, value.dtype.newbyteorder("<"))
-        digest.update(f"{name} {little.dtype.str} {little.shape}\n".encode())
-        digest.update(little.tobytes())
-    return digest.hexdigest()
 
 
 @dataclass
@@ -350,6 +332,9 @@ class Trainer:
             "method": config.method.label(),
             "seed": config.seed,
             "steps": self.step,
+            "baseline_steps": standard,
+            "target_skip": config.method.slu.target_skip,
+            "beta": config.method.beta,
             "epochs": self.step / self.epoch_steps,
             "top1": top1,
             "top5": top5,

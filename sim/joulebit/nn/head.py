@@ -65,7 +65,7 @@ class Head:
             "head.weight", integer_matmul(g.T, features), g_exponent + x.exponent - self._pool_shift
         )
         self._bias.set_gradient("head.bias", g.sum(0), g_exponent)
-        run.accountant.head(self.plan, len(features), backward=True)
+        run.accountant.head(self.plan, len(features), backward=True, input_needed=input_needed)
         if not input_needed:
             return None, loss, correct
         w, w_exponent = self._quantised(run)

@@ -47,7 +47,7 @@ class Network(Protocol):
         ...
 
     def logits(self, images: NDArray[np.uint8]) -> NDArray[Any]:
-        """[N, classes] with the statistics of the last prepare_evaluation; parameters and counters stay as they are."""
+        """[N, classes] with the statistics of the last prepare_evaluation; nothing changes."""
         ...
 
     def state(self) -> dict[str, NDArray[Any]]:
