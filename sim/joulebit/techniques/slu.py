@@ -9,8 +9,8 @@ Choices where the paper leaves room, or its released code has faults:
   added (straight-through). For a closed gate it would need the body's output, which was not computed: it counts
   as zero, so that in expectation the gradient is scaled by the gate's probability; its sign is right.
 - The regulariser alpha * C(W, G) of equation (1) takes C as the share of computation, each block weighted by its
-  multiply-accumulates. Its sign flips at the target, as in the released code: it pushes gates closed while more
-  computation runs than targeted, open while less does.
+  multiply-accumulates. Its sign flips at the target, as in the released code: it pushes gates closed while less of
+  the network's computation is skipped than targeted, open while more is.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ _GRADIENT_BITS = 32
 
 @dataclass(frozen=True)
 class SelectiveLayerUpdate:
-    """target_skip: share of the gated blocks' computation to skip, 0..1; alpha: weight of the regulariser."""
+    """target_skip: share of the whole network's forward multiply-accumulates to skip, 0..1; alpha: the regulariser's
+    weight; gate_learning_rate: of the gates, which train by SGD like the rest.
+    """
 
     target_skip: float
     alpha: float
@@ -48,10 +50,17 @@ class GatePolicy:
         if not gated:
             raise ValueError(f"SLU needs at least two residual blocks, {plan.model.name} has fewer")
         self.gates = GateNetwork({block.index: block.in_shape[2] for block in gated}, seed)
-        mean = sum(block.macs for block in gated) // len(gated)
-        self._cost_q16 = {block.index: (block.macs << 16) // mean for block in gated}
+        reachable = sum(block.macs for block in gated) / plan.macs
+        if config.target_skip >= reachable:
+            raise ValueError(
+                f"target_skip must be below {reachable:.3f}, the share of {plan.model.name}'s computation that lies in "
+                f"gated blocks, got {config.target_skip}"
+            )
+        self._macs = {block.index: block.macs for block in gated}
+        mean = sum(self._macs.values()) // len(gated)
+        self._cost_q16 = {index: (macs << 16) // mean for index, macs in self._macs.items()}
         self._alpha_q28 = round(config.alpha * (1 << 28))
-        self._allowed_q16 = round((1.0 - config.target_skip) * (1 << 16))
+        self._target_macs_q16 = plan.macs * round(config.target_skip * (1 << 16))
         self._seed = seed
         self._opened: dict[int, Int64Array] = {}
 
@@ -78,9 +87,9 @@ class GatePolicy:
 
     def backward(self, branch: dict[int, tuple[Int64Array, int]]) -> None:
         """Gradients of the gates from the branch gradients per block: (sums [N], exponent)."""
-        spent = sum(self._cost_q16[block] * int(opened.sum()) for block, opened in self._opened.items())
-        possible = sum(self._cost_q16[block] * len(opened) for block, opened in self._opened.items())
-        sign = 1 if spent << 16 > self._allowed_q16 * possible else -1
+        samples = len(next(iter(self._opened.values())))
+        skipped = sum(self._macs[block] * int((1 - opened).sum()) for block, opened in self._opened.items())
+        sign = 1 if skipped << 16 < self._target_macs_q16 * samples else -1
         gradients = {}
         for block, (product, exponent) in branch.items():
             learned = _to_q28(product, exponent)
