@@ -221,6 +221,11 @@ class NumbaEngine:
         shortcut_shift: int = 0,
         key: int = 0,
     ) -> tuple[Array, int]:
+        fast = self._fast and self._fast.norm_forward(
+            z, norm, shift, bounds, shortcut, shortcut_stride, shortcut_shift
+        )
+        if fast:
+            return fast
         a = self._pool.empty(z.shape, self._activation_type(bounds))
 
         def work(first: int, last: int) -> int:
@@ -251,6 +256,10 @@ class NumbaEngine:
         return np.uint16 if bounds[0] == 0 else np.int16
 
     def norm_sums(self, g: Array, z: Array, norm: NormConstants) -> tuple[Int64Array, Int64Array]:
+        fast = self._fast and self._fast.norm_sums(g, z, norm)
+        if fast:
+            return fast
+
         def work(first: int, last: int) -> tuple[Int64Array, Int64Array]:
             total, products = np.zeros(z.shape[3], np.int64), np.zeros(z.shape[3], np.int64)
             plain_norm.norm_sums(g, z, norm.mean, norm.rsqrt, norm.scale, total, products, first, last)
@@ -262,6 +271,9 @@ class NumbaEngine:
     def norm_backward(
         self, g: Array, z: Array, norm: NormConstants, gradient: NormGradientConstants, key: int = 0
     ) -> Quantised:
+        fast = self._fast and self._fast.norm_backward(g, z, norm, gradient)
+        if fast:
+            return fast
         dz = self._pool.empty(z.shape, np.int16)
 
         def work(first: int, last: int) -> tuple[int, int]:

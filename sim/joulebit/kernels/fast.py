@@ -12,10 +12,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from joulebit.engine.base import ConvGeometry, ConvOutput, Quantised
-from joulebit.fixed.arithmetic import Arithmetic
+from joulebit.engine.base import (
+    ConvGeometry,
+    ConvOutput,
+    Int64Array,
+    NormConstants,
+    NormGradientConstants,
+    Quantised,
+)
+from joulebit.fixed.arithmetic import PEAK_LIMIT, Arithmetic
 from joulebit.fixed.rounding import Rounding
-from joulebit.kernels import fast_forward, fast_input, fast_weight
+from joulebit.kernels import fast_forward, fast_input, fast_norm, fast_weight
 from joulebit.kernels.dot import outer_columns
 from joulebit.kernels.memory import Pool
 from joulebit.kernels.scratch import Scratch, address
@@ -48,6 +55,7 @@ class FastKernels:
         self._workers = workers
         self._pool = pool
         self._half_up = arithmetic.rounding_mode is Rounding.HALF_UP
+        self._bytes = arithmetic.x_bits <= 8
         self._wide_accumulator = arithmetic.accumulator_bits >= 32
         self._g_limit = (1 << (arithmetic.g_bits - 1)) - 1
         self._scratch = Scratch(workers.count)
@@ -182,6 +190,97 @@ class FastKernels:
         clamped = fast_weight.collect(totals, dw, outer_columns(2), outer_columns(1), limit)
         return dw, clamped
 
+    def norm_forward(
+        self,
+        z: NDArray[Any],
+        norm: NormConstants,
+        shift: int,
+        bounds: tuple[int, int],
+        shortcut: NDArray[Any] | None,
+        shortcut_stride: int,
+        shortcut_shift: int,
+    ) -> tuple[NDArray[Any], int] | None:
+        """`Engine.norm_forward`, or None."""
+        samples, height, width, channels = z.shape
+        largest = (32768 * 32767) + (32768 << 11) + (1 << shift >> 1)  # |gamma|, |beta|, |x-hat| have 16 bits
+        if shortcut is not None:
+            largest += 255 << shortcut_shift
+        if (
+            not self._half_up
+            or not self._bytes
+            or not 0 <= shift <= 31
+            or largest >= 1 << 31
+            or (shortcut is not None and shortcut.itemsize != 1)
+        ):
+            return None
+        a = self._pool.empty(z.shape, np.uint8 if bounds[0] == 0 else np.int8)
+        counter = np.zeros(1, np.int64)
+        grain = self._grain(height * width * channels)
+        short_shape = (0, 0, 0, 0) if shortcut is None else shortcut.shape
+        short = 0 if shortcut is None else address(shortcut)
+        flip = 128 if shortcut is not None and shortcut.dtype == np.int8 else 0
+        pointers = [address(array) for array in (counter, z, *_constants(norm), a)]
+
+        def work(thread: int) -> int:
+            return fast_norm.norm_forward(  # type: ignore[no-any-return]
+                pointers[0], samples, grain, pointers[1], height, width, channels, *pointers[2:7], short,
+                short_shape[1], short_shape[2], short_shape[3], shortcut_stride, flip, shortcut_shift, shift,
+                bounds[0], bounds[1], pointers[7],
+            )  # fmt: skip
+
+        return a, sum(self._workers.each(work, self._threads(samples)))
+
+    def norm_sums(
+        self, g: NDArray[Any], z: NDArray[Any], norm: NormConstants
+    ) -> tuple[Int64Array, Int64Array] | None:
+        """`Engine.norm_sums`, or None."""
+        samples, height, width, channels = z.shape
+        if height * width > 65536:
+            return None
+        threads = self._threads(samples)
+        sums = np.zeros((threads, 2, channels), np.int64)
+        counter = np.zeros(1, np.int64)
+        grain = self._grain(height * width * channels)
+        pointers = [address(array) for array in (counter, g, z, *_constants(norm)[:3], sums)]
+
+        def work(thread: int) -> None:
+            total = pointers[6] + thread * sums.strides[0]
+            fast_norm.norm_sums(
+                pointers[0], samples, grain, pointers[1], pointers[2], height * width, channels, *pointers[3:6],
+                total, total + sums.strides[1],
+            )  # fmt: skip
+
+        self._workers.each(work, threads)
+        total, products = sums.sum(0)
+        return total, products
+
+    def norm_backward(
+        self, g: NDArray[Any], z: NDArray[Any], norm: NormConstants, gradient: NormGradientConstants
+    ) -> Quantised | None:
+        """`Engine.norm_backward`, or None."""
+        if not self._half_up:
+            return None
+        samples, height, width, channels = z.shape
+        dz = self._pool.empty(z.shape, np.int16)
+        counter = np.zeros(1, np.int64)
+        grain = self._grain(height * width * channels)
+        constants = (gradient.mean_g, gradient.mean_gx, gradient.multiplier, gradient.shift)
+        constants = tuple(np.ascontiguousarray(array) for array in constants)
+        pointers = [address(array) for array in (counter, g, z, *_constants(norm)[:3], *constants, dz)]
+
+        def work(thread: int) -> tuple[int, int]:
+            return fast_norm.norm_backward(  # type: ignore[no-any-return]
+                pointers[0], samples, grain, pointers[1], pointers[2], height * width, channels, *pointers[3:10],
+                self._g_limit, PEAK_LIMIT, pointers[10],
+            )  # fmt: skip
+
+        parts = self._workers.each(work, self._threads(samples))
+        return Quantised(dz, max(part[0] for part in parts), sum(part[1] for part in parts))
+
+    def _grain(self, elements: int) -> int:
+        """Samples that a thread takes at a time, so that they fit the first-level cache."""
+        return max(1, 8192 // elements)
+
     def _takes(self, values: NDArray[Any], w: NDArray[Any], geometry: ConvGeometry) -> bool:
         return (
             self._half_up
@@ -193,3 +292,8 @@ class FastKernels:
 
     def _threads(self, tasks: int) -> int:
         return max(1, min(self._workers.count, tasks))
+
+
+def _constants(norm: NormConstants) -> tuple[Int64Array, ...]:
+    arrays = (norm.mean, norm.rsqrt, norm.scale, norm.gamma, norm.beta)
+    return tuple(np.ascontiguousarray(array) for array in arrays)
