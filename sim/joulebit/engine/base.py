@@ -83,9 +83,9 @@ class Quantised(NamedTuple):
 
 @dataclass(frozen=True)
 class NormConstants:
-    """Per-channel integers of a normalisation (spec, section 4): x-hat = SAT16(RND(((z<<8)-mean)*rsqrt, 35-scale)).
+    """Per-channel integers of a normalisation (spec, section 4).
 
-    All arrays are int64 [C]. y = gamma * x-hat + (beta << 11), in Q.23. Without batch norm (a bias only):
+    x-hat = SAT16(RND(((z << 8) - mean) * rsqrt, 35 - scale)). All arrays are int64 [C]. y = gamma * x-hat + (beta << 11), in Q.23. Without batch norm (a bias only):
     mean = 0, rsqrt = 2^15, scale = 23 + e_z, gamma = 4096.
     """
 
@@ -221,19 +221,20 @@ class Engine(Protocol):
         ...
 
     def conv_weight_gradient(self, x: Array, dz: Array, geometry: ConvGeometry) -> tuple[Array, int]:
-        """int64 [kernel_h, kernel_w, c_in / groups, c_out]: exact sums saturated to the accumulator, and the count."""
+        """int64 [kernel_h, kernel_w, c_in / groups, c_out]: exact sums, saturated to the accumulator; how many were."""
         ...
 
     def conv_weight_gradient_msb(self, x: Array, dz: Array, geometry: ConvGeometry) -> Array:
-        """The predictor's product: as conv_weight_gradient over the most significant bits of x and dz (spec, section 6)."""
+        """The predictor's product: conv_weight_gradient over the most significant bits of x and dz (spec, section 6)."""
         ...
 
     def predict_signs(
         self, exact: Array, predicted: Array, threshold_q12: int
     ) -> tuple[Array, dict[str, int]]:
-        """Equation (2) of E2-Train: the sign of `predicted` where |predicted| >= max(1, (threshold_q12 * max|predicted|) >> 12),
-        else of `exact`. Returns int64 signs and counts {"total", "decided", "wrong", "threshold"}; wrong = decided with a
-        sign that differs from sign(exact).
+        """Equation (2) of E2-Train: int64 signs, and counts {"total", "decided", "wrong", "threshold"}.
+
+        threshold = max(1, (threshold_q12 * max|predicted|) >> 12). The sign of `predicted` is taken where
+        |predicted| >= threshold ("decided"), else that of `exact`; wrong: decided with another sign than `exact`.
         """
         ...
 
@@ -256,7 +257,7 @@ class Engine(Protocol):
     def spread(
         self, value: Int64Array, like: Array, shift: int, masked: bool, mask_below: int = 0, key: int = 0
     ) -> Quantised:
-        """The reverse of spatial_sum: g[n,h,w,c] = SAT_g(RND(value[n,c], shift)), zero where a masked `like` is off.
+        """The reverse of spatial_sum: g[n,h,w,c] = SAT_g(RND(value[n,c], shift)), zero where `like` masks.
 
         value: numpy int64 [N, C] with |value| < 2^62. `peak` = max |value| over the elements left by the mask.
         """
@@ -303,7 +304,7 @@ class Engine(Protocol):
         samples: int,
         rule: UpdateRule,
     ) -> None:
-        """One optimiser step in place (spec, section 7); gradient int64, value = gradient * 2^exponent / samples."""
+        """One optimiser step in place (spec, section 7); gradient is int64 and means gradient * 2^exponent / samples."""
         ...
 
     def zeros_like_momentum(self, master: Array) -> Array:

@@ -137,7 +137,9 @@ class SmdConfig:
 class SluConfig:
     """Selective layer update (E2-Train, section 3.2): learnt gates close residual blocks."""
 
-    target_skip: float = field(default=0.0, validator=_between(0, 1, "[)"))  #: share of the network's forward MACs to skip; 0 = off
+    target_skip: float = field(
+        default=0.0, validator=_between(0, 1, "[)")
+    )  #: share of the network's forward multiply-accumulates to skip; 0 = off
     alpha: float = field(default=0.1, validator=_between(0, 16))  #: weight of the computational cost in the loss
     gate_learning_rate: float = field(default=0.1, validator=_between(0, 16))
 

@@ -2,9 +2,9 @@
 
 For each gated block: the block's input, averaged over the image, is projected to 10 numbers (a projection per
 block); one LSTM cell of 10 units, shared by all blocks, takes them in; a linear unit and a sigmoid give the
-probability that the block is open for the sample. Source: E2-Train, section 3.2; Wang et al., "SkipNet", ECCV 2018,
-section 3.2 (the recurrent gate). Formats (spec, section 9): features and projections Q.8, weights Q.12 of Q.28
-masters, pre-activations, cell and hidden state Q.12, gates Q.15, gradients Q.28, all saturating.
+probability that the block is open for the sample. Source: E2-Train, section 3.2; Wang et al., "SkipNet",
+ECCV 2018, section 3.2 (the recurrent gate). Formats (spec, section 9): features and projections Q.8, weights Q.12
+of Q.28 masters, pre-activations, cell and hidden state Q.12, gates Q.15, gradients Q.28, all saturating.
 """
 
 from __future__ import annotations

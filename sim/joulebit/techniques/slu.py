@@ -33,8 +33,8 @@ _GRADIENT_BITS = 32
 
 @dataclass(frozen=True)
 class SelectiveLayerUpdate:
-    """target_skip: share of the whole network's forward multiply-accumulates to skip, 0..1; alpha: the regulariser's
-    weight; gate_learning_rate: of the gates, which train by SGD like the rest.
+    """target_skip: share of the whole network's forward multiply-accumulates to skip, 0..1;
+    alpha: the regulariser's weight; gate_learning_rate: of the gates, which train by SGD like the rest.
     """
 
     target_skip: float
@@ -53,8 +53,8 @@ class GatePolicy:
         reachable = sum(block.macs for block in gated) / plan.macs
         if config.target_skip >= reachable:
             raise ValueError(
-                f"target_skip must be below {reachable:.3f}, the share of {plan.model.name}'s computation that lies in "
-                f"gated blocks, got {config.target_skip}"
+                f"target_skip must be below {reachable:.3f}, the share of {plan.model.name}'s computation that "
+                f"lies in gated blocks, got {config.target_skip}"
             )
         self._macs = {block.index: block.macs for block in gated}
         mean = sum(self._macs.values()) // len(gated)
