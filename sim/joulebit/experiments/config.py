@@ -193,7 +193,7 @@ def _parse_value(text: str, value: str) -> Any:
         return parsed["value"]
     if _BARE_WORD.fullmatch(value):
         return value
-    raise ConfigError(f'--set {text}: {value!r} is no TOML value: a number, true, false, [..] or "text"')
+    raise ConfigError(f'--set {text!r}: the value must be a TOML number, true, false, [..] or "text"')
 
 
 # --- checking --------------------------------------------------------------------------------------------------
