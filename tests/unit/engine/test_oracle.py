@@ -169,7 +169,7 @@ def norm_constants(rng, channels):
     return NormConstants(
         mean=rng.integers(-(2**23), 2**23, channels),
         rsqrt=rng.integers(2**15, 2**16, channels, endpoint=True),
-        scale=rng.choice([-27, -3, 4, 9, 17, 30], channels).astype(np.int64),
+        scale=rng.permutation(np.resize(np.array([-27, -3, 4, 9, 17, 30]), channels)),
         gamma=rng.integers(-32767, 32767, channels, endpoint=True),
         beta=rng.integers(-32767, 32767, channels, endpoint=True),
     )
@@ -180,7 +180,7 @@ def gradient_constants(rng, channels):
         mean_g=rng.integers(-(2**23), 2**23, channels, endpoint=True),
         mean_gx=rng.integers(-(2**31) + 1, 2**31 - 1, channels, endpoint=True),
         multiplier=rng.integers(-(2**15), 2**15, channels, endpoint=True),
-        shift=rng.choice([0, 1, 19, 26, 33, 62], channels).astype(np.int64),
+        shift=np.resize(np.array([0, 1, 19, 26, 33, 62]), channels),
     )
 
 
