@@ -28,7 +28,7 @@ def json_option(function: _Function) -> _Function:
 
 def notes() -> Console:
     """For everything that is no result."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def note(text: str) -> None:
@@ -47,7 +47,7 @@ def show(renderable: Any) -> None:
         click.echo(renderable)
         return
     width = None if sys.stdout.isatty() else 240
-    Console(highlight=False, width=width).print(renderable)
+    Console(highlight=False, markup=False, emoji=False, width=width).print(renderable)
 
 
 @contextlib.contextmanager

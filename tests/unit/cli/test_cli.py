@@ -1,0 +1,439 @@
+"""The command: exit codes, one-line errors, and stdout that holds the result alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import types
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from joulebit.cli.console import si
+from joulebit.cli.main import run
+from joulebit.errors import Interrupted
+from joulebit.experiments import presets
+from joulebit.experiments.config import config_hash, load_config
+from joulebit.experiments.rundir import RunDirectory, holds_run
+
+COMMANDS = ["bench", "compare", "paper", "presets", "report", "train", "verify"]
+SUMMARY = {
+    "run_dir": "runs/x",
+    "model": "resnet8",
+    "steps": 1234,
+    "top1": 97.5,
+    "energy_simulated_j": {"total": 1234.5},
+    "saving_vs_float32": 0.8,
+    "predictor_share": None,
+    "weights_sha256": "abc",
+}
+
+
+@pytest.fixture(autouse=True)
+def _in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("JOULEBIT_DEBUG", raising=False)
+
+
+@pytest.fixture
+def stand_in(monkeypatch):
+    """Puts functions in place of a module that a command imports."""
+
+    def put(module: str, **names: object) -> None:
+        monkeypatch.setitem(sys.modules, module, types.SimpleNamespace(**names))
+
+    return put
+
+
+@pytest.fixture
+def training(stand_in):
+    """A stand-in for the training loop that keeps what it was given; `calls.act` may raise."""
+    calls = types.SimpleNamespace(given=[], act=lambda run_dir: None)
+
+    def run_training(config, run_dir, resume, data_dir, progress):
+        calls.given.append((config, run_dir.path, resume, data_dir))
+        progress.start(10, 3 if resume else 0)
+        progress.update(4, 0.5, 0.75, 1.5)
+        progress.evaluation(4, 50.0, 90.0)
+        print("a library prints")
+        calls.act(run_dir)
+        return SUMMARY
+
+    stand_in("joulebit.experiments.run", run_training=run_training)
+    return calls
+
+
+def one_line_error(capsys, *arguments: str, code: int = 2) -> str:
+    assert run(list(arguments)) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = [line for line in err.splitlines() if line]  # click ends the line of a ^C
+    assert len(lines) == 1, err
+    assert lines[0].startswith("joulebit: ")
+    return lines[0]
+
+
+def one_json_object(capsys, *arguments: str, code: int = 0) -> dict:
+    assert run([*arguments, "--json"]) == code
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1
+    result = json.loads(out)
+    assert isinstance(result, dict)
+    return result
+
+
+# --- the command itself ------------------------------------------------------------------------------------------
+
+
+def test_help_lists_exactly_the_commands_that_exist(capsys):
+    assert run(["--help"]) == 0
+    out = capsys.readouterr().out
+    listed = [line.split()[0] for line in out.partition("Commands:")[2].splitlines() if line.strip()]
+    assert listed == COMMANDS
+
+
+@pytest.mark.parametrize("command", [[name] for name in COMMANDS] + [["bench", "step"]])
+def test_every_command_has_help(capsys, command):
+    assert run([*command, "--help"]) == 0
+    assert "Usage: joulebit" in capsys.readouterr().out
+
+
+def test_the_version_is_printed(capsys):
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("joulebit, version ")
+
+
+def test_no_command_shows_the_help_and_is_bad_input(capsys):
+    assert run([]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Commands:" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["trian"], "No such command 'trian'"),
+        (["train"], "Missing argument 'PRESET|FILE.toml'"),
+        (["train", "demo", "--engine", "cuda"], "'cuda' is not one of 'numpy', 'numba', 'torch', 'float32'"),
+        (["train", "demo", "--sett", "a=1"], "No such option '--sett'"),
+        (["train", "dem"], "unknown preset 'dem' (did you mean demo?)"),
+        (["train", "absent.toml"], "absent.toml: no such file"),
+        (
+            ["train", "demo", "--set", "training.epoch=1"],
+            "unknown key 'epoch' in [training] (did you mean epochs?)",
+        ),
+        (["train", "demo", "--engine", "float32"], "must be sgd or sign, got psg"),
+        (["compare"], "either run directories or --suite NAME"),
+        (["report"], "Missing argument 'RUN...'"),
+        (["verify", "--engines", "numpy,cuda"], "unknown engine 'cuda'; known: numpy, numba, torch"),
+        (["verify", "--engines", "numpy"], "at least two engines"),
+        (["paper", "e3-train"], "unknown paper 'e3-train' (did you mean e2-train?)"),
+        (["paper", "--run", "nowhere"], "nowhere holds no run"),
+        (["bench", "step", "--rounds", "0"], "0 is not in the range x>=1"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(capsys, arguments, part):
+    assert part in one_line_error(capsys, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "part"),
+    [
+        (ValueError("shift must be\nin [0, 31]"), 2, "shift must be in [0, 31]"),
+        (PermissionError(13, "Permission denied", "/data/x"), 2, "/data/x: Permission denied"),
+        (ModuleNotFoundError("No module named 'numba'", name="numba"), 2, "pip install 'joulebit[simulator]'"),
+        (ModuleNotFoundError("No module named 'joulebit.x'", name="joulebit.x"), 70, "internal error"),
+        (TypeError("None is not callable"), 70, "internal error: TypeError: None is not callable"),
+        (AssertionError(), 70, "internal error: AssertionError"),
+        (KeyboardInterrupt(), 130, "stopped"),
+    ],
+)
+def test_an_error_is_one_line_without_a_traceback(capsys, stand_in, error, code, part):
+    def fail(*_):
+        raise error
+
+    stand_in("joulebit.experiments.report", write_report=fail)
+    line = one_line_error(capsys, "report", "x", code=code)
+    assert part in line
+    assert ("--debug" in line) == (code == 70)
+
+
+@pytest.mark.parametrize("by_environment", [False, True])
+def test_debug_shows_the_traceback_and_keeps_the_exit_code(capsys, stand_in, monkeypatch, by_environment):
+    def fail(*_):
+        raise TypeError("deep inside")
+
+    stand_in("joulebit.experiments.report", write_report=fail)
+    if by_environment:
+        monkeypatch.setenv("JOULEBIT_DEBUG", "1")
+    assert run([*([] if by_environment else ["--debug"]), "report", "x"]) == 70
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Traceback" in err
+    assert "in fail" in err
+
+
+def test_warnings_are_one_line_on_stderr(capsys, stand_in):
+    def warn(*_):
+        warnings.warn("something\nodd", UserWarning, 2)
+        return Path("x.html")
+
+    stand_in("joulebit.experiments.report", write_report=warn)
+    assert run(["report", "x"]) == 0
+    out, err = capsys.readouterr()
+    assert (out, err) == ("x.html\n", "joulebit: warning: something odd\n")
+
+
+def test_the_help_needs_no_simulator_package_and_is_quick():
+    code = (
+        "import sys\n"
+        "from joulebit.cli.main import run\n"
+        "assert run(['--help']) == 0\n"
+        "assert run(['presets']) == 0\n"
+        "heavy = {'numba', 'torch', 'scipy', 'sklearn', 'matplotlib', 'jinja2'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    command = f"{sys.executable} -m joulebit.cli presets | head -n 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.stdout.count("\n") == 1
+
+
+# --- presets -----------------------------------------------------------------------------------------------------
+
+
+def test_presets_prints_one_line_each(capsys):
+    assert run(["presets"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert [line.split()[0] for line in out.splitlines()] == presets.names()
+
+
+def test_presets_as_json(capsys):
+    rows = one_json_object(capsys, "presets")["presets"]
+    assert [row["name"] for row in rows] == presets.names()
+    assert set(rows[0]) == {"name", "description", "dataset", "model", "method", "engine"}
+    by_name = {row["name"]: row for row in rows}
+    assert by_name["paper-resnet74-cifar10-e2train-40"]["method"] == "psg+smd+slu"
+
+
+# --- train -------------------------------------------------------------------------------------------------------
+
+
+def test_train_hands_over_the_resolved_run(capsys, training):
+    arguments = ["train", "demo", "--set", "seed=5", "--engine", "numpy", "--data-dir", "d", "--run-dir", "r"]
+    result = one_json_object(capsys, *arguments)
+    assert result == SUMMARY
+    ((config, path, resume, data_dir),) = training.given
+    assert config == load_config("demo", ["seed=5", "engine=numpy"])
+    assert (path, resume, data_dir) == (Path("r"), False, Path("d"))
+    assert json.loads(Path("r/summary.json").read_text()) == SUMMARY
+
+
+def test_train_keeps_progress_and_prints_of_libraries_off_stdout(capsys, training):
+    assert run(["train", "demo", "--run-dir", "r", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert out == json.dumps(SUMMARY) + "\n"
+    assert "a library prints" in err
+    assert "step 4/10  test top-1 50.00 %  top-5 90.00 %" in err
+
+
+def test_train_shows_a_summary_for_people(capsys, training):
+    assert run(["train", "demo", "--run-dir", "r"]) == 0
+    out = capsys.readouterr().out
+    for part in ("resnet8", "1,234", "97.50 %", "1.23 kJ", "80.0 %", "abc"):
+        assert part in out
+    assert "signs predicted" not in out  # null: this run has no predictor
+
+
+@pytest.mark.parametrize(
+    ("arguments", "folder"),
+    [
+        (["demo"], "runs/demo"),
+        (["demo", "--engine", "numpy"], "runs/demo-numpy"),
+        (["demo", "--set", "seed=5"], f"runs/demo-{config_hash(load_config('demo', ['seed=5']))[:8]}"),
+    ],
+)
+def test_the_default_folder_tells_runs_apart(training, arguments, folder):
+    assert run(["train", *arguments]) == 0
+    assert training.given[0][1] == Path(folder)
+    assert holds_run(folder)
+
+
+def test_train_does_not_overwrite_a_run(capsys, training):
+    assert run(["train", "demo"]) == 0
+    capsys.readouterr()
+    line = one_line_error(capsys, "train", "demo")
+    assert "runs/demo holds a finished run: go on with --resume, or name another by --run-dir" in line
+
+
+def test_resume_starts_a_run_that_is_not_there(training):
+    assert run(["train", "demo", "--resume"]) == 0
+    assert training.given[0][2] is False
+
+
+def test_resume_goes_on_with_an_unfinished_run(capsys, training):
+    with RunDirectory.create("runs/demo", load_config("demo")) as directory:
+        directory.save_checkpoint(3, {"x": np.zeros(1)}, {})
+    assert run(["train", "demo", "--resume"]) == 0
+    assert training.given[0][2] is True
+    assert "going on after step 3 of 10" in capsys.readouterr().err
+
+
+def test_resume_of_a_finished_run_prints_its_summary(capsys, training):
+    assert run(["train", "demo"]) == 0
+    capsys.readouterr()
+    assert one_json_object(capsys, "train", "demo", "--resume") == SUMMARY
+    assert len(training.given) == 1
+
+
+def test_resume_of_another_run_is_refused(capsys, training):
+    assert run(["train", "demo", "--run-dir", "r"]) == 0
+    capsys.readouterr()
+    line = one_line_error(capsys, "train", "demo", "--set", "seed=9", "--run-dir", "r", "--resume")
+    assert "seed: 0 -> 9" in line
+
+
+@pytest.mark.parametrize(("number", "code"), [(2, 130), (15, 143)])
+def test_an_interrupted_run_says_how_to_go_on(capsys, training, number, code):
+    def stop(run_dir):
+        run_dir.save_checkpoint(4, {"x": np.zeros(1)}, {})
+        raise Interrupted(number, 4)
+
+    training.act = stop
+    words = ["train", "demo", "--set", 'description="a b"', "--engine", "numpy", "--run-dir", "my run"]
+    assert run([*words, "--json"]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines()[-1].endswith(
+        "after step 4, which is saved; go on with: joulebit train demo --set 'description=\"a b\"' "
+        "--engine numpy --run-dir 'my run' --resume"
+    )
+    training.act = lambda run_dir: None
+    assert run([*words, "--resume"]) == 0
+
+
+def test_a_run_that_cannot_start_leaves_no_folder(capsys, training):
+    def fail(_):
+        raise ValueError("data directory nowhere does not exist")
+
+    training.act = fail
+    assert run(["train", "demo"]) == 2
+    assert not Path("runs/demo").exists()
+
+
+def test_a_run_that_fails_later_keeps_its_folder(capsys, training):
+    def fail(run_dir):
+        run_dir.save_checkpoint(4, {"x": np.zeros(1)}, {})
+        raise RuntimeError("boom")
+
+    training.act = fail
+    assert run(["train", "demo"]) == 70
+    assert holds_run("runs/demo")
+
+
+# --- the other commands ------------------------------------------------------------------------------------------
+
+
+def test_compare_hands_over_runs_or_a_suite(capsys, stand_in):
+    given = []
+
+    def compare(runs, suite):
+        given.append((runs, suite))
+        return [{"run": "a", "top1": float("nan")}]
+
+    stand_in("joulebit.experiments.compare", compare=compare, render=lambda rows: f"{len(rows)} row")
+    assert one_json_object(capsys, "compare", "a", "b") == {"rows": [{"run": "a", "top1": None}]}
+    assert run(["compare", "--suite", "table2"]) == 0
+    assert capsys.readouterr().out == "1 row\n"
+    assert given == [([Path("a"), Path("b")], None), ([], "table2")]
+    assert "either run directories or --suite" in one_line_error(capsys, "compare", "a", "--suite", "table2")
+
+
+def test_report_prints_the_path_of_the_page(capsys, stand_in):
+    given = []
+
+    def write_report(runs, out):
+        given.append((runs, out))
+        return out or Path("runs/a/report.html")
+
+    stand_in("joulebit.experiments.report", write_report=write_report)
+    assert one_json_object(capsys, "report", "runs/a") == {"report": "runs/a/report.html"}
+    assert one_json_object(capsys, "report", "a", "b", "-o", "x.html") == {"report": "x.html"}
+    assert given == [([Path("runs/a")], None), ([Path("a"), Path("b")], Path("x.html"))]
+
+
+@pytest.mark.parametrize(("identical", "code"), [(True, 0), (False, 1)])
+def test_verify_exits_with_1_when_engines_differ(capsys, stand_in, identical, code):
+    def verify(engines, progress):
+        progress("conv 3x3")
+        difference = None if identical else "conv 3x3: numba[0] = 1, numpy[0] = 2"
+        return {"identical": identical, "engines": engines, "cases": 7, "first_difference": difference}
+
+    stand_in("joulebit.engine.verify", verify=verify)
+    result = one_json_object(capsys, "verify", "--engines", "numpy, numba,numpy", code=code)
+    assert (result["identical"], result["engines"], result["cases"]) == (identical, ["numpy", "numba"], 7)
+    assert run(["verify"]) == code
+    out, err = capsys.readouterr()
+    assert ("agree to the bit in 7 cases" in out) == identical
+    assert ("DIFFERENT: conv 3x3" in out) != identical
+    assert "conv 3x3" in err
+
+
+def test_paper_shows_rows_and_takes_runs(capsys, stand_in):
+    given = []
+
+    def e2train_rows(runs):
+        given.append(runs)
+        return [{"table": "2", "printed": 63.28, "computed": np.float64(60.3)}]
+
+    stand_in("joulebit.experiments.paper", e2train_rows=e2train_rows, render=lambda rows: "a table")
+    assert one_json_object(capsys, "paper") == {"rows": [{"table": "2", "printed": 63.28, "computed": 60.3}]}
+    with RunDirectory.create("r", load_config("demo")) as directory:
+        directory.write_summary(SUMMARY)
+    assert run(["paper", "e2-train", "--run", "r"]) == 0
+    assert capsys.readouterr().out == "a table\n"
+    assert given == [[], [SUMMARY]]
+
+
+def test_bench_step_prints_a_ratio(capsys, stand_in):
+    def bench_step(*, model, batch, threads, rounds):
+        assert (model, batch, threads, rounds) == ("resnet20", 32, 1, 3)
+        return {"step_s": 0.1, "float32_step_s": 0.2, "ratio": 0.5}
+
+    stand_in("joulebit.experiments.bench", bench_step=bench_step)
+    options = ["bench", "step", "--batch", "32", "--threads", "1", "--rounds", "3"]
+    assert one_json_object(capsys, *options)["ratio"] == 0.5
+    assert run(options) == 0
+    assert "100.0 ms in integers, 200.0 ms in float32, ratio 0.500" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0 J"), (1.5, "1.5 J"), (12345, "12.3 kJ"), (2.5e-4, "250 µJ"), (3e10, "30 GJ"), (1e-12, "1e-12 J")],
+)
+def test_joules_have_prefixes(value, text):
+    assert si(value, "J") == text
+
+
+def test_the_installed_entry_point_is_this_command():
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(
+        [sys.executable, "-m", "joulebit.cli", "train", "nothing"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("joulebit: unknown preset 'nothing'")
