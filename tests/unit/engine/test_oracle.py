@@ -42,6 +42,8 @@ GEOMETRIES = {
     "5x5": (ConvGeometry(5, 5, padding_h=2, padding_w=2), 2, 2),
     "7x3 stride 2": (ConvGeometry(7, 3, stride=2, padding_h=3, padding_w=1), 2, 2),
     "16 channels": (ConvGeometry(3, 3, stride=2, padding_h=1, padding_w=1), 16, 17),
+    "32 channels": (ConvGeometry(1, 3, padding_w=1), 16, 32),
+    "33 channels": (ConvGeometry(1, 1), 33, 18),
     "groups": (ConvGeometry(3, 3, padding_h=1, padding_w=1, groups=3), 6, 3),
     "groups stride 2": (ConvGeometry(3, 3, stride=2, padding_h=1, padding_w=1, groups=2), 4, 6),
     "depthwise": (ConvGeometry(3, 3, padding_h=1, padding_w=1, groups=4), 4, 4),
@@ -357,6 +359,25 @@ def test_normalisation(make, name, rounding):
             for shift, aligned in ((20, 19), (24, 24), (31, 31), (31, 0)):
                 bench.check("norm_forward", z, norm, shift, bounds, more, 2, aligned, KEY)
             bench.check("norm_forward", z, norm, 20, (bounds[0], bounds[1] // 2), more[:, :3, :3], key=KEY)
+
+
+@pytest.mark.parametrize("channels", [1, 16, 32, 50])
+def test_normalisation_of_many_channels(make, channels):
+    """As many as whole vectors of a processor hold, and not."""
+    bench, rng = Bench(make, DEFAULT), np.random.default_rng(channels)
+    norm, back = norm_constants(rng, channels), gradient_constants(rng, channels)
+    for kind in ("random", "ends"):
+        z = fill(rng, (2, 3, 3, channels), -32767, 32767, np.int16, kind)
+        g = gradient(DEFAULT, rng, z.shape, kind)
+        bench.check("norm_sums", g, z, norm)
+        bench.check("norm_backward", g, z, norm, back)
+        for relu in (True, False):
+            bounds = DEFAULT.activation_range(not relu)
+            bench.check("norm_forward", z, norm, 20, bounds)
+            same = activation(DEFAULT, rng, z.shape, relu, kind)
+            bench.check("norm_forward", z, norm, 20, bounds, same, 1, 19)
+            wider = activation(DEFAULT, rng, (2, 6, 5, channels // 2 + 1), relu, kind)
+            bench.check("norm_forward", z, norm, 21, bounds, wider, 2, 20)
 
 
 @pytest.mark.parametrize("rounding", ROUNDINGS)
