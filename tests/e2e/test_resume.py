@@ -51,7 +51,9 @@ def command(config: Path, run_dir: Path, *more: str) -> list[str]:
 
 
 def finish(config: Path, run_dir: Path, *more: str) -> dict[str, object]:
-    done = subprocess.run(command(config, run_dir, *more), capture_output=True, text=True, env=ENVIRONMENT)
+    done = subprocess.run(
+        command(config, run_dir, *more), capture_output=True, text=True, env=ENVIRONMENT, check=False
+    )
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))
 

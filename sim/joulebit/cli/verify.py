@@ -18,7 +18,7 @@ ENGINES = {"numpy": "numpy", "numba": "numba", "torch": "torch"}  #: engine -> t
 def verify(context: click.Context, engines: str | None, as_json: bool) -> None:
     """Prove on this machine that the engines agree to the bit (exit code 1 if not)."""
     chosen = _parse(engines) if engines else [name for name, package in ENGINES.items() if _installed(package)]
-    from joulebit.engine.verify import verify as run_verify
+    from joulebit.experiments.verify import verify as run_verify
 
     with clean_stdout():
         result = run_verify(chosen, note)

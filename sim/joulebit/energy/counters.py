@@ -21,8 +21,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from joulebit.engine.base import ConvGeometry
-
 PHASES = ("forward", "input_gradient", "weight_gradient", "update", "other")
 
 
@@ -56,10 +54,3 @@ class Counters:
     def as_dict(self) -> dict[str, int]:
         """A sorted copy."""
         return dict(sorted(self._values.items()))
-
-
-def conv_macs(geometry: ConvGeometry, samples: int, in_channels: int, out_shape: tuple[int, int, int]) -> int:
-    """Multiply-accumulates of one pass of a convolution, padding counted as in every published figure."""
-    height, width, channels = out_shape
-    taps = geometry.kernel_h * geometry.kernel_w * (in_channels // geometry.groups)
-    return samples * height * width * channels * taps

@@ -85,7 +85,8 @@ class Quantised(NamedTuple):
 class NormConstants:
     """Per-channel integers of a normalisation (spec, section 4).
 
-    x-hat = SAT16(RND(((z << 8) - mean) * rsqrt, 35 - scale)). All arrays are int64 [C]. y = gamma * x-hat + (beta << 11), in Q.23. Without batch norm (a bias only):
+    x-hat = SAT16(RND(((z << 8) - mean) * rsqrt, 35 - scale)).
+    All arrays are int64 [C]. y = gamma * x-hat + (beta << 11), in Q.23. Without batch norm (a bias only):
     mean = 0, rsqrt = 2^15, scale = 23 + e_z, gamma = 4096.
     """
 
@@ -221,11 +222,11 @@ class Engine(Protocol):
         ...
 
     def conv_weight_gradient(self, x: Array, dz: Array, geometry: ConvGeometry) -> tuple[Array, int]:
-        """int64 [kernel_h, kernel_w, c_in / groups, c_out]: exact sums, saturated to the accumulator; how many were."""
+        """int64 [kernel_h, kernel_w, c_in / groups, c_out]: exact sums saturated to the accumulator; how often."""
         ...
 
     def conv_weight_gradient_msb(self, x: Array, dz: Array, geometry: ConvGeometry) -> Array:
-        """The predictor's product: conv_weight_gradient over the most significant bits of x and dz (spec, section 6)."""
+        """The predictor's product: conv_weight_gradient of the most significant bits (spec, section 6)."""
         ...
 
     def predict_signs(
@@ -304,7 +305,7 @@ class Engine(Protocol):
         samples: int,
         rule: UpdateRule,
     ) -> None:
-        """One optimiser step in place (spec, section 7); gradient is int64 and means gradient * 2^exponent / samples."""
+        """One optimiser step in place (spec, section 7) by int64 gradient * 2^exponent / samples."""
         ...
 
     def zeros_like_momentum(self, master: Array) -> Array:

@@ -35,12 +35,12 @@ from joulebit.experiments.rundir import RunDirectory, read_weights
 from joulebit.nn.context import Update
 from joulebit.nn.graph import NetworkPlan, plan
 from joulebit.nn.models import model
-from joulebit.nn.network import IntegerNetwork, TrainingMethod
 from joulebit.techniques.schedule import Schedule
 from joulebit.techniques.slu import SelectiveLayerUpdate
 from joulebit.techniques.smd import StochasticMinibatchDropping
 from joulebit.techniques.stochastic_depth import StochasticDepth
 from joulebit.techniques.swa import StochasticWeightAveraging
+from joulebit.train.integer import IntegerNetwork, TrainingMethod
 from joulebit.train.network import Batch, Network
 from joulebit.train.progress import Progress, SilentProgress
 from joulebit.train.weights import weights_sha256

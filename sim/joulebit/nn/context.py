@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, Protocol
 
-from joulebit.energy.accounting import Accountant
 from joulebit.engine.base import Engine
 from joulebit.fixed.rounding import Rounding
+from joulebit.nn.graph import ConvPlan, HeadPlan, ResidualPlan
 from joulebit.nn.parameters import HostParameters
 
 _MASK64 = (1 << 64) - 1
@@ -28,6 +28,22 @@ class Update(Enum):
     SGD = "sgd"
     SIGN = "sign"
     PSG = "psg"
+
+
+class Accountant(Protocol):
+    """Who is told of the work that layers do (`joulebit.energy.accounting.Accountant`)."""
+
+    def forward(self, conv: ConvPlan, samples: int) -> None: ...
+
+    def norm_backward(self, conv: ConvPlan, samples: int) -> None: ...
+
+    def input_gradient(self, conv: ConvPlan, samples: int) -> None: ...
+
+    def weight_gradient(self, conv: ConvPlan, samples: int, predictor: tuple[int, int] | None = None) -> None: ...
+
+    def shortcut(self, block: ResidualPlan, samples: int, backward: bool) -> None: ...
+
+    def head(self, head: HeadPlan, samples: int, backward: bool, input_needed: bool = True) -> None: ...
 
 
 @dataclass

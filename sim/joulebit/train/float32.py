@@ -41,7 +41,7 @@ _UPDATES = ("sgd", "sign")
 
 @dataclass(frozen=True)
 class Float32Method:
-    """What one training step does; the fields mean what they mean in `joulebit.nn.network.TrainingMethod`."""
+    """What one training step does; the fields mean what they mean in `joulebit.train.integer.TrainingMethod`."""
 
     update: str = "sgd"  #: of the convolutions' weights: sgd, or sign (SignSGD); all else is updated by SGD
     momentum: float = 0.9

@@ -380,7 +380,7 @@ def test_verify_exits_with_1_when_engines_differ(capsys, stand_in, identical, co
         difference = None if identical else "conv 3x3: numba[0] = 1, numpy[0] = 2"
         return {"identical": identical, "engines": engines, "cases": 7, "first_difference": difference}
 
-    stand_in("joulebit.engine.verify", verify=verify)
+    stand_in("joulebit.experiments.verify", verify=verify)
     result = one_json_object(capsys, "verify", "--engines", "numpy, numba,numpy", code=code)
     assert (result["identical"], result["engines"], result["cases"]) == (identical, ["numpy", "numba"], 7)
     assert run(["verify"]) == code

@@ -12,7 +12,7 @@ from joulebit.engine.numpy_engine import NumpyEngine
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.nn.graph import Conv, Dense, GlobalPool, MaxPool, Model, Residual, plan
 from joulebit.nn.models import resnet
-from joulebit.nn.network import IntegerNetwork
+from joulebit.train.integer import IntegerNetwork
 from joulebit.train.network import Batch
 
 RESIDUAL = Model(

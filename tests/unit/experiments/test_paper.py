@@ -30,10 +30,10 @@ from joulebit.experiments.paper import (
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.nn.graph import Conv, GlobalPool, Model, NetworkPlan, Residual, plan
 from joulebit.nn.models import resnet
-from joulebit.nn.network import IntegerNetwork, TrainingMethod, Update
 from joulebit.techniques.gate import GateNetwork
 from joulebit.techniques.smd import StochasticMinibatchDropping
 from joulebit.techniques.stochastic_depth import StochasticDepth
+from joulebit.train.integer import IntegerNetwork, TrainingMethod, Update
 from joulebit.train.network import Batch
 
 TINY = Model(

@@ -145,7 +145,7 @@ class IntegerNetwork:
                 if trace is not None:
                     trace.pools[position] = current
                 if run.training:
-                    run.accountant.pool(node.in_shape, node.out_shape, len(images), backward=False)
+                    self._accountant.pool(node.in_shape, node.out_shape, len(images), backward=False)
                 current = current._replace(data=self.engine.max_pool(current.data, node.size))
         return current
 
@@ -172,7 +172,7 @@ class IntegerNetwork:
             pooled = self.engine.spatial_sum(x.data)
             decision = self._gates.decide(plan.index, pooled, x.exponent, positions, draw)
             if run.training:
-                run.accountant.gate(self._gates.gates.macs[plan.index], samples, backward=False)
+                self._accountant.gate(self._gates.gates.macs[plan.index], samples, backward=False)
             opened = np.flatnonzero(decision)
             if run.mode is Mode.STATISTICS and not len(opened):
                 block.forward(x, run)  # statistics of a block that no sample of the list enters
@@ -185,7 +185,7 @@ class IntegerNetwork:
             run.record(plan.name, entered=entered, samples=samples)
             if entered < samples:
                 reason = "slu" if block.gated else "sd"
-                run.accountant.skip_block(plan, samples - entered, reason)
+                self._accountant.skip_block(plan, samples - entered, reason)
         return block.forward(x, run, opened, scale)
 
     def _backward(self, gradient: Tensor, run: Pass, trace: _Trace) -> None:
@@ -206,11 +206,11 @@ class IntegerNetwork:
                 x = trace.pools[position]
                 current = current._replace(data=self.engine.max_pool_gradient(current.data, x.data, node.size))
                 samples = int(x.data.shape[0])
-                run.accountant.pool(node.in_shape, node.out_shape, samples, backward=True)
+                self._accountant.pool(node.in_shape, node.out_shape, samples, backward=True)
         if self._gates:
             self._gates.backward(branch)
             for macs in self._gates.gates.macs.values():
-                run.accountant.gate(macs, int(gradient.data.shape[0]), backward=True)
+                self._accountant.gate(macs, int(gradient.data.shape[0]), backward=True)
 
     def _update(self, samples: int, learning_rate: float, sign_learning_rate: float) -> None:
         method = self.method

@@ -313,9 +313,9 @@ def training_cases() -> Iterator[Case]:
     from joulebit.nn.context import Update
     from joulebit.nn.graph import Conv, GlobalPool, Model, Residual
     from joulebit.nn.models import model
-    from joulebit.nn.network import TrainingMethod
     from joulebit.techniques.slu import SelectiveLayerUpdate
     from joulebit.techniques.stochastic_depth import StochasticDepth
+    from joulebit.train.integer import TrainingMethod
 
     inverted = Residual(
         (Conv(48, 1, activation="relu6"), Conv(48, 3, groups=0, activation="relu6"), Conv(8, 1, activation=None)),
@@ -344,7 +344,7 @@ def _trained(model: Any, method: Any) -> Callable[[Engine], Arrays]:
     def compute(engine: Engine) -> Arrays:
         from joulebit.data import load_dataset
         from joulebit.nn.graph import plan
-        from joulebit.nn.network import IntegerNetwork
+        from joulebit.train.integer import IntegerNetwork
         from joulebit.train.network import Batch
         from joulebit.train.weights import weights_sha256
 
