@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
+from joulebit.errors import Interrupted
 from joulebit.experiments.rundir import jsonable
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -55,6 +57,26 @@ def clean_stdout() -> Iterator[None]:
     """While work is done, whatever a library prints goes to stderr: stdout belongs to the result."""
     with contextlib.redirect_stdout(sys.stderr):
         yield
+
+
+def command_line(command: str, *arguments: str, **options: Any) -> str:
+    """A command as it would be typed; options that are None, False or empty are left out, tuples repeat theirs."""
+    words = ["joulebit", command, *arguments]
+    for name, value in options.items():
+        option = f"--{name.replace('_', '-')}"
+        if value is True:
+            words.append(option)
+        elif isinstance(value, tuple):
+            words += [word for item in value for word in (option, str(item))]
+        elif value:
+            words += [option, str(value)]
+    return shlex.join(words)
+
+
+def resumable(stop: Interrupted, command: str) -> Interrupted:
+    """The interruption, with the command that goes on."""
+    stop.args = (f"{stop}; go on with: {command}",)
+    return stop
 
 
 def si(value: float, unit: str) -> str:

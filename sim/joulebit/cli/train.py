@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from joulebit.cli.console import clean_stdout, emit_json, json_option, note, show, si
+from joulebit.cli.console import clean_stdout, command_line, emit_json, json_option, note, resumable, show, si
 from joulebit.cli.progress import RichProgress
 from joulebit.errors import Interrupted
 from joulebit.experiments.config import ENGINES, RunConfig, config_hash, load_config
@@ -46,13 +45,10 @@ def train(
         try:
             summary = _run(config, path, resume, data_dir)
         except Interrupted as stop:
-            again = ["joulebit", "train", source]
-            again += [word for text in overrides for word in ("--set", text)]
-            again += ["--engine", engine] if engine else []
-            again += ["--data-dir", str(data_dir)] if data_dir else []
-            again += ["--run-dir", str(path), "--resume"]
-            stop.args = (f"{stop}; go on with: {shlex.join(again)}",)
-            raise
+            again = command_line(
+                "train", source, set=overrides, engine=engine, data_dir=data_dir, run_dir=path, resume=True
+            )
+            raise resumable(stop, again) from None
     if as_json:
         emit_json(summary)
     else:

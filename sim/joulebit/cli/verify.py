@@ -7,8 +7,7 @@ import importlib.util
 import click
 
 from joulebit.cli.console import clean_stdout, emit_json, json_option, note, show
-
-ENGINES = {"numpy": "numpy", "numba": "numba", "torch": "torch"}  #: engine -> the package that it needs
+from joulebit.engine.factory import INTEGER_ENGINES
 
 
 @click.command()
@@ -17,7 +16,7 @@ ENGINES = {"numpy": "numpy", "numba": "numba", "torch": "torch"}  #: engine -> t
 @click.pass_context
 def verify(context: click.Context, engines: str | None, as_json: bool) -> None:
     """Prove on this machine that the engines agree to the bit (exit code 1 if not)."""
-    chosen = _parse(engines) if engines else [name for name, package in ENGINES.items() if _installed(package)]
+    chosen = _parse(engines) if engines else [name for name in INTEGER_ENGINES if _installed(name)]
     from joulebit.experiments.verify import verify as run_verify
 
     with clean_stdout():
@@ -34,9 +33,9 @@ def verify(context: click.Context, engines: str | None, as_json: bool) -> None:
 def _parse(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
-        if name not in ENGINES:
+        if name not in INTEGER_ENGINES:
             raise click.BadParameter(
-                f"unknown engine {name!r}; known: {', '.join(ENGINES)}", param_hint="--engines"
+                f"unknown engine {name!r}; known: {', '.join(INTEGER_ENGINES)}", param_hint="--engines"
             )
     if len(set(names)) < 2:
         raise click.BadParameter(
@@ -45,5 +44,6 @@ def _parse(text: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def _installed(package: str) -> bool:
-    return importlib.util.find_spec(package) is not None
+def _installed(engine: str) -> bool:
+    """Whether the package that an engine is named after can be imported."""
+    return importlib.util.find_spec(engine) is not None

@@ -12,12 +12,13 @@ from typing import Any
 
 from attrs import Attribute, field, frozen
 
+from joulebit.engine.factory import INTEGER_ENGINES
 from joulebit.errors import JoulebitError, did_you_mean
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.techniques.schedule import KINDS as SCHEDULES
 from joulebit.techniques.smd import StochasticMinibatchDropping
 
-ENGINES = ("numpy", "numba", "torch", "float32")
+ENGINES = (*INTEGER_ENGINES, "float32")
 PARTS = ("all", "first_half", "second_half")
 LAYERS = ("all", "head")
 UPDATES = ("sgd", "sign", "psg")
@@ -99,8 +100,8 @@ class TrainingConfig:
     epochs: float = field(default=0.0, validator=_at_least(0))  #: passes over the training set; 0 = by iterations
     iteration_factor: float = field(default=1.0, validator=_between(0, 16, "(]"))  #: the whole run so much longer
     batch_size: int = field(default=128, validator=_at_least(1))
-    learning_rate: float = field(default=0.1, validator=_between(0, 16))  #: of gradient updates
-    sign_learning_rate: float = field(default=0.03, validator=_between(0, 16))  #: of sign updates of convolutions
+    learning_rate: float = field(default=0.1, validator=_between(0, 2))  #: of gradient updates
+    sign_learning_rate: float = field(default=0.03, validator=_between(0, 2))  #: of sign updates of convolutions
     schedule: str = field(default="step", validator=_one_of(*SCHEDULES))  #: see joulebit.techniques.schedule
     drops: tuple[float, ...] = field(default=(0.5, 0.75), validator=_rising_shares)  #: of the run, for step
     drop_factor: float = field(default=0.1, validator=_between(0, 1, "(]"))  #: at each drop, for step
@@ -141,7 +142,7 @@ class SluConfig:
         default=0.0, validator=_between(0, 1, "[)")
     )  #: share of the network's forward multiply-accumulates to skip; 0 = off
     alpha: float = field(default=0.1, validator=_between(0, 16))  #: weight of the computational cost in the loss
-    gate_learning_rate: float = field(default=0.1, validator=_between(0, 16))
+    gate_learning_rate: float = field(default=0.1, validator=_between(0, 2))
 
 
 @frozen

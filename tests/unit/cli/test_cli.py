@@ -345,19 +345,67 @@ def test_a_run_that_fails_later_keeps_its_folder(capsys, training):
 # --- the other commands ------------------------------------------------------------------------------------------
 
 
-def test_compare_hands_over_runs_or_a_suite(capsys, stand_in):
-    given = []
+@pytest.fixture
+def comparison(stand_in):
+    """A stand-in for comparing runs and training suites; keeps what it was given."""
+    calls = types.SimpleNamespace(compared=[], suites=[], act=lambda: None)
 
-    def compare(runs, suite):
-        given.append((runs, suite))
+    def compare(runs):
+        calls.compared.append(runs)
         return [{"run": "a", "top1": float("nan")}]
 
-    stand_in("joulebit.experiments.compare", compare=compare, render=lambda rows: f"{len(rows)} row")
+    def run_suite(suite, out_dir, engine, data_dir, progress, announce, overrides):
+        calls.suites.append((suite, out_dir, engine, data_dir, overrides))
+        announce("[1/1] psg begins")
+        calls.act()
+        return [Path("runs/suite/psg")]
+
+    stand_in(
+        "joulebit.experiments.compare",
+        compare=compare,
+        run_suite=run_suite,
+        render=lambda rows: f"{len(rows)} row",
+    )
+    return calls
+
+
+def test_compare_reads_runs(capsys, comparison):
     assert one_json_object(capsys, "compare", "a", "b") == {"rows": [{"run": "a", "top1": None}]}
-    assert run(["compare", "--suite", "table2"]) == 0
+    assert run(["compare", "a"]) == 0
     assert capsys.readouterr().out == "1 row\n"
-    assert given == [([Path("a"), Path("b")], None), ([], "table2")]
-    assert "either run directories or --suite" in one_line_error(capsys, "compare", "a", "--suite", "table2")
+    assert comparison.compared == [[Path("a"), Path("b")], [Path("a")]]
+    assert comparison.suites == []
+
+
+def test_compare_trains_a_suite_first(capsys, comparison):
+    options = ["--set", "seed=1", "--engine", "numpy", "--data-dir", "d", "--out-dir", "o"]
+    assert run(["compare", "--suite", "digits", *options, "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["rows"]
+    assert "[1/1] psg begins" in err
+    assert comparison.suites == [("digits", Path("o"), "numpy", Path("d"), ("seed=1",))]
+    assert comparison.compared == [[Path("runs/suite/psg")]]
+
+
+def test_an_interrupted_suite_says_how_to_go_on(capsys, comparison):
+    def stop():
+        raise Interrupted(15, 4)
+
+    comparison.act = stop
+    assert run(["compare", "--suite", "digits", "--set", "seed=1"]) == 143
+    assert capsys.readouterr().err.endswith("go on with: joulebit compare --suite digits --set seed=1\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["a", "--suite", "digits"], "either run directories or --suite"),
+        (["a", "--engine", "numpy"], "belong to --suite"),
+        (["--suite", "digits", "--engine", "float32"], "'float32' is not one of"),
+    ],
+)
+def test_compare_takes_runs_or_a_suite(capsys, comparison, arguments, part):
+    assert part in one_line_error(capsys, "compare", *arguments)
 
 
 def test_report_prints_the_path_of_the_page(capsys, stand_in):

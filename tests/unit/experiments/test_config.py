@@ -104,7 +104,7 @@ def test_configurations_are_frozen(write):
         ("training.drops=[0.75, 0.5]", ["[training] drops must be rising numbers in (0, 1), got [0.75, 0.5]"]),
         ("training.drops=[0.5, 1.0]", ["[training] drops must be rising numbers in (0, 1)"]),
         ("training.batch_size=0", ["[training] batch_size must be at least 1, got 0"]),
-        ("training.learning_rate=-0.1", ["[training] learning_rate must be in [0, 16], got -0.1"]),
+        ("training.learning_rate=-0.1", ["[training] learning_rate must be in [0, 2], got -0.1"]),
         ("training.momentum=1", ["[training] momentum must be in [0, 1), got 1.0"]),
         ("training.schedule=steps", ["[training] schedule must be one of step, cosine, linear, constant"]),
         ("training.epochs=0", ["[training] exactly one of iterations and epochs", "got neither"]),
