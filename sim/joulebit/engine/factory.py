@@ -11,7 +11,7 @@ INTEGER_ENGINES = ("numpy", "numba", "torch")
 def make_engine(name: str, arithmetic: Arithmetic, threads: int | None = None) -> Engine:
     """The integer engine called `name`; imports only what that engine needs.
 
-    threads limits the numba engine (None: all processors); the bits do not depend on it. ValueError for an unknown
+    The torch engine computes on a CUDA device where there is one. threads limits the numba engine (None: all processors); the bits do not depend on it. ValueError for an unknown
     name, or when the package that an engine needs is not installed.
     """
     try:
@@ -26,7 +26,7 @@ def make_engine(name: str, arithmetic: Arithmetic, threads: int | None = None) -
         if name == "torch":
             from joulebit.engine.torch_engine import TorchEngine
 
-            return TorchEngine(arithmetic)
+            return TorchEngine(arithmetic, "auto")
     except ModuleNotFoundError as error:
         raise ValueError(
             f"engine {name!r} needs the package {error.name!r}, which is not installed: "

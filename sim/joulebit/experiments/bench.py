@@ -1,0 +1,144 @@
+"""Speed and memory as ratios within one run, because machines are noisy and seconds do not travel.
+
+A step of the bit-accurate network is timed against a step of plain float32 PyTorch in both memory formats. All
+contestants alternate, round by round, in one process with the same threads; ratios are of paired rounds. Peak
+memory is read in one fresh process per contestant.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from joulebit.engine.factory import make_engine
+from joulebit.fixed.arithmetic import Arithmetic
+from joulebit.nn.context import Update
+from joulebit.nn.graph import NetworkPlan, plan
+from joulebit.nn.models import model as named_model
+from joulebit.train.integer import IntegerNetwork, TrainingMethod
+from joulebit.train.network import Batch, Network
+
+CONTESTANTS = ("integer", "integer_psg", "float32_channels_last", "float32_nchw")
+_IMAGE = {"lenet5": (28, 28, 1)}
+_BATCHES = 4  # distinct batches that the rounds cycle through
+
+
+def bench_step(
+    model: str = "resnet20",
+    batch: int = 128,
+    threads: int = 0,
+    rounds: int = 10,
+    note: Callable[[str], None] | None = None,
+) -> dict[str, Any]:
+    """Time training steps on random images.
+
+    Args:
+        model: a name that `joulebit.nn.models` knows.
+        batch: samples per step.
+        threads: of every contestant; 0 = all processors that this process may use.
+        rounds: each contestant takes one step per round, after two steps that do not count.
+
+    Returns:
+        step_s and float32_step_s (medians, seconds; float32's is the faster memory format), ratio (median of
+        paired ratios), ratio_low and ratio_high (10th and 90th percentile), psg_ratio (integer PSG step against
+        integer step), memory_ratio (peak resident bytes), and the medians of all contestants.
+    """
+    threads = threads or len(os.sched_getaffinity(0))
+    networks = {name: _network(name, model, threads) for name in CONTESTANTS}
+    batches = _random_batches(next(iter(networks.values())).plan, batch)
+    times: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
+    for round_number in range(-2, rounds):
+        if note:
+            note(f"round {max(0, round_number + 1)} of {rounds}")
+        for name, network in networks.items():
+            start = time.perf_counter()
+            network.train_step(batches[round_number % _BATCHES], 0.1, 2**-9)
+            if round_number >= 0:
+                times[name].append(time.perf_counter() - start)
+    medians = {name: median(values) for name, values in times.items()}
+    fastest = min((name for name in CONTESTANTS if name.startswith("float32")), key=medians.__getitem__)
+    paired = np.array(times["integer"]) / np.array(times[fastest])
+    memory = {name: _peak_memory(name, model, batch, threads) for name in ("integer", fastest)}
+    return {
+        "model": model,
+        "batch": batch,
+        "threads": threads,
+        "rounds": rounds,
+        "step_s": medians["integer"],
+        "float32_step_s": medians[fastest],
+        "float32_format": fastest.removeprefix("float32_"),
+        "ratio": float(np.median(paired)),
+        "ratio_low": float(np.percentile(paired, 10)),
+        "ratio_high": float(np.percentile(paired, 90)),
+        "psg_ratio": float(np.median(np.array(times["integer_psg"]) / np.array(times["integer"]))),
+        "median_s": medians,
+        "peak_memory_bytes": memory,
+        "memory_ratio": memory["integer"] / memory[fastest],
+    }
+
+
+def _network(name: str, model: str, threads: int) -> Network:
+    resolved = plan(named_model(model, 10), _IMAGE.get(model.partition("x")[0], (32, 32, 3)))
+    if name.startswith("integer"):
+        update = Update.PSG if name == "integer_psg" else Update.SGD
+        engine = make_engine("numba", Arithmetic(), threads)
+        return IntegerNetwork(resolved, engine, 0, TrainingMethod(update=update))
+    import torch
+
+    from joulebit.train.float32 import Float32Network
+
+    torch.set_num_threads(threads)
+    return Float32Network(resolved, 0, channels_last=name == "float32_channels_last")
+
+
+def _random_batches(resolved: NetworkPlan, size: int) -> list[Batch]:
+    rng = np.random.default_rng(0)
+    return [
+        Batch(
+            rng.integers(0, 256, (size, *resolved.image_shape)).astype(np.uint8),
+            rng.integers(0, resolved.head.classes, size),
+            np.arange(size),
+            step,
+        )
+        for step in range(_BATCHES)
+    ]
+
+
+def _peak_memory(name: str, model: str, batch: int, threads: int) -> int:
+    """Peak resident bytes of a process that trains three steps and does nothing else."""
+    arguments = json.dumps([name, model, batch, threads])
+    done = subprocess.run(
+        [sys.executable, "-m", "joulebit.experiments.bench", arguments], capture_output=True, text=True, check=True
+    )
+    return int(done.stdout)
+
+
+def _train_and_print_peak(name: str, model: str, batch: int, threads: int) -> None:
+    network = _network(name, model, threads)
+    for entry in _random_batches(network.plan, batch)[:3]:
+        network.train_step(entry, 0.1, 2**-9)
+    print(_own_peak_memory())
+
+
+def _own_peak_memory() -> int:
+    """Peak resident bytes of this process since it started its program."""
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage would also count the parent at the moment of the fork
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+if __name__ == "__main__":
+    _train_and_print_peak(*json.loads(sys.argv[1]))
