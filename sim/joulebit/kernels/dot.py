@@ -6,7 +6,7 @@ for all lanes (4 unsigned bytes, or a pair of 16-bit integers) with one group of
     quads:  sum += u8[0..3] . s8[0..3]     vpdpbusd
     pairs:  sum += s16[0..1] . s16[0..1]   vpdpwssd
 
-With AVX2 both are made of vpmaddwd and vpaddd. (vpmaddubsw, its instruction for bytes, saturates at 255 * 127 * 2.)
+With AVX2 both are made of vpmaddwd and vpaddd (vpmaddubsw, made for bytes, saturates at 255 * 127 * 2).
 Sums are modulo 2^32; callers prove that they fit. All addresses and strides are in bytes. The size of a tile
 is what fits the registers: its sums, the weights of one step and one group of inputs.
 """

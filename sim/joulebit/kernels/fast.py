@@ -7,7 +7,7 @@ its sums might not fit; the plain kernels take it then.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,16 +30,6 @@ from joulebit.kernels.workers import Workers
 
 _TYPES = (np.dtype(np.uint8), np.dtype(np.int8), np.dtype(np.int16))
 _ONES = np.ones(16, np.uint8)
-
-
-class Narrowing(NamedTuple):
-    """The predictor's operands (spec, section 6): clamp(RND(x, x_shift), x_low, x_high), SAT(RND(dz, g_shift))."""
-
-    x_shift: int
-    x_low: int
-    x_high: int
-    g_shift: int
-    g_high: int
 
 
 class FastKernels:
@@ -159,9 +149,18 @@ class FastKernels:
         return Quantised(g, max(part[0] for part in parts), sum(part[1] for part in parts))
 
     def conv_weight_gradient(
-        self, x: NDArray[Any], dz: NDArray[Any], geometry: ConvGeometry, narrow: Narrowing | None, limit: int
+        self,
+        x: NDArray[Any],
+        dz: NDArray[Any],
+        geometry: ConvGeometry,
+        narrow: tuple[int, int, int, int, int] | None,
+        limit: int,
     ) -> tuple[NDArray[np.int64], int] | None:
-        """`Engine.conv_weight_gradient` within +-limit, of the operands narrowed first if asked; or None."""
+        """`Engine.conv_weight_gradient` within +-limit; or None.
+
+        narrow: (x_shift, x_low, x_high, g_shift, g_high) makes it the predictor's product (spec, section 6), of
+        clamp(RND(x, x_shift), x_low, x_high) and clamp(RND(dz, g_shift), -g_high, g_high).
+        """
         samples, height, width, c_in = x.shape
         _, out_h, out_w, c_out = dz.shape
         if geometry.groups != 1 or x.itemsize != 1 or dz.dtype != np.int16:
@@ -264,9 +263,9 @@ class FastKernels:
         dz = self._pool.empty(z.shape, np.int16)
         counter = np.zeros(1, np.int64)
         grain = self._grain(height * width * channels)
-        constants = (gradient.mean_g, gradient.mean_gx, gradient.multiplier, gradient.shift)
-        constants = tuple(np.ascontiguousarray(array) for array in constants)
-        pointers = [address(array) for array in (counter, g, z, *_constants(norm)[:3], *constants, dz)]
+        factors = (gradient.mean_g, gradient.mean_gx, gradient.multiplier, gradient.shift)
+        constants = (*_constants(norm)[:3], *(np.ascontiguousarray(array) for array in factors))
+        pointers = [address(array) for array in (counter, g, z, *constants, dz)]
 
         def work(thread: int) -> tuple[int, int]:
             return fast_norm.norm_backward(  # type: ignore[no-any-return]

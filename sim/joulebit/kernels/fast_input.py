@@ -1,9 +1,9 @@
 """Input gradient of a convolution with 8-bit weights (spec, section 5): direct, sums in 32 bits.
 
-With stride s, the input rows i with (i + padding) mod s = r meet only the kernel rows r, r + s, ...: their gradient
-is a convolution of dz of stride 1 with those rows, turned around. So each of the s * s phases is a call of the
-same tile (`dot.window_tile`) on one padded copy of dz. Rows of the result are masked, added to the shortcut's
-gradient and requantised while their sums are in the first-level cache.
+With stride s, the input rows i with (i + padding) mod s = r meet only the kernel rows r, r + s, ...: their
+gradient is a convolution of dz of stride 1 with those rows, turned around. So each of the s * s phases is a
+call of the same tile (`dot.window_tile`) on one padded copy of dz. Rows of the result are masked,
+added to the shortcut's gradient and requantised while their sums are in the first-level cache.
 
 |sum| < 2^31 holds if no input channel has a sum of |w| above 65,535 (|dz| <= 2^15): `pack` returns the largest.
 """
@@ -15,7 +15,7 @@ import numpy as np
 from joulebit.kernels.compile import inline, kernel
 from joulebit.kernels.dot import window_columns, window_rows, window_tile
 from joulebit.kernels.padding import copy_i16, fill
-from joulebit.kernels.scalar import Int, half_up
+from joulebit.kernels.scalar import Int
 from joulebit.kernels.vector import (
     count_different,
     fetch_add,
@@ -30,7 +30,6 @@ from joulebit.kernels.vector import (
     load_all,
     load_i16,
     load_u8,
-    narrow,
     narrow_saturating,
     smaller,
     splat,
@@ -49,8 +48,8 @@ MAX_WEIGHT_SUM = 65_535
 def pack(w: Int, packed: Int, stride: Int) -> Int:
     """Weights as `window_tile` reads them, phase after phase (row phase, then column phase).
 
-    A phase is [block of 16 c_in][its kernel rows, last first][its kernel columns, last first][c_out / 2][16][2] int16.
-    packed: flat, zeros. Returns the largest sum of |w| over an input channel.
+    A phase is [block of 16 c_in][its kernel rows][its kernel columns][c_out / 2][16][2] int16, the last row and
+    column first. packed: flat, zeros. Returns the largest sum of |w| over an input channel.
     """
     kernel_h, kernel_w, c_in, c_out = w.shape
     blocks, pairs = (c_in + 15) // 16, (c_out + 1) // 2
@@ -82,7 +81,8 @@ def pack(w: Int, packed: Int, stride: Int) -> Int:
 @inline
 def _finish_narrow(
     sums: Int, pixels: Int, blocks: Int, channels: Int, align: Int, add: Int, add_stride: Int, add_channels: Int,
-    add_align: Int, mask: Int, mask_step: Int, below: Int, shift: Int, limit: Int, g: Int, peak: Int, saturated: Int,
+    add_align: Int, mask: Int, mask_step: Int, below: Int, shift: Int, limit: Int, g: Int, peak: Int,
+    saturated: Int,
 ) -> Int:  # fmt: skip
     """g = SAT(RND(v, shift)) for a row of pixels, v = (sum << align) + (add << add_align) where the mask passes.
 
@@ -96,10 +96,13 @@ def _finish_narrow(
     for block in range(blocks):
         on = lanes(channels - 16 * block)
         added = lanes(min(channels, add_channels) - 16 * block)
+        source, next_added = add + block * 32, (0 if add != 0 else pixels)
         for j in range(pixels):
             v = load_all(sums + (j * blocks + block) * 64) << left
-            if add != 0 and j % add_stride == 0:
-                v = v + (load_i16(add + (j // add_stride * add_channels + block * 16) * 2, added) << add_left)
+            if j == next_added:
+                v = v + (load_i16(source, added) << add_left)
+                source += add_channels * 2
+                next_added += add_stride
             a = load_u8(mask + (j * channels + block * 16) * mask_step, on)
             v = keep(where_between(a, none, top), v)
             peak = larger(peak, larger(v, none - v))
@@ -113,7 +116,8 @@ def _finish_narrow(
 @inline
 def _finish_wide(
     sums: Int, pixels: Int, blocks: Int, channels: Int, align: Int, add: Int, add_stride: Int, add_channels: Int,
-    add_align: Int, mask: Int, mask_step: Int, below: Int, shift: Int, limit: Int, g: Int, peak: Int, saturated: Int,
+    add_align: Int, mask: Int, mask_step: Int, below: Int, shift: Int, limit: Int, g: Int, peak: Int,
+    saturated: Int,
 ) -> Int:  # fmt: skip
     """As `_finish_narrow` with v in 64 bits and alignments of either sign (negative ones round half up)."""
     left, right = splat64(max(align, 0)), splat64(max(-align, 0))
@@ -126,11 +130,14 @@ def _finish_wide(
     for block in range(blocks):
         on = lanes(channels - 16 * block)
         added = lanes(min(channels, add_channels) - 16 * block)
+        source, next_added = add + block * 32, (0 if add != 0 else pixels)
         for j in range(pixels):
             v = ((widen(load_all(sums + (j * blocks + block) * 64)) << left) + half) >> right
-            if add != 0 and j % add_stride == 0:
-                u = widen(load_i16(add + (j // add_stride * add_channels + block * 16) * 2, added))
+            if j == next_added:
+                u = widen(load_i16(source, added))
                 v = v + (((u << add_left) + add_half) >> add_right)
+                source += add_channels * 2
+                next_added += add_stride
             a = load_u8(mask + (j * channels + block * 16) * mask_step, on)
             v = keep64(where_between(a, none, top), v)
             peak = larger64(peak, larger64(v, none64 - v))
@@ -143,10 +150,10 @@ def _finish_wide(
 
 @kernel
 def input_gradient(
-    counter: Int, samples: Int, dz: Int, out_h: Int, out_w: Int, c_out: Int, packed: Int, kernel_h: Int, kernel_w: Int,
-    stride: Int, padding_h: Int, padding_w: Int, g: Int, height: Int, width: Int, c_in: Int, wide: Int, align: Int,
-    add: Int, add_h: Int, add_w: Int, add_channels: Int, add_stride: Int, add_align: Int, mask: Int, masked: Int,
-    below: Int, shift: Int, limit: Int, scratch: Int,
+    counter: Int, samples: Int, dz: Int, out_h: Int, out_w: Int, c_out: Int, packed: Int, kernel_h: Int,
+    kernel_w: Int, stride: Int, padding_h: Int, padding_w: Int, g: Int, height: Int, width: Int, c_in: Int,
+    wide: Int, align: Int, add: Int, add_h: Int, add_w: Int, add_channels: Int, add_stride: Int, add_align: Int,
+    mask: Int, masked: Int, below: Int, shift: Int, limit: Int, scratch: Int,
 ) -> tuple[Int, Int]:  # fmt: skip
     """`Engine.conv_input_gradient` on the samples that this thread draws from the counter; (peak, saturated).
 
@@ -207,7 +214,8 @@ def input_gradient(
                         for row in range(0, rows, window_rows(1)):
                             for j in range(0, columns, window_columns(1)):
                                 window_tile(
-                                    0, 1, top + row * pitch + (source_j + j) * step, pitch, step, taps_h, pitch, run,
+                                    0, 1, top + row * pitch + (source_j + j) * step, pitch, step, taps_h, pitch,
+                                    run,
                                     weights + block * block_size, 0,
                                     sums + row * sums_row + (first_j + j * stride) * pixel + block * 64, sums_row,
                                     pixel * stride,

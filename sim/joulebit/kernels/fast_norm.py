@@ -33,7 +33,6 @@ from joulebit.kernels.vector import (
     store_i64,
     widen,
     zeros,
-    zeros64,
 )
 
 

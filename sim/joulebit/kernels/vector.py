@@ -22,7 +22,7 @@ WIDTH = 16
 _BIT, _I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
 
 
-class _Vector(types.Type):
+class _Vector(types.Type):  # type: ignore[misc]
     """A numba type for WIDTH lanes of `bits` bits."""
 
     def __init__(self, bits: int) -> None:
@@ -275,7 +275,7 @@ fold_max64 = _make(_A, (I64,), _fold("smax", I64), "The largest lane.")
 
 
 @intrinsic
-def copy_bytes(typing_context: Any, target: Any, source: Any, count: Any) -> Any:
+def copy_bytes(typing_context, target, source, count):  # type: ignore[no-untyped-def]
     """memcpy of `count` bytes between addresses."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -287,7 +287,7 @@ def copy_bytes(typing_context: Any, target: Any, source: Any, count: Any) -> Any
 
 
 @intrinsic
-def fetch_add(typing_context: Any, address: Any, amount: Any) -> Any:
+def fetch_add(typing_context, address, amount):  # type: ignore[no-untyped-def]
     """Atomically add to the int64 at an address and return what it was: how threads share out samples."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
