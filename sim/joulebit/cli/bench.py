@@ -9,7 +9,7 @@ import click
 from joulebit.cli.console import clean_stdout, emit_json, json_option, show
 
 
-@click.group()
+@click.group(no_args_is_help=False)
 def bench() -> None:
     """Measure speed as ratios within one process."""
 

@@ -29,7 +29,7 @@ DONE, CHECK_FAILED, BAD_INPUT, INTERNAL_ERROR = 0, 1, 2, 70
 SIMULATOR_PACKAGES = ("numba", "scipy", "torch", "sklearn", "matplotlib", "jinja2")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(joulebit.__version__, prog_name="joulebit")
 @click.option("--debug", is_flag=True, envvar="JOULEBIT_DEBUG", help="Show the traceback of an error.")
 def cli(debug: bool) -> None:
@@ -70,9 +70,6 @@ def _explain(error: BaseException) -> int:
         return error.exit_code
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else INTERNAL_ERROR
-    if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        error.show()
-        return BAD_INPUT
     if isinstance(error, click.UsageError):
         where = error.ctx.command_path if error.ctx else "joulebit"
         return _fail(f"{error.format_message()} (`{where} --help` tells more)", BAD_INPUT)
