@@ -61,7 +61,7 @@ def rows(results: Sequence[Result]) -> list[Row]:
 def _row(result: Result, label: str, results: Sequence[Result]) -> Row:
     config, base = result.config, baseline(result, results)
     summary = result.summary
-    base_top1 = base.run.top1 if base and base.run and base.run is not result else None
+    base_top1 = base.run.top1 if base and base.run and base.run is not result and result.finished else None
     return {
         "run": str(result.path),
         "name": config.name,

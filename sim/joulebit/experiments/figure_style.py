@@ -228,7 +228,9 @@ def patch(colour: str, label: str) -> Any:
 
 
 def legend_above(figure: Any, handles: Sequence[Any], columns: int = 3) -> None:
-    """The figure's legend, left above all axes."""
+    """The figure's legend, left above all axes, in as many columns as fit."""
+    longest = max(len(handle.get_label()) for handle in handles)
+    columns = max(1, min(columns, 105 // (longest + 7)))
     figure.tight_layout()
     figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=min(columns, len(handles)),
                   frameon=False, fontsize=9.5, labelcolor=INK, handletextpad=0.3, columnspacing=1.6)  # fmt: skip

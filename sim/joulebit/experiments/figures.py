@@ -106,7 +106,7 @@ def accuracy_against_ratio(
     if not points:
         return None
     titles = sorted({base.title for base in baselines if base})
-    modelled = [base for base in baselines if base and base.run is None]
+    modelled = all(base.run is None for base in baselines if base)
     with new_figure(WIDTH, 4.4) as figure:
         axes = figure.subplots()
         right = max(1.0, *(x for x, _, _ in points)) * 1.12
@@ -121,7 +121,7 @@ def accuracy_against_ratio(
         for x, y, look in points:
             axes.plot([x], [y], marker=look.marker, markersize=11, color=look.colour, markeredgecolor=PAPER,
                       markeredgewidth=1.2, linestyle="none", zorder=3)  # fmt: skip
-        spread = max(max(heights) - min(heights), 1.0)
+        spread = max(max(heights) - min(heights), 5.0)
         axes.set_xlim(0, right)
         axes.set_ylim(min(heights) - 0.22 * spread, min(max(heights) + 0.22 * spread, 100 + 0.06 * spread))
         axes.set_xlabel(f"simulated energy / that of {titles[0] if len(titles) == 1 else 'the baseline'}")

@@ -22,7 +22,6 @@ from joulebit.experiments.results import (
     ResultError,
     baseline,
     changed_keys,
-    group,
     labels,
     load_results,
 )
@@ -122,8 +121,8 @@ def _figures(
 ) -> tuple[list[Shown], list[str]]:
     """What can be drawn of these runs, and a line for each figure that cannot."""
     ratio_to = sorted({base.title for base in bases if base})
-    several = len({group(result) for result in results}) > 1
-    same = " Every run is divided by the baseline of its own model and data." if several else ""
+    several = len({id(base.run) if base.run else base.energy_j for base in bases if base}) > 1
+    same = " Every run is divided by the baseline of its own model, data and length." if several else ""
     entries = (
         (
             "accuracy-energy", "result", "Accuracy against simulated energy",
@@ -288,7 +287,8 @@ def headline_run(results: Sequence[Result]) -> int:
 
 
 def headline(result: Result, name: str, base: Baseline | None) -> str:
-    """One sentence that can be quoted."""
+    """What a person can quote: method, accuracy, simulated joules, saving, energy table."""
+    name = name[0].upper() + name[1:] if name.startswith("fixed") else name
     if result.top1 is None:
         reached = f"{name} has used {compare.joules(result.energy_j)} (simulated) so far, without an evaluation"
     elif not result.finished:
@@ -321,7 +321,7 @@ def _cards(result: Result, base: Baseline | None) -> list[tuple[str, str, str]]:
     """(figure, what it is, a note) of the headline run."""
     cards = []
     if result.top1 is not None:
-        cards.append((f"{result.top1:.1f} %", "top-1 accuracy", f"after {result.epoch:.3g} epochs offered"))
+        cards.append((f"{result.top1:.1f} %", "top-1 accuracy", f"after {result.top1_epoch:.3g} epochs offered"))
     cards.append((compare.joules(result.energy_j), "simulated energy", f"table {result.table}, training only"))
     if result.saving_vs_float32 is not None and not result.is_float32:
         cards.append((compare.percent(result.saving_vs_float32, 0), "less than float32", "same standard run"))

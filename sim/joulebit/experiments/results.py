@@ -98,6 +98,11 @@ class Result:
         return self._accuracy("top1")
 
     @property
+    def top1_epoch(self) -> float:
+        """When that was."""
+        return float(self.evaluations[-1]["epoch"]) if self.evaluations and not self.summary else self.epoch
+
+    @property
     def top5(self) -> float | None:
         return self._accuracy("top5")
 
@@ -311,9 +316,14 @@ def labels(results: Sequence[Result]) -> list[str]:
     return names
 
 
-def group(result: Result) -> tuple[str, str, str]:
-    """Runs of one group can be compared: the same data, model and energy table."""
-    return result.config.data.name, result.config.model.name, result.table
+def comparable(one: Result, other: Result) -> bool:
+    """Do both stand for the same standard run: data, model, batch size, length and energy table?"""
+
+    def key(result: Result) -> tuple[object, ...]:
+        config = result.config
+        return config.data, config.model, config.training.batch_size, result.standard_steps, result.table
+
+    return key(one) == key(other)
 
 
 @dataclass(frozen=True)
@@ -326,19 +336,18 @@ class Baseline:
 
 
 def baseline(result: Result, results: Sequence[Result]) -> Baseline | None:
-    """The float32 run of a run's group, else the fixed-point standard run, else the float32 run by its shapes.
+    """The float32 run among those comparable, else the fixed-point standard run, else float32 by its shapes.
 
     None for an unfinished run of which nothing else is known.
     """
-    own = [other for other in results if other.finished and other.is_standard and group(other) == group(result)]
-    for float32 in (True, False):
-        for other in own:
-            if other.is_float32 == float32 and other.energy_j > 0:
-                return Baseline(other.method, other.energy_j, other)
-    for other in (result, *results):
-        modelled = other.float32_energy_j
-        if modelled and group(other) == group(result) and other.standard_steps == result.standard_steps:
-            return Baseline("float32 SGD (modelled, not run)", modelled, None)
+    peers = [other for other in results if other.finished and comparable(result, other)]
+    standard = [other for other in peers if other.is_standard and other.energy_j > 0]
+    for other in sorted(standard, key=lambda run: not run.is_float32):
+        if other.is_float32 or len(peers) > 1:
+            return Baseline(other.method, other.energy_j, other)
+    for other in peers:
+        if other.float32_energy_j:
+            return Baseline("float32 SGD (modelled, not run)", other.float32_energy_j, None)
     return None
 
 
