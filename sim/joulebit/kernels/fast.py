@@ -7,6 +7,7 @@ its sums might not fit; the plain kernels take it then.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from joulebit.kernels.memory import Pool
 from joulebit.kernels.scratch import Scratch, address
 from joulebit.kernels.workers import Workers
 
+_POINTWISE = ConvGeometry(1, 1)
 _TYPES = (np.dtype(np.uint8), np.dtype(np.int8), np.dtype(np.int16))
 _ONES = np.ones(16, np.uint8)
 
@@ -63,6 +65,10 @@ class FastKernels:
             or kernel_h * kernel_w * c_in > fast_forward.MAX_REDUCTION
         ):
             return None
+        if row := _dense_row(x.shape, geometry):
+            dense = w.reshape(1, 1, -1, c_out)
+            result = self.conv_forward(x.reshape(-1, 1, row, dense.shape[2]), dense, _POINTWISE, shift)
+            return result and result._replace(z=result.z.reshape(samples, 1, 1, c_out))
         out_h, out_w = geometry.output_size(height, width)
         z = self._pool.empty((samples, out_h, out_w, c_out), np.int16)
         blocks = -(-c_out // 16)
@@ -117,6 +123,16 @@ class FastKernels:
             or (add is not None and add.shape[2] <= (width - 1) // add_stride)
         ):
             return None
+        shape = (samples, height, width, c_in)
+        if (row := _dense_row(shape, geometry)) and (add is None or add.shape == shape):
+            dense = w.reshape(1, 1, -1, c_out)
+            folded = (-1, 1, row, dense.shape[2])
+            gradient = self.conv_input_gradient(
+                dz.reshape(-1, 1, row, c_out), dense, _POINTWISE, (1, row), shift, align,
+                None if add is None else add.reshape(folded), 1, add_align,
+                None if mask is None else mask.reshape(folded), mask_below,
+            )  # fmt: skip
+            return gradient and gradient._replace(data=gradient.data.reshape(shape))
         stride = geometry.stride
         blocks, pairs = -(-c_in // 16), -(-c_out // 2)
         packed = np.zeros(kernel_h * kernel_w * blocks * pairs * 32, np.int16)
@@ -166,6 +182,10 @@ class FastKernels:
         if geometry.groups != 1 or x.itemsize != 1 or dz.dtype != np.int16:
             return None
         kernel_h, kernel_w = geometry.kernel_h, geometry.kernel_w
+        if row := _dense_row(x.shape, geometry):
+            x, dz = x.reshape(-1, 1, row, height * width * c_in), dz.reshape(-1, 1, row, c_out)
+            result = self.conv_weight_gradient(x, dz, _POINTWISE, narrow, limit)
+            return result and (result[0].reshape(kernel_h, kernel_w, c_in, c_out), result[1])
         low, high = (-128, 127) if x.dtype == np.int8 else (0, 255)
         x_shift, low, high, g_shift, g_high = narrow or (-1, low, high, -1, 32768)
         count = fast_weight.sums_count(kernel_h, kernel_w, c_in, c_out)
@@ -291,6 +311,17 @@ class FastKernels:
 
     def _threads(self, tasks: int) -> int:
         return max(1, min(self._workers.count, tasks))
+
+
+def _dense_row(shape: tuple[int, ...], geometry: ConvGeometry) -> int:
+    """For a kernel as large as the image, that is a dense layer: how many samples to treat as a row of pixels.
+
+    The input of such a layer is a matrix in memory, samples by features. 0 for any other convolution.
+    """
+    samples, height, width, _ = shape
+    whole = (geometry.kernel_h, geometry.kernel_w, geometry.padding_h, geometry.padding_w) == (height, width, 0, 0)
+    row = math.gcd(samples, 32)
+    return row if whole and row > 1 else 0
 
 
 def _constants(norm: NormConstants) -> tuple[Int64Array, ...]:
