@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -32,7 +32,10 @@ class Workers:
         if self._pool is None or count < 2:
             return [function(worker) for worker in range(count)]
         others = [self._pool.submit(function, worker) for worker in range(1, count)]
-        first = function(0)
+        try:
+            first = function(0)
+        finally:
+            wait(others)  # they use the caller's arrays
         return [first, *(other.result() for other in others)]
 
     def over_samples(self, samples: int, function: Callable[[int, int], T]) -> list[T]:
