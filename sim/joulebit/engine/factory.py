@@ -11,8 +11,9 @@ INTEGER_ENGINES = ("numpy", "numba", "torch")
 def make_engine(name: str, arithmetic: Arithmetic, threads: int | None = None) -> Engine:
     """The integer engine called `name`; imports only what that engine needs.
 
-    The torch engine computes on a CUDA device where there is one. threads limits the numba engine (None: all processors); the bits do not depend on it. ValueError for an unknown
-    name, or when the package that an engine needs is not installed.
+    threads limits the numba engine (None: all processors); the torch engine computes on a CUDA device where there
+    is one. The bits depend on neither. ValueError for an unknown name, or when the package that an engine needs is
+    not installed.
     """
     try:
         if name == "numpy":

@@ -352,7 +352,7 @@ def e2train_rows(
     Args:
         runs: summaries of real runs, as `joulebit train --json` prints them: model, dataset, method, engine,
             counters and, for PSG with SMD, baseline_steps (batches of the standard run that this one replaces);
-            optional run_dir, target_skip, beta, top1, top5 (shares, not percent) and saving_vs_float32. Runs of
+            optional run_dir, target_skip, beta, top1, top5 (percent) and saving_vs_float32. Runs of
             PSG with SMD, on any network, are set beside the printed savings at their skip ratio; accuracies only
             where network and data set are the printed ones.
         table: an energy table or its name.
@@ -461,7 +461,7 @@ def _accuracy_rows(case: Case, runs: Sequence[Mapping[str, Any]]) -> list[Row]:
             rows.append(_row(case.table, case.label, quantity, accuracy.printed, None, "not-run"))
         for run in found:
             label = f"{case.label}; run {_name(run)}"
-            value = 100 * float(run[accuracy.quantity])
+            value = float(run[accuracy.quantity])
             rows.append(_row(case.table, label, quantity, accuracy.printed, value, "run"))
     return rows
 

@@ -26,7 +26,8 @@ from joulebit.data import (
     stratified_halves,
 )
 from joulebit.energy.counters import Counters
-from joulebit.energy.model import EnergyReport, float32_energy, simulate_energy
+from joulebit.energy.model import EnergyReport, simulate_energy
+from joulebit.energy.steps import training_step
 from joulebit.energy.table import EnergyTable, load_table
 from joulebit.engine.factory import make_engine
 from joulebit.errors import Interrupted
@@ -321,7 +322,7 @@ class Trainer:
         config, counters = self.config, self.network.counters
         energy = self._energy()
         standard = config.training.iterations or round(config.training.epochs * self.epoch_steps)
-        baseline = float32_energy(self.plan, self.batch_size, standard, self.table)
+        baseline = self._float32_baseline(standard)
         return {
             "run_dir": str(self.run_dir.path),
             "name": config.name,
@@ -353,6 +354,15 @@ class Trainer:
                 counters["batches.seen"], counters["batches.seen"] + counters["batches.dropped"]
             ),
         }
+
+
+    def _float32_baseline(self, steps: int) -> EnergyReport:
+        """What float32 SGD would have cost: so many standard iterations, the last batch of each epoch as it is."""
+        rest = len(self.data.train) % self.batch_size or self.batch_size
+        short = steps // self.epoch_steps
+        counters = training_step(self.plan, self.batch_size, None).times(steps - short)
+        counters.merge(training_step(self.plan, rest, None).times(short))
+        return simulate_energy(counters, self.table)
 
 
 def accuracy(network: Network, split: Split) -> tuple[float, float]:

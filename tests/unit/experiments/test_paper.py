@@ -264,7 +264,7 @@ def test_a_run_on_the_paper_s_network_fills_its_own_line() -> None:
         model="resnet110",
         dataset="cifar100",
         target_skip=0.4,
-        top1=0.7,
+        top1=70.0,
         top5=0.9,
     )
     found = [row for row in e2train_rows([run]) if "; run" in row["row"]]
@@ -282,15 +282,15 @@ def test_a_run_on_the_paper_s_network_fills_its_own_line() -> None:
 def test_accuracies_go_to_the_right_method_and_threshold() -> None:
     counters = training_step(tiny(), 1, None)
     runs = [
-        summary(counters, model="resnet74", dataset="cifar10", method="sgd", engine="float32", top1=0.9),
-        summary(counters, model="resnet74", dataset="cifar10", method="sgd", engine="numba", top1=0.89),
-        summary(counters, model="resnet74", dataset="cifar10", method="psg", top1=0.88),
+        summary(counters, model="resnet74", dataset="cifar10", method="sgd", engine="float32", top1=90.0),
+        summary(counters, model="resnet74", dataset="cifar10", method="sgd", engine="numba", top1=89.0),
+        summary(counters, model="resnet74", dataset="cifar10", method="psg", top1=88.0),
         summary(
             scheduled(0.6),
             model="resnet74",
             dataset="cifar10",
             beta=0.1,
-            top1=0.87,
+            top1=87.0,
             baseline_steps=300,
             target_skip=0.6,
         ),
