@@ -94,6 +94,14 @@ def _broadcast(builder: Any, address: Any) -> Any:
     return splat_value(builder, builder.load(pointer(builder, address, _I32), align=4), _SUM)
 
 
+def _store_tile(builder: Any, sums: dict[tuple[int, int, int], Any], y: Any, y_row: Any, y_pixel: Any) -> None:
+    """Write the sums of (row, column, block) to y + row * y_row + column * y_pixel + 64 * block."""
+    for (r, c, b), slot in sums.items():
+        row, column = (builder.mul(step, ir.Constant(_I64, i)) for step, i in ((y_row, r), (y_pixel, c)))
+        address = builder.add(builder.add(y, row), builder.add(column, ir.Constant(_I64, _BLOCK * b)))
+        _store_vector(builder, builder.load(slot), address)
+
+
 class _Cursor:
     """An address that a loop moves; the optimiser keeps it in a register."""
 
@@ -159,15 +167,58 @@ def window_tile(  # type: ignore[no-untyped-def]
                     cursor.advance(4)
                 for cursor in weights:
                     cursor.advance(_BLOCK)
-        for (r, c, b), slot in sums.items():
-            offset = builder.add(
-                builder.mul(y_row, ir.Constant(_I64, r)), builder.mul(y_pixel, ir.Constant(_I64, c))
-            )
-            address = builder.add(builder.add(y, offset), ir.Constant(_I64, _BLOCK * b))
-            _store_vector(builder, builder.load(slot), address)
+        _store_tile(builder, sums, y, y_row, y_pixel)
         return context.get_dummy_value()
 
     return types.void(quads, blocks, *[types.int64] * 11), generate
+
+
+@intrinsic(prefer_literal=True)
+def sliding_tile(  # type: ignore[no-untyped-def]
+    typing_context, quads, x, x_row, x_pixel, taps, tap_row, groups, w, y, y_row, y_pixel
+):
+    """`window_tile` of one block for kernels 3 wide at stride 1, with fewer loads.
+
+    Output pixels side by side share two of their three inputs: each is loaded once and meets three vectors of
+    weights. A tap is 3 * groups steps of 4 bytes, `groups` per input pixel.
+    """
+    (use_quads,) = _literals(quads)
+    tile_rows, tile_columns = _WINDOW_TILES[cpu_level()][1]
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        x, x_row, x_pixel, taps, tap_row, groups, w, y, y_row, y_pixel = args[1:]
+        tile = [(r, c) for r in range(tile_rows) for c in range(tile_columns)]
+        sums = {place: cgutils.alloca_once(builder, _SUM) for place in tile}
+        for slot in sums.values():
+            builder.store(ir.Constant(_SUM, [0] * 16), slot)
+        shifts = [builder.mul(x_pixel, ir.Constant(_I64, c)) for c in range(tile_columns + 2)]
+        starts = [builder.add(x, builder.mul(x_row, ir.Constant(_I64, r))) for r in range(tile_rows)]
+        tap_starts = [_Cursor(builder, start) for start in starts]
+        inputs = [_Cursor(builder, start) for start in starts]
+        weights = _Cursor(builder, w)
+        column_size = builder.mul(groups, ir.Constant(_I64, _BLOCK))
+        columns = [builder.mul(column_size, ir.Constant(_I64, column)) for column in range(3)]
+        with cgutils.for_range(builder, taps):
+            for start, cursor in zip(tap_starts, inputs, strict=True):
+                cursor.set(start.value)
+                start.advance(tap_row)
+            with cgutils.for_range(builder, groups):
+                loaded = [_load_vector(builder, builder.add(weights.value, column)) for column in columns]
+                for r, cursor in enumerate(inputs):
+                    for position, shift in enumerate(shifts):
+                        same = _broadcast(builder, builder.add(cursor.value, shift))
+                        for column, weight in enumerate(loaded):
+                            if 0 <= position - column < tile_columns:
+                                slot = sums[r, position - column]
+                                total = _multiply_add(builder, bool(use_quads), builder.load(slot), same, weight)
+                                builder.store(total, slot)
+                    cursor.advance(4)
+                weights.advance(_BLOCK)
+            weights.advance(columns[2])
+        _store_tile(builder, {(r, c, 0): slot for (r, c), slot in sums.items()}, y, y_row, y_pixel)
+        return context.get_dummy_value()
+
+    return types.void(quads, *[types.int64] * 10), generate
 
 
 @intrinsic(prefer_literal=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from joulebit.kernels.compile import inline, kernel
-from joulebit.kernels.dot import window_columns, window_rows, window_tile
+from joulebit.kernels.dot import sliding_tile, window_columns, window_rows, window_tile
 from joulebit.kernels.padding import copy_u8, fill
 from joulebit.kernels.scalar import Int
 from joulebit.kernels.vector import (
@@ -130,11 +130,18 @@ def forward(
                 block = blocks - 1
                 for row in range(0, rows, window_rows(1)):
                     for j in range(0, out_w, window_columns(1)):
-                        window_tile(
-                            1, 1, top + row * stride * pitch + j * stride * c_padded, stride * pitch,
-                            stride * c_padded, kernel_h, pitch, run, packed + block * block_size, 0,
-                            sums + row * sums_row + j * pixel + block * 64, sums_row, pixel,
-                        )  # fmt: skip
+                        source = top + row * stride * pitch + j * stride * c_padded
+                        place = sums + row * sums_row + j * pixel + block * 64
+                        if kernel_w == 3 and stride == 1:
+                            sliding_tile(
+                                1, source, pitch, c_padded, kernel_h, pitch, c_padded // 4,
+                                packed + block * block_size, place, sums_row, pixel,
+                            )  # fmt: skip
+                        else:
+                            window_tile(
+                                1, 1, source, stride * pitch, stride * c_padded, kernel_h, pitch, run,
+                                packed + block * block_size, 0, place, sums_row, pixel,
+                            )  # fmt: skip
             for row in range(rows):
                 place = z + ((n * out_h + i + row) * out_w) * c_out * 2
                 peak, saturated = _finish_row(

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from joulebit.kernels.compile import inline, kernel
-from joulebit.kernels.dot import window_columns, window_rows, window_tile
+from joulebit.kernels.dot import sliding_tile, window_columns, window_rows, window_tile
 from joulebit.kernels.padding import copy_i16, fill
 from joulebit.kernels.scalar import Int
 from joulebit.kernels.vector import (
@@ -213,13 +213,18 @@ def input_gradient(
                         block = blocks - 1
                         for row in range(0, rows, window_rows(1)):
                             for j in range(0, columns, window_columns(1)):
-                                window_tile(
-                                    0, 1, top + row * pitch + (source_j + j) * step, pitch, step, taps_h, pitch,
-                                    run,
-                                    weights + block * block_size, 0,
-                                    sums + row * sums_row + (first_j + j * stride) * pixel + block * 64, sums_row,
-                                    pixel * stride,
-                                )  # fmt: skip
+                                source = top + row * pitch + (source_j + j) * step
+                                target = sums + row * sums_row + (first_j + j * stride) * pixel + block * 64
+                                if taps_w == 3:
+                                    sliding_tile(
+                                        0, source, pitch, step, taps_h, pitch, pairs, weights + block * block_size,
+                                        target, sums_row, pixel * stride,
+                                    )  # fmt: skip
+                                else:
+                                    window_tile(
+                                        0, 1, source, pitch, step, taps_h, pitch, run,
+                                        weights + block * block_size, 0, target, sums_row, pixel * stride,
+                                    )  # fmt: skip
                     weights += blocks * block_size
                 for row in range(rows):
                     line = i + row * stride
