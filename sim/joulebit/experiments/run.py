@@ -292,13 +292,19 @@ class Trainer:
         arrays = {f"network/{name}": value for name, value in self.network.state().items()}
         if self._averaging.count:
             arrays.update({f"average/{name}": value for name, value in self._averaging.state().items()})
-        self.run_dir.save_checkpoint(self.step, arrays, {"counters": self.network.counters.as_dict()})
+        meta = {"counters": self.network.counters.as_dict(), "model": repr(self.plan.model)}
+        self.run_dir.save_checkpoint(self.step, arrays, meta)
 
     def restore(self) -> None:
         """Go back to the last checkpoint, if there is one."""
         checkpoint = self.run_dir.load_latest_checkpoint()
         if checkpoint is None:
             return
+        if checkpoint.meta["model"] != repr(self.plan.model):
+            raise ConfigError(
+                f"{self.run_dir.path}: model {self.config.model.name} is not described as it was when the run "
+                "began: restore its file, or begin a new run"
+            )
         self.network.load_state(_part(checkpoint.arrays, "network/"))
         if averages := _part(checkpoint.arrays, "average/"):
             self._averaging.load_state(averages)
@@ -354,7 +360,6 @@ class Trainer:
                 counters["batches.seen"], counters["batches.seen"] + counters["batches.dropped"]
             ),
         }
-
 
     def _float32_baseline(self, steps: int) -> EnergyReport:
         """What float32 SGD would have cost: so many standard iterations, the last batch of each epoch as it is."""

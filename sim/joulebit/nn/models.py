@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import re
+import runpy
+from pathlib import Path
 
+from joulebit.errors import did_you_mean
 from joulebit.nn.graph import Conv, Dense, GlobalPool, Layer, MaxPool, Model, Residual
 
 RESNET_DEPTHS = (8, 14, 20, 32, 38, 56, 74, 110)
@@ -73,22 +75,41 @@ def mobilenet_v2(classes: int = 10) -> Model:
 
 
 def names() -> list[str]:
-    """All names that `model` knows."""
-    return [f"resnet{d}" for d in RESNET_DEPTHS] + [
-        "lenet5",
-        *(f"lenet5x{w}" for w in range(2, 6)),
-        "mobilenetv2",
-    ]
+    """All names that `model` knows, beside those of a user's own file."""
+    lenets = ["lenet5", *(f"lenet5x{width}" for width in range(2, 6))]
+    return [f"resnet{depth}" for depth in RESNET_DEPTHS] + [*lenets, "mobilenetv2"]
 
 
 def model(name: str, classes: int) -> Model:
-    """The model called `name`; ValueError names the nearest known one."""
+    """The model called `name`, or described by a user's own function; ValueError names the nearest known one.
+
+    `PATH.py:FUNCTION` calls FUNCTION(classes) of that file, which returns a `Model`. The file is Python code and
+    runs as such.
+    """
+    if ".py:" in name:
+        return _from_file(name, classes)
     if match := re.fullmatch(r"resnet(\d+)", name):
         return resnet(int(match[1]), classes)
     if match := re.fullmatch(r"lenet5(?:x(\d+))?", name):
         return lenet5(int(match[1] or 1), classes)
     if name == "mobilenetv2":
         return mobilenet_v2(classes)
-    near = difflib.get_close_matches(name, names(), 1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    raise ValueError(f"unknown model {name!r}: known are {', '.join(names())}{hint}")
+    hint = did_you_mean(name, names())
+    raise ValueError(f"unknown model {name!r}{hint}; known: {', '.join(names())}, PATH.py:FUNCTION")
+
+
+def _from_file(name: str, classes: int) -> Model:
+    path, _, function = name.rpartition(":")
+    file = Path(path).expanduser()
+    if not file.is_file():
+        raise ValueError(f"model {name!r}: there is no file {file}")
+    try:
+        found = runpy.run_path(str(file)).get(function)
+        described = found(classes) if callable(found) else None
+    except Exception as error:
+        raise ValueError(f"model {name!r}: {type(error).__name__} in {file}: {error}") from error
+    if not isinstance(described, Model):
+        raise ValueError(f"model {name!r}: {function}(classes) of {file} must return a Model, got {described!r}")
+    if described.classes != classes:
+        raise ValueError(f"model {name!r}: has {described.classes} classes, the data set has {classes}")
+    return described
