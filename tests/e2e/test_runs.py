@@ -63,7 +63,8 @@ def test_the_summary_has_the_keys_of_the_contract(train: Any) -> None:
     assert code == 0
     assert set(summary) >= {
         "run_dir", "config_hash", "engine", "dataset", "model", "method", "steps", "top1", "top5",
-        "weights_sha256", "counters", "energy_simulated_j", "saving_vs_float32", "predictor_share", "skip_ratio", "batch_share",
+        "weights_sha256", "counters", "energy_simulated_j", "saving_vs_float32", "predictor_share", "skip_ratio",
+        "batch_share",
     }  # fmt: skip
     energy = summary["energy_simulated_j"]
     assert sum(energy["by_phase"].values()) == pytest.approx(energy["total"])
