@@ -1,0 +1,445 @@
+"""The integer network is the specification: whole training runs next to `reference_step`, compared with `==`.
+
+After every step all masters, momenta, exponent states and ranges must agree, then the logits of an evaluation.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+from dataclasses import dataclass, field, replace
+from functools import cache
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from reference_step import ReferenceNetwork
+
+from joulebit.engine.factory import make_engine
+from joulebit.fixed.arithmetic import Arithmetic
+from joulebit.nn.context import Update
+from joulebit.nn.graph import Conv, Dense, GlobalPool, MaxPool, Model, Residual, plan
+from joulebit.nn.init import parameter_shapes
+from joulebit.techniques.slu import SelectiveLayerUpdate
+from joulebit.techniques.stochastic_depth import StochasticDepth
+from joulebit.train.integer import IntegerNetwork, TrainingMethod
+from joulebit.train.network import Batch
+
+UNSET = -(2**31)  # an exponent state before its first use
+SHAPE = (5, 6, 2)
+DEFAULT = Arithmetic()
+SGD = TrainingMethod()
+ROUNDINGS = ("half_up", "half_even", "half_away", "toward_zero", "floor", "stochastic")
+
+SAME = Residual((Conv(3), Conv(3, activation=None)))
+LARGER = Residual((Conv(4, stride=2), Conv(4, activation=None)))
+AFTER = Residual((Conv(4), Conv(4, activation=None)))
+RESNET = Model("resnet", (Conv(3), SAME, LARGER, GlobalPool()), 3)
+DEEPER = Model("deeper", (Conv(3), SAME, LARGER, AFTER, GlobalPool()), 3)
+LENET = Model("lenet", (Conv(3, norm=False), MaxPool(2), Conv(4, 2, padding=0, norm=False), Dense(5)), 3)
+MOBILE = Model(
+    "mobile",
+    (
+        Conv(4, activation="relu6"),
+        Conv(4, 1, activation=None),
+        Residual(
+            (Conv(8, 1, activation="relu6"), Conv(8, groups=0, activation="relu6"), Conv(4, 1, activation=None)),
+            None,
+        ),
+        Conv(4, stride=2, groups=2, activation="relu6"),
+        GlobalPool(),
+    ),
+    4,
+)
+LINEAR = Model("linear", (Conv(4, (1, 3), activation=None), Dense(4, norm=True, activation=None)), 3)
+POOL_LAST = Model("pool last", (Residual((Conv(2), Conv(4, norm=False, activation=None)), "relu6"), MaxPool(2)), 3)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A short training run."""
+
+    model: Model
+    arithmetic: Arithmetic = DEFAULT
+    method: TrainingMethod = SGD
+    shape: tuple[int, int, int] = SHAPE
+    batches: tuple[int, ...] = (4, 4, 4)
+    rate: float = 0.1
+    sign_rate: float = 0.03
+    seed: int = 7
+    bright: int = 256  #: pixels are below this
+    weights: dict[str, int] = field(default_factory=dict)  #: masters to start from, all of a tensor the same
+
+
+NARROW = Arithmetic(6, 5, 12, x_msb_bits=3, g_msb_bits=7, input_gradient_bits=8)
+PSG = TrainingMethod(Update.PSG, sign_weight_decay=1e-3)
+SIGN = TrainingMethod(Update.SIGN, sign_momentum=0.5, sign_weight_decay=1e-3)
+SLU = TrainingMethod(slu=SelectiveLayerUpdate(0.3, 2.0, 1.0))
+SKIPS_TOO_LITTLE = TrainingMethod(slu=SelectiveLayerUpdate(0.4, 15.0, 2.0))
+SKIPS_TOO_MUCH = TrainingMethod(Update.PSG, slu=SelectiveLayerUpdate(0.01, 15.0, 2.0))
+ALL_CLOSED = {"gate.output": 0, "gate.output_bias": -(2**31 - 1)}
+
+CASES = {
+    "residual blocks of all shapes": Case(RESNET, batches=(4, 4, 4, 4)),
+    "biases, pooling and hidden dense layers": Case(LENET),
+    "relu6, depthwise, grouped and linear layers": Case(MOBILE),
+    "linear and dense layers with batch norm": Case(LINEAR),
+    "a block first, pooling last, a flattened head": Case(POOL_LAST),
+    "batches that are no power of two": Case(RESNET, batches=(3, 5, 1, 4)),
+    "sign updates": Case(RESNET, method=SIGN),
+    "predicted signs": Case(RESNET, method=PSG),
+    "predicted signs of signed activations": Case(RESNET, Arithmetic(x_signed=True), PSG),
+    "predicted signs of a linear layer": Case(LINEAR, method=replace(PSG, beta=0.4)),
+    "predicted signs that are floored": Case(RESNET, Arithmetic(msb_rounding="floor"), PSG),
+    "narrowed input gradients": Case(RESNET, NARROW, PSG),
+    "narrowed input gradients of unlike layers": Case(MOBILE, NARROW),
+    "two bits": Case(MOBILE, Arithmetic(2, 2, 2, x_msb_bits=1, g_msb_bits=1), PSG),
+    "sixteen bits": Case(RESNET, Arithmetic(16, 16, 16), PSG),
+    "a narrow accumulator": Case(LENET, Arithmetic(accumulator_bits=16)),
+    "masters at their limits": Case(
+        RESNET, method=replace(SIGN, sign_momentum=0.9), sign_rate=2.0, batches=(4,) * 5
+    ),
+    "the classifier alone": Case(RESNET, method=TrainingMethod(head_only=True)),
+    "gradients that are zero at first": Case(RESNET, weights={"head.weight": 0}),
+    "scales of zero and below": Case(
+        RESNET, weights={"conv1.gamma": -(2**28), "block1.conv1.gamma": 0, "block2.conv2.gamma": 1 << 16}
+    ),
+    "activations that leave their range": Case(
+        RESNET, weights={"conv1.gamma": 2**31 - 1, "block1.conv2.beta": 2**31 - 1, "block2.conv1.gamma": 2**31 - 1}
+    ),
+    "black images": Case(DEEPER, bright=1, method=SLU),
+    "selective layer update": Case(DEEPER, method=SLU, batches=(5, 3, 4, 5)),
+    "selective layer update that skips too little": Case(DEEPER, method=SKIPS_TOO_LITTLE, batches=(5, 3, 5, 4, 5)),
+    "selective layer update that skips too much": Case(DEEPER, method=SKIPS_TOO_MUCH, batches=(5, 3, 5, 4, 5)),
+    "selective layer update with all gates closed": Case(DEEPER, method=SLU, weights=ALL_CLOSED),
+    "selective layer update with stochastic rounding": Case(
+        DEEPER, Arithmetic(rounding="stochastic"), SLU, batches=(5, 3, 5)
+    ),
+    "selective layer update of linear blocks": Case(
+        Model("t", (Residual((Conv(3, activation=None),), None), *MOBILE.layers), 3), Arithmetic(g_bits=10), SLU
+    ),
+    "stochastic depth": Case(
+        DEEPER, method=TrainingMethod(stochastic_depth=StochasticDepth(0.5)), batches=(4,) * 5
+    ),
+    "stochastic depth that always closes the last block": Case(
+        DEEPER,
+        Arithmetic(rounding="stochastic"),
+        TrainingMethod(Update.PSG, stochastic_depth=StochasticDepth(0.0)),
+        batches=(3, 4, 3, 4),
+    ),
+    "the largest seed": Case(RESNET, Arithmetic(rounding="stochastic"), seed=2**64 - 1),
+} | {f"rounding {mode}": Case(RESNET, Arithmetic(rounding=mode)) for mode in ROUNDINGS}
+
+
+def engines():
+    """numpy, and numba where it is installed."""
+    return ["numpy", "numba"] if importlib.util.find_spec("numba") else ["numpy"]
+
+
+def vectors(network):
+    """All parameters of the reference by the names of `parameter_shapes`; the gates' last."""
+    found = {}
+    for layer in network.layers:
+        found[f"{layer.plan.name}.weight"] = layer.weight
+        if layer.gamma:
+            found[f"{layer.plan.name}.gamma"] = layer.gamma
+        found[f"{layer.plan.name}.{'beta' if layer.gamma else 'bias'}"] = layer.beta
+    found |= {"head.weight": network.head.weight, "head.bias": network.head.bias}
+    return found | (network.gates.parameters if network.gates else {})
+
+
+def state_of(network):
+    """The state of the reference in the form of `IntegerNetwork.state`."""
+    parameters = vectors(network)
+    convs = {f"{layer.plan.name}.weight" for layer in network.layers}
+    gates = set(network.gates.parameters) if network.gates else set()
+    groups = [
+        [p for name, p in parameters.items() if name not in convs | gates | {"head.weight"}],
+        [parameters["head.weight"]],
+        [parameters[name] for name in parameters if name in gates],
+    ]
+    state = {}
+    for layer in network.layers:
+        name = layer.plan.name
+        state[f"{name}.weight"], state[f"{name}.momentum"] = layer.weight.master, layer.weight.momentum
+        state[f"{name}.exponents"] = [*(position(s) for s in (layer.z, layer.dz, layer.g)), layer.range]
+    state["head.exponent"] = [position(network.head.g)]
+    for i, group in enumerate(groups if gates else groups[:2]):
+        state[f"group{i}.masters"] = [value for parameter in group for value in parameter.master]
+        state[f"group{i}.momentum"] = [value for parameter in group for value in parameter.momentum]
+    return state
+
+
+def position(state):
+    return UNSET if state.b is None else state.b
+
+
+def copied(state):
+    return {name: list(values) for name, values in state.items()}
+
+
+def batches_of(case):
+    """(images, labels, samples, step) of every step, then the images of statistics and evaluation."""
+    rng = np.random.default_rng(case.seed)
+    steps = []
+    for i, count in enumerate(case.batches):
+        images = rng.integers(0, case.bright, (count, *case.shape), dtype=np.uint8)
+        labels = rng.integers(0, case.model.classes, count)
+        steps.append((images, labels, rng.choice(50_000, count, replace=False), 3 * i + 1))
+    return (
+        steps,
+        rng.integers(0, 256, (5, *case.shape), dtype=np.uint8),
+        rng.integers(0, 256, (4, *case.shape), dtype=np.uint8),
+    )
+
+
+@dataclass
+class Expected:
+    """What the reference found."""
+
+    states: list  #: before the first step, after each, and after the evaluation
+    logits: list
+    entered: list  #: per step and block, how many of the samples
+    network: ReferenceNetwork
+
+
+def expected(case):
+    network = ReferenceNetwork(plan(case.model, case.shape), case.arithmetic, case.seed, case.method)
+    for name, value in case.weights.items():
+        parameter = vectors(network)[name]
+        parameter.master = [value] * len(parameter.master)
+    states, entered = [copied(state_of(network))], []
+    steps, statistics, images = batches_of(case)
+    for *arrays, step in steps:
+        network.train_step(*(array.tolist() for array in arrays), step, case.rate, case.sign_rate)
+        states.append(copied(state_of(network)))
+        entered.append([(len(block.opened), len(arrays[0])) for block in network.blocks])
+    network.prepare_evaluation(statistics.tolist())
+    logits = network.logits(images.tolist())
+    states.append(copied(state_of(network)))
+    return Expected(states, logits, entered, network)
+
+
+@cache
+def expected_of(name):
+    return expected(CASES[name])
+
+
+def integer_network(case, engine):
+    network = IntegerNetwork(
+        plan(case.model, case.shape), make_engine(engine, case.arithmetic), case.seed, case.method
+    )
+    weights = dict(network.weights())
+    for name, value in case.weights.items():
+        weights[name] = np.full(weights[name].shape, value, np.int32)
+    network.load_weights(weights)
+    return network
+
+
+def check(case, engine, found):
+    network = integer_network(case, engine)
+    steps, statistics, images = batches_of(case)
+    same(network, found.states[0], "at the start")
+    for i, (pixels, labels, samples, step) in enumerate(steps):
+        network.train_step(Batch(pixels, labels, samples, step), case.rate, case.sign_rate)
+        same(network, found.states[i + 1], f"after step {i + 1}")
+    network.prepare_evaluation(statistics)
+    assert network.logits(images).tolist() == found.logits
+    same(network, found.states[-1], "after the evaluation")
+
+
+def same(network, state, moment):
+    ours = network.state()
+    assert ours.keys() == state.keys()
+    for name, values in ours.items():
+        assert values.reshape(-1).tolist() == state[name], f"{name} {moment}"
+
+
+@pytest.mark.parametrize("engine", engines())
+@pytest.mark.parametrize("name", CASES)
+def test_training_and_evaluation_are_those_of_the_specification(name, engine):
+    check(CASES[name], engine, expected_of(name))
+
+
+# --- the cases above meet what they are named after -------------------------------------------------------
+
+
+def parts(name):
+    return [count for step in expected_of(name).entered for count in step]
+
+
+def test_gates_open_blocks_for_some_samples_for_none_and_for_all():
+    counts = [
+        count
+        for name in CASES
+        if name.startswith("selective")
+        for step in expected_of(name).entered
+        for count in step[1:]
+    ]
+    assert any(0 < opened < samples for opened, samples in counts)
+    assert any(opened == samples for opened, samples in counts)
+    closed = expected_of("selective layer update with all gates closed").entered
+    assert {opened for step in closed for opened, _ in step[1:]} == {0}
+
+
+def test_gates_learn():
+    for name in ("selective layer update", "selective layer update that skips too little"):
+        states = expected_of(name).states
+        assert all(v != 0 for v in states[-1]["group2.momentum"][:20])
+        assert states[0]["group2.masters"] != states[-1]["group2.masters"]
+
+
+def test_stochastic_depth_closes_whole_blocks():
+    counts = parts("stochastic depth")
+    assert {opened / samples for opened, samples in counts} == {0.0, 1.0}
+    assert all(
+        step[-1][0] == 0 for step in expected_of("stochastic depth that always closes the last block").entered
+    )
+
+
+def test_ranges_grow_to_their_limit_and_relu6_keeps_its_own():
+    ranges = [
+        [state[f"{layer}.exponents"][3] for layer in ("conv1", "block1.conv2", "block2.conv1")]
+        for state in expected_of("activations that leave their range").states
+    ]
+    assert ranges[0] == [4, 4, 3]
+    assert max(ranges[-1]) == 6
+    assert {state["conv1.exponents"][3] for state in expected_of("two bits").states} == {3}
+
+
+def test_a_gradient_of_zero_leaves_exponents_unset():
+    states = expected_of("gradients that are zero at first").states
+    assert states[1]["head.exponent"] == [UNSET]
+    assert states[2]["head.exponent"] != [UNSET]
+
+
+def test_masters_reach_their_limits():
+    final = expected_of("masters at their limits").states[-1]
+    values = [v for name, values in final.items() if name.endswith((".weight", "masters")) for v in values]
+    assert max(map(abs, values)) == 2**31 - 1
+
+
+def test_the_narrow_accumulator_clamps():
+    wide = replace(CASES["a narrow accumulator"], arithmetic=Arithmetic())
+    assert expected(wide).states[1] != expected_of("a narrow accumulator").states[1]
+
+
+def test_a_statistics_pass_that_opens_no_gate_still_finds_constants():
+    layers = expected_of("selective layer update with all gates closed").network.layers
+    assert all(layer.fixed is not None for layer in layers)
+
+
+# --- random networks ---------------------------------------------------------------------------------------
+
+
+def random_conv(rng, channels, c_in, stride=1, last=False, norm=0.75):
+    return Conv(
+        channels,
+        rng.choice([1, 3, 3, (1, 3)]),
+        stride,
+        None,
+        0 if channels % c_in == 0 and rng.random() < 0.3 else 1,
+        rng.random() < norm,
+        None if last else rng.choice(["relu", "relu", "relu6", None]),
+    )
+
+
+def random_block(rng, c_in):
+    channels = rng.choice([c for c in (2, 3, 4) if c >= c_in])
+    widths = [c_in, *(rng.choice([2, 3, 4]) for _ in range(rng.randint(0, 2))), channels]
+    stride = rng.choice([1, 1, 2])
+    body = [
+        random_conv(rng, out, into, 1 if i else stride, i + 2 == len(widths), 0.85)
+        for i, (into, out) in enumerate(pairwise(widths))
+    ]
+    return Residual(tuple(body), rng.choice(["relu", "relu", "relu6", None]))
+
+
+def random_case(seed):
+    """A network, widths, rounding and method drawn at random."""
+    rng = random.Random(seed)
+    layers, channels = [], 2
+    for i in range(rng.randint(2, 4)):
+        kind = rng.random()
+        if kind < 0.25:
+            layers.append(random_conv(rng, rng.choice([2, 3, 4]), channels))
+        elif kind < 0.35 and i:
+            layers.append(MaxPool(2))
+            continue
+        else:
+            layers.append(random_block(rng, channels))
+        last = layers[-1]
+        channels = last.channels if isinstance(last, Conv) else last.body[-1].channels
+    if rng.random() < 0.3:
+        layers.append(Dense(rng.choice([2, 5]), rng.random() < 0.5, rng.choice(["relu", None])))
+    if rng.random() < 0.6:
+        layers.append(GlobalPool())
+    model = Model("random", tuple(layers), rng.choice([2, 3, 5]))
+    shape = (rng.choice([5, 6, 8]), rng.choice([5, 6, 7]), 2)
+    x, w, g = rng.choice([(8, 8, 16), tuple(rng.randint(2, 16) for _ in range(3))])
+    arithmetic = Arithmetic(
+        x,
+        w,
+        g,
+        rng.choice([48, 48, 24]),
+        rng.random() < 0.2,
+        rng.choice(["half_up", *ROUNDINGS]),
+        rng.randint(1, x),
+        rng.randint(1, g),
+        rng.choice(ROUNDINGS[:-1]),
+        rng.choice([0, 0, rng.randint(2, g)]),
+    )
+    blocks = list(plan(model, shape).blocks())
+    slu = depth = None
+    if len(blocks) > 1:
+        reachable = sum(block.macs for block in blocks[1:]) / plan(model, shape).macs
+        chosen = rng.random()
+        if chosen < 0.5:
+            slu = SelectiveLayerUpdate(
+                reachable * rng.random() * 0.9, rng.choice([0.1, 15.0]), rng.choice([0.1, 2.0])
+            )
+        elif chosen < 0.8:
+            depth = StochasticDepth(rng.choice([0.0, 0.3, 0.7]))
+    method = TrainingMethod(
+        rng.choice(list(Update)),
+        rng.choice([0.05, 0.5]),
+        rng.choice([0.9, 0.0]),
+        rng.choice([0.9, 0.0]),
+        rng.choice([1e-4, 0.01]),
+        rng.choice([0.0, 1e-3]),
+        slu=slu,
+        stochastic_depth=depth,
+    )
+    batches = tuple(rng.randint(1, 5) for _ in range(3))
+    return Case(model, arithmetic, method, shape, batches, rng.choice([0.1, 0.5]), rng.choice([0.03, 0.5]), seed)
+
+
+@pytest.mark.parametrize("seed", range(16))
+def test_random_networks_train_as_specified(seed):
+    case = random_case(seed)
+    found = expected(case)
+    for engine in engines():
+        check(case, engine, found)
+
+
+# --- beside the steps --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", [RESNET, LENET, MOBILE, LINEAR])
+def test_initial_masters_have_the_names_and_order_of_the_package(model):
+    described = plan(model, SHAPE)
+    ours = vectors(ReferenceNetwork(described, Arithmetic(), 3, TrainingMethod()))
+    shapes = parameter_shapes(described)
+    assert {name: len(parameter.master) for name, parameter in ours.items()} == {
+        name: int(np.prod(shape)) for name, shape in shapes.items()
+    }
+    assert list(ours) == list(shapes)
+
+
+def test_the_logits_of_an_image_do_not_depend_on_the_batch_it_is_in():
+    case = CASES["selective layer update"]
+    network = integer_network(case, "numpy")
+    _, statistics, images = batches_of(case)
+    network.prepare_evaluation(statistics)
+    whole = network.logits(images).tolist()
+    assert whole == [network.logits(images[i : i + 1]).tolist()[0] for i in range(len(images))]
