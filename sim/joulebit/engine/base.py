@@ -75,9 +75,7 @@ class Quantised(NamedTuple):
     """A requantised tensor with what the exponent rule needs to know."""
 
     data: Array
-    peak: (
-        int  #: largest magnitude, before the shift (conv_input_gradient, spread) or after it (norm_backward)
-    )
+    peak: int  #: largest magnitude, before the shift (conv_input_gradient, spread) or after it (norm_backward)
     saturated: int  #: elements clamped
 
 
@@ -124,9 +122,7 @@ class Engine(Protocol):
         """The numpy array with the same dtype, shape and values (may share memory)."""
         ...
 
-    def conv_forward(
-        self, x: Array, w: Array, geometry: ConvGeometry, shift: int, key: int = 0
-    ) -> ConvOutput:
+    def conv_forward(self, x: Array, w: Array, geometry: ConvGeometry, shift: int, key: int = 0) -> ConvOutput:
         """z = SAT16(RND(SAT_acc(conv(x, w)), shift)), with the sums that batch norm needs; shift 0..47.
 
         The sums are of the saturated z. `peak` is of SAT_acc(conv).
@@ -229,9 +225,7 @@ class Engine(Protocol):
         """The predictor's product: conv_weight_gradient of the most significant bits (spec, section 6)."""
         ...
 
-    def predict_signs(
-        self, exact: Array, predicted: Array, threshold_q12: int
-    ) -> tuple[Array, dict[str, int]]:
+    def predict_signs(self, exact: Array, predicted: Array, threshold_q12: int) -> tuple[Array, dict[str, int]]:
         """Equation (2) of E2-Train: int64 signs, and counts {"total", "decided", "wrong", "threshold"}.
 
         threshold = max(1, (threshold_q12 * max|predicted|) >> 12). The sign of `predicted` is taken where

@@ -318,7 +318,7 @@ def _join_groups(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
 def _grouped_weights(w: NDArray[Any], groups: int, row: int, column: int) -> NDArray[Any]:
     """[groups, c_in / groups, c_out / groups] of one kernel tap."""
     tap = w[row, column]
-    return tap.reshape(tap.shape[0], groups, -1).transpose(1, 0, 2)
+    return np.asarray(tap.reshape(tap.shape[0], groups, -1).transpose(1, 0, 2))
 
 
 def _convolve(x: NDArray[Any], w: NDArray[Any], geometry: ConvGeometry) -> Int64Array:
