@@ -234,7 +234,7 @@ class FastKernels:
             return None
         a = self._pool.empty(z.shape, np.uint8 if bounds[0] == 0 else np.int8)
         counter = np.zeros(1, np.int64)
-        grain = self._grain(height * width * channels)
+        lines, grain = samples * height, _grain(width * channels)
         short_shape = (0, 0, 0, 0) if shortcut is None else shortcut.shape
         short = 0 if shortcut is None else address(shortcut)
         flip = 128 if shortcut is not None and shortcut.dtype == np.int8 else 0
@@ -242,30 +242,28 @@ class FastKernels:
 
         def work(thread: int) -> int:
             return fast_norm.norm_forward(  # type: ignore[no-any-return]
-                pointers[0], samples, grain, pointers[1], height, width, channels, *pointers[2:7], short,
+                pointers[0], lines, grain, pointers[1], height, width, channels, *pointers[2:7], short,
                 short_shape[1], short_shape[2], short_shape[3], shortcut_stride, flip, shortcut_shift, shift,
                 bounds[0], bounds[1], pointers[7],
             )  # fmt: skip
 
-        return a, sum(self._workers.each(work, self._threads(samples)))
+        return a, sum(self._workers.each(work, self._threads(-(-lines // grain))))
 
     def norm_sums(
         self, g: NDArray[Any], z: NDArray[Any], norm: NormConstants
     ) -> tuple[Int64Array, Int64Array] | None:
         """`Engine.norm_sums`, or None."""
-        samples, height, width, channels = z.shape
-        if height * width > 65536:
-            return None
-        threads = self._threads(samples)
+        channels = z.shape[3]
+        pixels, grain = z.size // channels, _grain(channels)
+        threads = self._threads(-(-pixels // grain))
         sums = np.zeros((threads, 2, channels), np.int64)
         counter = np.zeros(1, np.int64)
-        grain = self._grain(height * width * channels)
         pointers = [address(array) for array in (counter, g, z, *_constants(norm)[:3], sums)]
 
         def work(thread: int) -> None:
             total = pointers[6] + thread * sums.strides[0]
             fast_norm.norm_sums(
-                pointers[0], samples, grain, pointers[1], pointers[2], height * width, channels, *pointers[3:6],
+                pointers[0], pixels, grain, pointers[1], pointers[2], channels, *pointers[3:6],
                 total, total + sums.strides[1],
             )  # fmt: skip
 
@@ -279,26 +277,22 @@ class FastKernels:
         """`Engine.norm_backward`, or None."""
         if not self._half_up:
             return None
-        samples, height, width, channels = z.shape
+        channels = z.shape[3]
+        pixels, grain = z.size // channels, _grain(channels)
         dz = self._pool.empty(z.shape, np.int16)
         counter = np.zeros(1, np.int64)
-        grain = self._grain(height * width * channels)
         factors = (gradient.mean_g, gradient.mean_gx, gradient.multiplier, gradient.shift)
         constants = (*_constants(norm)[:3], *(np.ascontiguousarray(array) for array in factors))
         pointers = [address(array) for array in (counter, g, z, *constants, dz)]
 
         def work(thread: int) -> tuple[int, int]:
             return fast_norm.norm_backward(  # type: ignore[no-any-return]
-                pointers[0], samples, grain, pointers[1], pointers[2], height * width, channels, *pointers[3:10],
+                pointers[0], pixels, grain, pointers[1], pointers[2], channels, *pointers[3:10],
                 self._g_limit, PEAK_LIMIT, pointers[10],
             )  # fmt: skip
 
-        parts = self._workers.each(work, self._threads(samples))
+        parts = self._workers.each(work, self._threads(-(-pixels // grain)))
         return Quantised(dz, max(part[0] for part in parts), sum(part[1] for part in parts))
-
-    def _grain(self, elements: int) -> int:
-        """Samples that a thread takes at a time, so that they fit the first-level cache."""
-        return max(1, 8192 // elements)
 
     def _takes(self, values: NDArray[Any], w: NDArray[Any], geometry: ConvGeometry) -> bool:
         return (
@@ -322,6 +316,11 @@ def _dense_row(shape: tuple[int, ...], geometry: ConvGeometry) -> int:
     whole = (geometry.kernel_h, geometry.kernel_w, geometry.padding_h, geometry.padding_w) == (height, width, 0, 0)
     row = math.gcd(samples, 32)
     return row if whole and row > 1 else 0
+
+
+def _grain(elements: int) -> int:
+    """How many portions of so many elements a thread takes at a time, so that they fit the first-level cache."""
+    return max(1, 4096 // elements)
 
 
 def _constants(norm: NormConstants) -> tuple[Int64Array, ...]:

@@ -1,6 +1,7 @@
 """Normalisation in vectors of 16 channels, rounding half up (spec, sections 4 and 5).
 
-Constants of a block of channels stay in registers while the pixels of a few samples pass. All addresses are in
+Constants of a block of channels stay in registers while a few pixels pass: as many as the first-level cache holds
+with all their channels. Threads draw such portions from a shared counter. All addresses are in
 bytes; those of constants are of int64 [C] arrays.
 """
 
@@ -51,11 +52,11 @@ def _halves(shift: Int) -> Int:
 
 @kernel
 def norm_forward(
-    counter: Int, samples: Int, grain: Int, z: Int, height: Int, width: Int, channels: Int, mean: Int, rsqrt: Int,
+    counter: Int, lines: Int, grain: Int, z: Int, height: Int, width: Int, channels: Int, mean: Int, rsqrt: Int,
     scale: Int, gamma: Int, beta: Int, short: Int, short_h: Int, short_w: Int, short_c: Int, short_stride: Int,
     short_flip: Int, short_shift: Int, shift: Int, low: Int, high: Int, a: Int,
 ) -> Int:  # fmt: skip
-    """`Engine.norm_forward` on the samples that this thread draws, `grain` at a time; elements out of bounds.
+    """`Engine.norm_forward` on the image rows that this thread draws, `grain` at a time; elements out of bounds.
 
     short: address of the shortcut (bytes), 0 for none; short_flip: 128 for a signed one, else 0. y and the
     rounding's half fit 32 bits.
@@ -65,8 +66,8 @@ def norm_forward(
     half_step, turn, left = splat((np.int64(1) << shift) >> 1), splat(short_flip), splat(short_shift)
     outside = np.int64(0)
     first = grain * fetch_add(counter, 1)
-    while first < samples:
-        last = min(samples, first + grain)
+    while first < lines:
+        last = min(lines, first + grain)
         for c in range(0, channels, 16):
             on, shared = lanes(channels - c), lanes(min(channels, short_c) - c)
             m, r = narrow(load_i64(mean + 8 * c, on)), narrow(load_i64(rsqrt + 8 * c, on))
@@ -75,7 +76,7 @@ def norm_forward(
             weight = narrow(load_i64(gamma + 8 * c, on))
             offset = (narrow(load_i64(beta + 8 * c, on)) << splat(11)) + half_step
             over = zeros()
-            for line in range(first * height, last * height):
+            for line in range(first, last):
                 place = line * width * channels + c
                 source = np.int64(0)
                 if short != 0 and c < short_c:
@@ -99,49 +100,46 @@ def norm_forward(
 
 @kernel
 def norm_sums(
-    counter: Int, samples: Int, grain: Int, g: Int, z: Int, pixels: Int, channels: Int, mean: Int, rsqrt: Int,
-    scale: Int, total: Int, products: Int,
+    counter: Int, pixels: Int, grain: Int, g: Int, z: Int, channels: Int, mean: Int, rsqrt: Int, scale: Int,
+    total: Int, products: Int,
 ) -> None:  # fmt: skip
-    """Adds the sums of g and of g * x-hat per channel of the drawn samples to total and products (int64 [C])."""
+    """Adds the sums of g and of g * x-hat per channel of the drawn pixels to total and products (int64 [C])."""
     top, bottom, eight = splat(32767), splat(-32767), splat(8)
     first = grain * fetch_add(counter, 1)
-    while first < samples:
-        last = min(samples, first + grain)
+    while first < pixels:
+        last = min(pixels, first + grain)
         for c in range(0, channels, 16):
             on = lanes(channels - c)
             m, r = narrow(load_i64(mean + 8 * c, on)), narrow(load_i64(rsqrt + 8 * c, on))
             right = splat64(35) - load_i64(scale + 8 * c, on)
             half = _halves(right)
             plain, product = load_i64(total + 8 * c, on), load_i64(products + 8 * c, on)
-            for n in range(first, last):
-                part = zeros()
-                start = 2 * (n * pixels * channels + c)
-                for j in range(pixels):
-                    gradient = load_i16(g + start + 2 * j * channels, on)
-                    value = load_i16(z + start + 2 * j * channels, on)
-                    xhat = _normalised(value, m, r, half, right, bottom, top, eight)
-                    part = part + gradient
-                    product = product + multiply_wide(gradient, xhat)
-                plain = plain + widen(part)
-            store_i64(total + 8 * c, plain, on)
+            part = zeros()
+            for j in range(first, last):
+                place = 2 * (j * channels + c)
+                gradient = load_i16(g + place, on)
+                xhat = _normalised(load_i16(z + place, on), m, r, half, right, bottom, top, eight)
+                part = part + gradient
+                product = product + multiply_wide(gradient, xhat)
+            store_i64(total + 8 * c, plain + widen(part), on)
             store_i64(products + 8 * c, product, on)
         first = grain * fetch_add(counter, 1)
 
 
 @kernel
 def norm_backward(
-    counter: Int, samples: Int, grain: Int, g: Int, z: Int, pixels: Int, channels: Int, mean: Int, rsqrt: Int,
-    scale: Int, mean_g: Int, mean_gx: Int, multiplier: Int, shift: Int, limit: Int, peak_limit: Int, dz: Int,
+    counter: Int, pixels: Int, grain: Int, g: Int, z: Int, channels: Int, mean: Int, rsqrt: Int, scale: Int,
+    mean_g: Int, mean_gx: Int, multiplier: Int, shift: Int, limit: Int, peak_limit: Int, dz: Int,
 ) -> tuple[Int, Int]:  # fmt: skip
-    """`Engine.norm_backward` on the samples that this thread draws, `grain` at a time; (peak, saturated)."""
+    """`Engine.norm_backward` on the pixels that this thread draws, `grain` at a time; (peak, saturated)."""
     top, bottom, eight, none = splat(32767), splat(-32767), splat(8), zeros()
     high, low, most = splat(limit), splat(-limit), splat(peak_limit)
     step, half_step = splat64(19), splat64(1 << 18)
     peak = zeros()
     saturated = np.int64(0)
     first = grain * fetch_add(counter, 1)
-    while first < samples:
-        last = min(samples, first + grain)
+    while first < pixels:
+        last = min(pixels, first + grain)
         for c in range(0, channels, 16):
             on = lanes(channels - c)
             m, r = narrow(load_i64(mean + 8 * c, on)), narrow(load_i64(rsqrt + 8 * c, on))
@@ -151,7 +149,7 @@ def norm_backward(
             factor, shifts = narrow(load_i64(multiplier + 8 * c, on)), load_i64(shift + 8 * c, on)
             last_half = _halves(shifts)
             clamped = zeros()
-            for j in range(first * pixels, last * pixels):
+            for j in range(first, last):
                 place = 2 * (j * channels + c)
                 xhat = _normalised(load_i16(z + place, on), m, r, half, right, bottom, top, eight)
                 drift = narrow((multiply_wide(xhat, c2) + half_step) >> step)
