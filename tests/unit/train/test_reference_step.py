@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from reference_step import ReferenceNetwork
+from reference_step import GATE, ReferenceNetwork, philox
 
 from joulebit.engine.factory import make_engine
 from joulebit.fixed.arithmetic import Arithmetic
@@ -69,6 +69,7 @@ class Case:
     seed: int = 7
     bright: int = 256  #: pixels are below this
     weights: dict[str, int] = field(default_factory=dict)  #: masters to start from, all of a tensor the same
+    samples: tuple[int, ...] = ()  #: positions in the training set, in every batch; empty: random ones
 
 
 NARROW = Arithmetic(6, 5, 12, x_msb_bits=3, g_msb_bits=7, input_gradient_bits=8)
@@ -77,6 +78,8 @@ SIGN = TrainingMethod(Update.SIGN, sign_momentum=0.5, sign_weight_decay=1e-3)
 SLU = TrainingMethod(slu=SelectiveLayerUpdate(0.3, 2.0, 1.0))
 SKIPS_TOO_LITTLE = TrainingMethod(slu=SelectiveLayerUpdate(0.4, 15.0, 2.0))
 SKIPS_TOO_MUCH = TrainingMethod(Update.PSG, slu=SelectiveLayerUpdate(0.01, 15.0, 2.0))
+RESTING = TrainingMethod(slu=SelectiveLayerUpdate(0.2, 0.1, 0.0), weight_decay=0.0)  # gates do not move
+AT_TARGET = TrainingMethod(slu=SelectiveLayerUpdate(0.0, 2.0, 1.0))  # as long as all gates are open
 ALL_CLOSED = {"gate.output": 0, "gate.output_bias": -(2**31 - 1)}
 
 CASES = {
@@ -96,6 +99,9 @@ CASES = {
     "two bits": Case(MOBILE, Arithmetic(2, 2, 2, x_msb_bits=1, g_msb_bits=1), PSG),
     "sixteen bits": Case(RESNET, Arithmetic(16, 16, 16), PSG),
     "a narrow accumulator": Case(LENET, Arithmetic(accumulator_bits=16)),
+    "momentum and decay that round up": Case(
+        RESNET, method=TrainingMethod(Update.PSG, 0.3, 0.95, 0.85, 1.7e-4, 3e-6), rate=0.0123
+    ),
     "masters at their limits": Case(
         RESNET, method=replace(SIGN, sign_momentum=0.9), sign_rate=2.0, batches=(4,) * 5
     ),
@@ -117,6 +123,16 @@ CASES = {
     ),
     "selective layer update of linear blocks": Case(
         Model("t", (Residual((Conv(3, activation=None),), None), *MOBILE.layers), 3), Arithmetic(g_bits=10), SLU
+    ),
+    "selective layer update with gates at one half": Case(
+        DEEPER,
+        method=RESTING,
+        weights={"gate.output": 0, "gate.output_bias": 0},
+        samples=(15321, 5, 0),
+        batches=(3, 3),
+    ),
+    "selective layer update at its target": Case(
+        DEEPER, method=AT_TARGET, weights={"gate.output": 0, "gate.output_bias": 2**31 - 1}
     ),
     "stochastic depth": Case(
         DEEPER, method=TrainingMethod(stochastic_depth=StochasticDepth(0.5)), batches=(4,) * 5
@@ -185,7 +201,8 @@ def batches_of(case):
     for i, count in enumerate(case.batches):
         images = rng.integers(0, case.bright, (count, *case.shape), dtype=np.uint8)
         labels = rng.integers(0, case.model.classes, count)
-        steps.append((images, labels, rng.choice(50_000, count, replace=False), 3 * i + 1))
+        samples = np.array(case.samples) if case.samples else rng.choice(50_000, count, replace=False)
+        steps.append((images, labels, samples, 3 * i + 1))
     return (
         steps,
         rng.integers(0, 256, (5, *case.shape), dtype=np.uint8),
@@ -324,9 +341,26 @@ def test_the_narrow_accumulator_clamps():
     assert expected(wide).states[1] != expected_of("a narrow accumulator").states[1]
 
 
-def test_a_statistics_pass_that_opens_no_gate_still_finds_constants():
-    layers = expected_of("selective layer update with all gates closed").network.layers
-    assert all(layer.fixed is not None for layer in layers)
+def test_a_draw_that_equals_the_probability_keeps_the_gate_closed():
+    found = expected_of("selective layer update with gates at one half").network
+    found.gates.start(1)
+    assert philox(7, GATE, 1, 1, 15321)[0] >> 17 == 2**14 == found.gates.probabilities(1, [[0] * 3], 0)[0]
+
+
+@pytest.mark.parametrize("engine", engines())
+def test_a_block_that_no_sample_of_the_list_enters_takes_its_statistics_from_all(engine):
+    case = replace(CASES["selective layer update with all gates closed"], batches=())
+    _, statistics, images = batches_of(case)
+    network, reference = integer_network(case, engine), expected(case).network
+    network.prepare_evaluation(statistics)
+    assert all(layer.fixed is not None for layer in reference.layers)
+    weights = dict(network.weights())
+    weights["gate.output_bias"] = np.array([2**31 - 1], np.int32)
+    network.load_weights(weights)
+    reference.gates.parameters["gate.output_bias"].master = [2**31 - 1]
+    logits = reference.logits(images.tolist())
+    assert [len(block.opened) for block in reference.blocks] == [4, 4, 4]
+    assert network.logits(images).tolist() == logits
 
 
 # --- random networks ---------------------------------------------------------------------------------------
