@@ -12,7 +12,7 @@ import numpy as np
 
 from joulebit.kernels.compile import inline, kernel
 from joulebit.kernels.dot import sliding_tile, window_columns, window_rows, window_tile
-from joulebit.kernels.padding import copy_u8, fill
+from joulebit.kernels.padding import copy_u8, fill, prefetch_part
 from joulebit.kernels.scalar import Int
 from joulebit.kernels.vector import (
     count_different,
@@ -24,6 +24,7 @@ from joulebit.kernels.vector import (
     load_all,
     load_all64,
     multiply_wide,
+    prefetch_write,
     smaller,
     splat,
     store_16,
@@ -71,6 +72,7 @@ def _finish_row(
         plain_total = zeros()
         square_total = zeros64()
         for j in range(pixels):
+            prefetch_write(z + (j * channels + block * 16) * 2 + 4096)
             v = load_all(sums + (j * blocks + block) * 64) - over
             peak = larger(peak, larger(v, none - v))
             rounded = (v >> whole) + ((v >> before) & last_bit)
@@ -99,6 +101,7 @@ def forward(
     c_padded = (c_in + 3) // 4 * 4
     pitch = (width + 2 * padding_w) * c_padded
     padded_h = height + 2 * padding_h
+    size = height * width * c_in
     image = scratch
     sums = scratch + (pitch * (padded_h + 2 * stride) + 16 * stride * c_padded + 127) // 64 * 64
     pixel = blocks * 64
@@ -111,13 +114,15 @@ def forward(
     fill(image, pitch * padded_h, np.int64(flip * 0x01010101))
     n = fetch_add(counter, 1)
     while n < samples:
+        following = fetch_add(counter, 1)
         copy_u8(
-            x + n * height * width * c_in, height, width, c_in,
+            x + n * size, height, width, c_in,
             image + padding_h * pitch + padding_w * c_padded, pitch, c_padded, flip,
         )  # fmt: skip
         for i in range(0, out_h, 2):
             rows = min(2, out_h - i)
             top = image + i * stride * pitch
+            prefetch_part(x + following * size, size, i, i + 2, out_h)
             for block in range(0, blocks - 1, 2):
                 for row in range(rows):
                     for j in range(0, out_w, window_columns(2)):
@@ -150,7 +155,7 @@ def forward(
                 )  # fmt: skip
         rejected += fold_sum(saturated)
         saturated = zeros()
-        n = fetch_add(counter, 1)
+        n = following
     return fold_max(peak), rejected
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from joulebit.kernels.compile import inline, kernel
 from joulebit.kernels.dot import sliding_tile, window_columns, window_rows, window_tile
-from joulebit.kernels.padding import copy_i16, fill
+from joulebit.kernels.padding import copy_i16, fill, prefetch_part
 from joulebit.kernels.scalar import Int
 from joulebit.kernels.vector import (
     count_different,
@@ -31,6 +31,8 @@ from joulebit.kernels.vector import (
     load_i16,
     load_u8,
     narrow_saturating,
+    prefetch,
+    prefetch_write,
     smaller,
     splat,
     splat64,
@@ -99,17 +101,21 @@ def _finish_narrow(
         source, next_added = add + block * 32, (0 if add != 0 else pixels)
         for j in range(pixels):
             v = load_all(sums + (j * blocks + block) * 64) << left
+            place = j * channels + block * 16
+            prefetch(mask + (place + 2048) * mask_step)
+            prefetch_write(g + place * 2 + 4096)
             if j == next_added:
+                prefetch(source + 4096)
                 v = v + (load_i16(source, added) << add_left)
                 source += add_channels * 2
                 next_added += add_stride
-            a = load_u8(mask + (j * channels + block * 16) * mask_step, on)
+            a = load_u8(mask + place * mask_step, on)
             v = keep(where_between(a, none, top), v)
             peak = larger(peak, larger(v, none - v))
             rounded = (v >> whole) + ((v >> before) & last_bit)
             q = smaller(larger(rounded, low), high)
             saturated = count_different(saturated, q, rounded)
-            store_16(g + (j * channels + block * 16) * 2, q, on)
+            store_16(g + place * 2, q, on)
     return peak, saturated
 
 
@@ -133,18 +139,22 @@ def _finish_wide(
         source, next_added = add + block * 32, (0 if add != 0 else pixels)
         for j in range(pixels):
             v = ((widen(load_all(sums + (j * blocks + block) * 64)) << left) + half) >> right
+            place = j * channels + block * 16
+            prefetch(mask + (place + 2048) * mask_step)
+            prefetch_write(g + place * 2 + 4096)
             if j == next_added:
+                prefetch(source + 4096)
                 u = widen(load_i16(source, added))
                 v = v + (((u << add_left) + add_half) >> add_right)
                 source += add_channels * 2
                 next_added += add_stride
-            a = load_u8(mask + (j * channels + block * 16) * mask_step, on)
+            a = load_u8(mask + place * mask_step, on)
             v = keep64(where_between(a, none, top), v)
             peak = larger64(peak, larger64(v, none64 - v))
             rounded = narrow_saturating((v + last_half) >> whole)
             q = smaller(larger(rounded, low), high)
             saturated = count_different(saturated, q, rounded)
-            store_16(g + (j * channels + block * 16) * 2, q, on)
+            store_16(g + place * 2, q, on)
     return peak, saturated
 
 
@@ -173,11 +183,13 @@ def input_gradient(
     peak64 = zeros64()
     rejected = np.int64(0)
     step = c_padded * 2
+    size = out_h * out_w * c_out * 2
     fill(scratch, pitch * rows_held, np.int64(0))
     n = fetch_add(counter, 1)
     while n < samples:
+        following = fetch_add(counter, 1)
         copy_i16(
-            dz + n * out_h * out_w * c_out * 2, out_h, out_w, c_out,
+            dz + n * size, out_h, out_w, c_out,
             scratch + margin_h * pitch + margin_w * step, pitch, c_padded,
         )  # fmt: skip
         row_weights = packed
@@ -191,6 +203,8 @@ def input_gradient(
             source_i = (first_i + padding_h - phase_h) // stride - taps_h + 1 + margin_h
             for i in range(first_i, height, 2 * stride):
                 rows = 2 if i + stride < height else 1
+                if phase_h == 0:
+                    prefetch_part(dz + following * size, size, i - first_i, i - first_i + 2 * stride, height)
                 top = scratch + (source_i + (i - first_i) // stride) * pitch
                 weights = row_weights
                 for phase_w in range(stride):
@@ -247,7 +261,7 @@ def input_gradient(
             row_weights += blocks * taps_h * taps_all * pairs * 64
         rejected += fold_sum(saturated)
         saturated = zeros()
-        n = fetch_add(counter, 1)
+        n = following
     return max(fold_max(peak), fold_max64(peak64)), rejected
 
 

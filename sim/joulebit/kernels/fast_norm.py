@@ -26,6 +26,8 @@ from joulebit.kernels.vector import (
     multiply_wide,
     narrow,
     narrow_saturating,
+    prefetch,
+    prefetch_write,
     smaller,
     splat,
     splat64,
@@ -65,6 +67,7 @@ def norm_forward(
     ceiling, floor, whole = splat(high), splat(low), splat(shift)
     half_step, turn, left = splat((np.int64(1) << shift) >> 1), splat(short_flip), splat(short_shift)
     outside = np.int64(0)
+    ahead = 4096  # bytes: processors fetch streams ahead by themselves, but not always well enough
     first = grain * fetch_add(counter, 1)
     while first < lines:
         last = min(lines, first + grain)
@@ -83,9 +86,12 @@ def norm_forward(
                     n, i = line // height, line % height
                     source = short + (n * short_h + i * short_stride) * short_w * short_c + c
                 for j in range(width):
+                    prefetch(z + 2 * (place + j * channels) + ahead)
+                    prefetch_write(a + place + j * channels + ahead // 2)
                     value = load_i16(z + 2 * (place + j * channels), on)
                     y = weight * _normalised(value, m, r, half, right, bottom, top, eight) + offset
                     if source != 0:
+                        prefetch(source + j * short_stride * short_c + ahead // 2)
                         x = load_u8(source + j * short_stride * short_c, shared)
                         y = y + (((x ^ turn) - turn) << left)
                     y = keep(on, y >> whole)
@@ -105,6 +111,7 @@ def norm_sums(
 ) -> None:  # fmt: skip
     """Adds the sums of g and of g * x-hat per channel of the drawn pixels to total and products (int64 [C])."""
     top, bottom, eight = splat(32767), splat(-32767), splat(8)
+    ahead = 4096  # bytes: processors fetch streams ahead by themselves, but not always well enough
     first = grain * fetch_add(counter, 1)
     while first < pixels:
         last = min(pixels, first + grain)
@@ -117,6 +124,8 @@ def norm_sums(
             part = zeros()
             for j in range(first, last):
                 place = 2 * (j * channels + c)
+                prefetch(g + place + ahead)
+                prefetch(z + place + ahead)
                 gradient = load_i16(g + place, on)
                 xhat = _normalised(load_i16(z + place, on), m, r, half, right, bottom, top, eight)
                 part = part + gradient
@@ -137,6 +146,7 @@ def norm_backward(
     step, half_step = splat64(19), splat64(1 << 18)
     peak = zeros()
     saturated = np.int64(0)
+    ahead = 4096  # bytes: processors fetch streams ahead by themselves, but not always well enough
     first = grain * fetch_add(counter, 1)
     while first < pixels:
         last = min(pixels, first + grain)
@@ -151,6 +161,9 @@ def norm_backward(
             clamped = zeros()
             for j in range(first, last):
                 place = 2 * (j * channels + c)
+                prefetch(g + place + ahead)
+                prefetch(z + place + ahead)
+                prefetch_write(dz + place + ahead)
                 xhat = _normalised(load_i16(z + place, on), m, r, half, right, bottom, top, eight)
                 drift = narrow((multiply_wide(xhat, c2) + half_step) >> step)
                 t = (load_i16(g + place, on) << eight) - c1 - drift

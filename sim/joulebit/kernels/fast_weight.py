@@ -14,7 +14,7 @@ import numpy as np
 
 from joulebit.kernels.compile import inline, kernel
 from joulebit.kernels.dot import outer_channels, outer_columns, outer_tile
-from joulebit.kernels.padding import fill
+from joulebit.kernels.padding import fill, prefetch_part
 from joulebit.kernels.scalar import Int
 from joulebit.kernels.vector import (
     fetch_add,
@@ -118,6 +118,7 @@ def weight_gradient(
     """
     blocks = (c_out + 15) // 16
     run = kernel_w * c_in
+    x_size, g_size = height * width * c_in, out_h * out_w * c_out * 2
     pitch = (width + 2 * padding_w) * c_in * 4
     g_pixel = blocks * 64
     sums = scratch
@@ -134,18 +135,21 @@ def weight_gradient(
     fill(image, pitch * (height + 2 * padding_h), np.int64(0))
     n = 2 * fetch_add(counter, 1)
     while n < samples:
+        following = 2 * fetch_add(counter, 1)
         both = 1 if n + 1 < samples else 0
-        x_first, g_first = x + n * height * width * c_in, dz + n * out_h * out_w * c_out * 2
+        x_first, g_first = x + n * x_size, dz + n * g_size
         _interleave_x(
-            x_first, x_first + height * width * c_in, both, height, width * c_in,
+            x_first, x_first + x_size, both, height, width * c_in,
             image + padding_h * pitch + padding_w * c_in * 4, pitch, flip, x_shift, x_low, x_high,
         )  # fmt: skip
         largest_g = _interleave_g(
-            g_first, g_first + out_h * out_w * c_out * 2, both, out_h * out_w, c_out, gradient, g_shift, g_limit
+            g_first, g_first + g_size, both, out_h * out_w, c_out, gradient, g_shift, g_limit
         )
         need = 2 * rows_held * columns_held * largest_x * largest_g
         for i in range(0, out_h, rows_held):
             rows = min(rows_held, out_h - i)
+            prefetch_part(x + following * x_size, 2 * x_size, i, i + rows, out_h)
+            prefetch_part(dz + following * g_size, 2 * g_size, i, i + rows, out_h)
             for j in range(0, out_w, columns_held):
                 columns = min(columns_held, out_w - j)
                 if used + need > (1 << 31) - 1:
@@ -172,7 +176,7 @@ def weight_gradient(
                                 place,
                             )  # fmt: skip
                             place += size_1
-        n = 2 * fetch_add(counter, 1)
+        n = following
     _flush(sums, totals, count)
 
 

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from joulebit.kernels.compile import inline
 from joulebit.kernels.scalar import Int
-from joulebit.kernels.vector import copy_bytes, lanes, load_i16, load_u8, splat, store_8, store_16, store_all
+from joulebit.kernels.vector import (
+    copy_bytes,
+    lanes,
+    load_i16,
+    load_u8,
+    prefetch_far,
+    splat,
+    store_8,
+    store_16,
+    store_all,
+)
 
 
 @inline
@@ -55,6 +63,7 @@ def copy_i16(source: Int, height: Int, width: Int, channels: Int, target: Int, p
 
 
 @inline
-def rounded_up(value: Int, step: Int) -> Int:
-    """The smallest multiple of step that is at least value."""
-    return (value + step - 1) // step * np.int64(step)
+def prefetch_part(start: Int, size: Int, part: Int, next_part: Int, parts: Int) -> None:
+    """Fetch parts part .. next_part - 1 of `parts` of the next image, while this one is worked on."""
+    for offset in range(size * part // parts, size * min(next_part, parts) // parts, 64):
+        prefetch_far(start + offset)

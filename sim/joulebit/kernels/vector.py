@@ -294,3 +294,26 @@ def fetch_add(typing_context, address, amount):  # type: ignore[no-untyped-def]
         return builder.atomic_rmw("add", pointer(builder, args[0], _I64), args[1], "monotonic")
 
     return _A(_A, _A), generate
+
+
+def _prefetch(write: int, level: int, doc: str) -> Any:
+    """An intrinsic that asks for the cache line at an address, which need not exist."""
+
+    def ahead(typing_context, address):  # type: ignore[no-untyped-def]
+        def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            byte = _I8.as_pointer()
+            kind = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
+            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+            hints = [ir.Constant(_I32, value) for value in (write, level, 1)]
+            builder.call(function, [builder.inttoptr(args[0], byte), *hints])
+            return context.get_dummy_value()
+
+        return types.void(_A), generate
+
+    ahead.__doc__ = doc
+    return intrinsic(ahead)
+
+
+prefetch = _prefetch(0, 3, "Fetch the cache line of an address, to be read soon.")
+prefetch_far = _prefetch(0, 2, "Fetch the cache line of an address to the second-level cache.")
+prefetch_write = _prefetch(1, 3, "Fetch the cache line of an address, to be written soon.")
