@@ -44,6 +44,7 @@ def test_mobilenetv2_has_2189760_convolution_weights():
     described = plan(model("mobilenetv2", 10), CIFAR)
     assert conv_weights(described) == 2_189_760
     assert described.parameters == 2_236_682
+    assert described.head.in_shape == (4, 4, 1280)
     assert len(list(described.convs())) == 52
     assert len(list(described.blocks())) == 10
     assert plan(mobilenet_v2(100), CIFAR).parameters == 2_236_682 + 90 * 1281
