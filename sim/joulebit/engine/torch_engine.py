@@ -460,7 +460,8 @@ def _limbs(tensor: torch.Tensor, int8: bool) -> Limbs:
     if tensor.dtype == torch.uint8:
         return Limbs([(tensor ^ 0x80).view(torch.int8)], 128, magnitude)
     # bytes in native order: the low one minus 128, the high one as it is (int16) or minus 128 (uint16)
-    pair = tensor.contiguous().view(torch.uint8).reshape(*tensor.shape, 2)
+    # (flat first: a last dimension of size 1 counts as contiguous whatever its stride, and cannot be viewed as bytes)
+    pair = tensor.contiguous().reshape(-1).view(torch.uint8).reshape(*tensor.shape, 2)
     low, high = (pair[..., 0], pair[..., 1]) if np.little_endian else (pair[..., 1], pair[..., 0])
     if tensor.dtype == torch.int16:
         return Limbs([(low ^ 0x80).view(torch.int8), high.contiguous().view(torch.int8)], 128, magnitude)

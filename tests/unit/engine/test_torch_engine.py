@@ -390,3 +390,16 @@ def test_a_missing_cuda_device_is_named():
     with pytest.raises(ValueError, match="no CUDA device"):
         TorchEngine(DEFAULT, "cuda")
     assert TorchEngine(DEFAULT, "auto").device.type == "cpu"
+
+
+def test_wide_weights_with_one_channel_per_group() -> None:
+    arithmetic = Arithmetic(w_bits=12)
+    rng = np.random.default_rng(5)
+    w = rng.integers(-2047, 2048, (1, 1, 1, 4)).astype(np.int16)
+    dz = rng.integers(-32767, 32768, (2, 3, 3, 4)).astype(np.int16)
+    geometry = ConvGeometry(1, 1, groups=2)
+    engine = TorchEngine(arithmetic, "cpu")
+    found = engine.conv_input_gradient(engine.from_numpy(dz), engine.from_numpy(w), geometry, (3, 3), 4)
+    expected = NumpyEngine(arithmetic).conv_input_gradient(dz, w, geometry, (3, 3), 4)
+    assert np.array_equal(engine.to_numpy(found.data), expected.data)
+    assert found.peak == expected.peak
