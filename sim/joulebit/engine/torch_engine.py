@@ -460,7 +460,7 @@ def _limbs(tensor: torch.Tensor, int8: bool) -> Limbs:
     if tensor.dtype == torch.uint8:
         return Limbs([(tensor ^ 0x80).view(torch.int8)], 128, magnitude)
     # bytes in native order: the low one minus 128, the high one as it is (int16) or minus 128 (uint16)
-    # (flat first: a last dimension of size 1 counts as contiguous whatever its stride, and cannot be viewed as bytes)
+    # (flat first: a last dimension of size 1 counts as contiguous whatever its stride, which bytes do not allow)
     pair = tensor.contiguous().reshape(-1).view(torch.uint8).reshape(*tensor.shape, 2)
     low, high = (pair[..., 0], pair[..., 1]) if np.little_endian else (pair[..., 1], pair[..., 0])
     if tensor.dtype == torch.int16:
