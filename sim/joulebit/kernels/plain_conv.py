@@ -1,8 +1,10 @@
 """Convolutions for every width, rounding mode, stride and grouping: plain loops, 64-bit sums.
 
 Arrays are contiguous NHWC; weights [kernel_h, kernel_w, c_in / groups, c_out]. A kernel works on the samples
-first .. last - 1, so that threads can share a batch. Channels are the innermost loop, which the compiler
-turns into vector instructions; depthwise convolutions (one channel in and out per group) have their own loop.
+first .. last - 1, so that threads can share a batch. The sums of one row of pixels are kept in an array
+[pixels, channels]; channels are the innermost loop and pixels the next, so that one row of weights serves all
+pixels and the compiler can use vector instructions. Depthwise convolutions (one channel in and out per group)
+have their own loop.
 """
 
 from __future__ import annotations
@@ -14,31 +16,38 @@ from joulebit.kernels.scalar import Int, clamp, half_up, shift_round
 
 
 @inline
-def _gather(x: Int, w: Int, acc: Int, n: Int, top: Int, left: Int, groups: Int) -> None:
-    """acc[c_out] = the convolution at the window whose first row and column are top, left (spec, section 4)."""
+def _span(column: Int, stride: Int, padding: Int, width: Int, out_w: Int) -> Int:
+    """(first, last + 1) of the output columns whose input under kernel column `column` is inside the image."""
+    first = max(0, (padding - column + stride - 1) // stride)
+    return first, min(out_w, (width - 1 + padding - column) // stride + 1)
+
+
+@inline
+def _gather_row(x: Int, w: Int, acc: Int, n: Int, top: Int, stride: Int, padding: Int, groups: Int) -> None:
+    """acc[out_w, c_out] = the convolution for the windows whose first row is `top` (spec, section 4)."""
     height, width = x.shape[1], x.shape[2]
     kernel_h, kernel_w, c_in, c_out = w.shape
     per_group = c_out // groups
-    acc[:] = 0
-    for row in range(kernel_h):
+    acc[:, :] = 0
+    for row in range(max(0, -top), min(kernel_h, height - top)):
         i = top + row
-        if i < 0 or i >= height:
-            continue
         for column in range(kernel_w):
-            j = left + column
-            if j < 0 or j >= width:
-                continue
+            first, last = _span(column, stride, padding, width, acc.shape[0])
+            shift = column - padding
             if c_in == 1 and per_group == 1:
-                for c in range(c_out):
-                    acc[c] += np.int64(x[n, i, j, c]) * np.int64(w[row, column, 0, c])
+                for ow in range(first, last):
+                    for c in range(c_out):
+                        acc[ow, c] += np.int64(x[n, i, ow * stride + shift, c]) * np.int64(w[row, column, 0, c])
                 continue
             for group in range(groups):
-                first = group * per_group
+                start = group * per_group
                 for c in range(c_in):
-                    value = np.int64(x[n, i, j, group * c_in + c])
-                    if value != 0:
-                        for k in range(first, first + per_group):
-                            acc[k] += value * np.int64(w[row, column, c, k])
+                    weights = w[row, column, c, start : start + per_group]
+                    for ow in range(first, last):
+                        value = np.int64(x[n, i, ow * stride + shift, group * c_in + c])
+                        sums = acc[ow, start : start + per_group]
+                        for k in range(sums.size):
+                            sums[k] += value * np.int64(weights[k])
 
 
 @kernel
@@ -48,17 +57,17 @@ def forward(
 ) -> tuple[Int, Int]:  # fmt: skip
     """`Engine.conv_forward` on samples first .. last - 1: fills z, adds to total, squares; (peak, saturated)."""
     _, out_h, out_w, c_out = z.shape
-    acc = np.empty(c_out, np.int64)
+    acc = np.empty((out_w, c_out), np.int64)
     peak = np.int64(0)
     saturated = np.int64(0)
     for n in range(first, last):
         for oh in range(out_h):
+            _gather_row(x, w, acc, n, oh * stride - padding_h, stride, padding_w, groups)
             for ow in range(out_w):
-                _gather(x, w, acc, n, oh * stride - padding_h, ow * stride - padding_w, groups)
                 place = ((n * out_h + oh) * out_w + ow) * c_out
                 for c in range(c_out):
-                    value = clamp(acc[c], -acc_limit, acc_limit)
-                    saturated += np.int64(value != acc[c])
+                    value = clamp(acc[ow, c], -acc_limit, acc_limit)
+                    saturated += np.int64(value != acc[ow, c])
                     peak = max(peak, abs(value))
                     rounded = shift_round(value, shift, mode, key, place + c)
                     result = clamp(rounded, np.int64(-32767), np.int64(32767))
@@ -70,37 +79,40 @@ def forward(
 
 
 @inline
-def _gather_transposed(
-    dz: Int, turned: Int, acc: Int, n: Int, i: Int, j: Int, stride: Int, padding_h: Int, padding_w: Int,
-    groups: Int,
-) -> None:  # fmt: skip
-    """acc[c_in] = the transposed convolution at input row i, column j.
+def _gather_row_transposed(
+    dz: Int, turned: Int, acc: Int, n: Int, i: Int, stride: Int, padding_h: Int, padding_w: Int, groups: Int
+) -> None:
+    """acc[width, c_in] = the transposed convolution at input row i.
 
     turned: [kernel_h, kernel_w, c_out, c_in / groups], so that the innermost loop is contiguous.
     """
     out_h, out_w = dz.shape[1], dz.shape[2]
     kernel_h, kernel_w, c_out, c_in = turned.shape
     per_group = c_out // groups
-    acc[:] = 0
+    acc[:, :] = 0
     for row in range(kernel_h):
         up = i + padding_h - row
         if up < 0 or up % stride != 0 or up // stride >= out_h:
             continue
+        oh = up // stride
         for column in range(kernel_w):
-            across = j + padding_w - column
-            if across < 0 or across % stride != 0 or across // stride >= out_w:
-                continue
-            oh, ow = up // stride, across // stride
+            first, last = _span(column, stride, padding_w, acc.shape[0], out_w)
+            shift = column - padding_w
             if c_in == 1 and per_group == 1:
-                for c in range(c_out):
-                    acc[c] += np.int64(dz[n, oh, ow, c]) * np.int64(turned[row, column, c, 0])
+                for ow in range(first, last):
+                    for c in range(c_out):
+                        acc[ow * stride + shift, c] += np.int64(dz[n, oh, ow, c]) * np.int64(
+                            turned[row, column, c, 0]
+                        )
                 continue
             for k in range(c_out):
-                value = np.int64(dz[n, oh, ow, k])
-                if value != 0:
-                    offset = k // per_group * c_in
-                    for c in range(c_in):
-                        acc[offset + c] += value * np.int64(turned[row, column, k, c])
+                start = k // per_group * c_in
+                weights = turned[row, column, k]
+                for ow in range(first, last):
+                    value = np.int64(dz[n, oh, ow, k])
+                    sums = acc[ow * stride + shift, start : start + c_in]
+                    for c in range(sums.size):
+                        sums[c] += value * np.int64(weights[c])
 
 
 @kernel
@@ -114,14 +126,15 @@ def input_gradient(
     add has no samples when there is nothing to add; mask is any array of 4 dimensions when masked is 0.
     """
     _, height, width, c_in = g.shape
-    acc = np.empty(c_in, np.int64)
+    sums = np.empty((width, c_in), np.int64)
     peak = np.int64(0)
     saturated = np.int64(0)
     shared = min(c_in, add.shape[3]) if add.shape[0] > 0 else 0
     for n in range(first, last):
         for i in range(height):
+            _gather_row_transposed(dz, turned, sums, n, i, stride, padding_h, padding_w, groups)
             for j in range(width):
-                _gather_transposed(dz, turned, acc, n, i, j, stride, padding_h, padding_w, groups)
+                acc = sums[j]
                 for c in range(c_in):
                     value = clamp(acc[c], -acc_limit, acc_limit)
                     saturated += np.int64(value != acc[c])
@@ -157,23 +170,24 @@ def weight_gradient(
     per_group = c_out // groups
     for n in range(first, last):
         for oh in range(out_h):
-            for row in range(kernel_h):
-                i = oh * stride - padding_h + row
-                if i < 0 or i >= height:
-                    continue
+            top = oh * stride - padding_h
+            for row in range(max(0, -top), min(kernel_h, height - top)):
+                i = top + row
                 for column in range(kernel_w):
-                    for ow in range(out_w):
-                        j = ow * stride - padding_w + column
-                        if j < 0 or j >= width:
-                            continue
-                        if c_in == 1 and per_group == 1:
+                    begin, end = _span(column, stride, padding_w, width, out_w)
+                    shift = column - padding_w
+                    if c_in == 1 and per_group == 1:
+                        for ow in range(begin, end):
+                            j = ow * stride + shift
                             for c in range(c_out):
                                 dw[row, column, 0, c] += np.int64(x[n, i, j, c]) * np.int64(dz[n, oh, ow, c])
-                            continue
-                        for group in range(groups):
-                            start = group * per_group
-                            for c in range(c_in):
-                                value = np.int64(x[n, i, j, group * c_in + c])
-                                if value != 0:
-                                    for k in range(start, start + per_group):
-                                        dw[row, column, c, k] += value * np.int64(dz[n, oh, ow, k])
+                        continue
+                    for group in range(groups):
+                        start = group * per_group
+                        for c in range(c_in):
+                            sums = dw[row, column, c, start : start + per_group]
+                            for ow in range(begin, end):
+                                value = np.int64(x[n, i, ow * stride + shift, group * c_in + c])
+                                gradients = dz[n, oh, ow, start : start + per_group]
+                                for k in range(sums.size):
+                                    sums[k] += value * np.int64(gradients[k])
