@@ -28,7 +28,7 @@ from joulebit.kernels.memory import Pool
 from joulebit.kernels.workers import Workers
 
 if TYPE_CHECKING:
-    from joulebit.kernels.fast import FastKernels
+    from joulebit.engine.fast_kernels import FastKernels
 
 _NOTHING_TO_ADD = np.zeros((0, 1, 1, 1), np.int16)
 _NO_SHORTCUT = np.zeros((0, 1, 1, 1), np.uint8)
@@ -53,7 +53,7 @@ class NumbaEngine:
         self._mode = int(self.arithmetic.rounding_mode)
         self._fast: FastKernels | None = None
         if cpu_level() > CpuLevel.GENERIC:
-            from joulebit.kernels.fast import FastKernels
+            from joulebit.engine.fast_kernels import FastKernels
 
             self._fast = FastKernels(self.arithmetic, self._workers, self._pool)
         self._acc_limit = (1 << (self.arithmetic.accumulator_bits - 1)) - 1
