@@ -25,6 +25,7 @@ RUNS = Path("runs")
 )
 @click.option("--engine", type=click.Choice(ENGINES), help="Who computes; the integer engines give the same bits.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where data sets lie (or JOULEBIT_DATA_DIR).")
+@click.option("--download", is_flag=True, help="Fetch the data set into the data directory if it is missing.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Where the run is kept; runs/NAME by default.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --run-dir, or start it if there is none.")
 @json_option
@@ -33,6 +34,7 @@ def train(
     overrides: tuple[str, ...],
     engine: str | None,
     data_dir: Path | None,
+    download: bool,
     run_dir: Path | None,
     resume: bool,
     as_json: bool,
@@ -42,6 +44,10 @@ def train(
     config = load_config(source, [*overrides, *chosen])
     path = run_dir or _default_run_dir(source, config, engine, overrides)
     with clean_stdout():
+        if download:
+            from joulebit.data import load_dataset
+
+            load_dataset(config.data.name, data_dir, download=True)
         try:
             summary = _run(config, path, resume, data_dir)
         except Interrupted as stop:

@@ -123,7 +123,8 @@ def load_cifar(data_dir: Path, layout: CifarLayout) -> Dataset:
     if found is None:
         raise DataError(
             f"{layout.name}: no {layout.binary_folder}, {layout.binary_archive}, {layout.python_folder} or "
-            f"{layout.python_archive} in {data_dir}; get one from {layout.source}, or load it with download=True"
+            f"{layout.python_archive} in {data_dir}; get one from {layout.source}, "
+            "or fetch it: joulebit train --download (load_dataset(..., download=True))"
         )
     train, test = (
         (layout.binary_train, layout.binary_test) if found.binary else (layout.python_train, layout.python_test)

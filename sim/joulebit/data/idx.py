@@ -116,7 +116,8 @@ def load_mnist(data_dir: Path, layout: MnistLayout = MNIST) -> Dataset:
                 name = f"{_PREFIXES[part]}-{kind}-{ending}"
                 raise DataError(
                     f"mnist: no {name} or {name}.gz in {data_dir / 'mnist'}, {data_dir / 'MNIST' / 'raw'} or "
-                    f"{data_dir}; get it from {layout.source}, or load it with download=True"
+                    f"{data_dir}; get it from {layout.source}, "
+                    "or fetch it: joulebit train --download (load_dataset(..., download=True))"
                 )
         images = read_idx(found[f"{part}-images"], IMAGES_MAGIC, (count, layout.side, layout.side), layout.source)
         labels = read_idx(found[f"{part}-labels"], LABELS_MAGIC, (count,), layout.source).astype(np.int64)

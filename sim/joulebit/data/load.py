@@ -99,7 +99,7 @@ def _require(base: str, folder: Path, download: bool, show_progress: bool) -> No
     elif not folder.is_dir():
         raise DataError(
             f"data directory {folder} does not exist; name one by data_dir or {ENVIRONMENT_VARIABLE}, "
-            f"or load {base} with download=True"
+            "or let `joulebit train --download` fetch it (load_dataset(..., download=True))"
         )
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from joulebit.cli.console import si
 from joulebit.cli.main import run
+from joulebit.data import DataError
 from joulebit.errors import Interrupted
 from joulebit.experiments import presets
 from joulebit.experiments.config import config_hash, load_config
@@ -480,3 +481,18 @@ def test_the_installed_entry_point_is_this_command():
     )
     assert done.returncode == 2
     assert done.stderr.startswith("joulebit: unknown preset 'nothing'")
+
+
+def test_download_fetches_the_data_set_before_the_run_begins(monkeypatch, tmp_path, capsys):
+    asked = []
+
+    def refuse(name, data_dir, download=False):
+        asked.append((name, data_dir, download))
+        raise DataError("the mirror is away")
+
+    monkeypatch.setattr("joulebit.data.load_dataset", refuse)
+    arguments = ["train", "mnist-lenet5-fixed", "--download", "--data-dir", str(tmp_path)]
+    assert run([*arguments, "--run-dir", str(tmp_path / "run")]) == 2
+    assert asked == [("mnist", tmp_path, True)]
+    assert "the mirror is away" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
