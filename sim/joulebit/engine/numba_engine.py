@@ -20,8 +20,8 @@ from joulebit.engine.base import (
     Quantised,
 )
 from joulebit.fixed.arithmetic import PEAK_LIMIT, Arithmetic
-from joulebit.fixed.rounding import Rounding, bit_length, ceil_log2
-from joulebit.fixed.update import UpdateRule
+from joulebit.fixed.rounding import Rounding, bit_length
+from joulebit.fixed.update import UpdateRule, reciprocal
 from joulebit.kernels import elementwise, parameters, plain_conv, plain_norm
 from joulebit.kernels.cpu import CpuLevel, cpu_level
 from joulebit.kernels.memory import Pool
@@ -156,17 +156,13 @@ class NumbaEngine:
 
     def conv_weight_gradient_msb(self, x: Array, dz: Array, geometry: ConvGeometry) -> Array:
         fmt = self.arithmetic
-        unsigned = x.dtype.kind == "u"
-        x_high = (1 << fmt.x_msb_bits) - 1
-        if not unsigned or fmt.x_signed:
-            x_high = max(1, (1 << (fmt.x_msb_bits - 1)) - 1)
-        x_low = 0 if unsigned else -x_high
-        g_high = max(1, (1 << (fmt.g_msb_bits - 1)) - 1)
+        x_low, x_high = fmt.msb_activation_range(signed=x.dtype.kind != "u")
+        g_low, g_high = fmt.msb_gradient_range()
         x_shift, g_shift = fmt.x_bits - fmt.x_msb_bits, fmt.g_bits - fmt.g_msb_bits
         mode = fmt.msb_rounding_mode
         narrowing: tuple[int, int, int, int, int] | None = (x_shift, x_low, x_high, g_shift, g_high)
         if mode is not Rounding.HALF_UP:
-            x, dz = self._narrow(x, x_shift, x_low, x_high, mode), self._narrow(dz, g_shift, -g_high, g_high, mode)
+            x, dz = self._narrow(x, x_shift, x_low, x_high, mode), self._narrow(dz, g_shift, g_low, g_high, mode)
             narrowing = None
         return self._weight_gradient(x, dz, geometry, narrowing, _UNLIMITED)[0]
 
@@ -382,8 +378,7 @@ class NumbaEngine:
         samples: int,
         rule: UpdateRule,
     ) -> None:
-        k = ceil_log2(samples)
-        inverse = ((1 << (16 + k)) + samples // 2) // samples
+        inverse, k = reciprocal(samples)
         parameters.update(
             master.reshape(-1), momentum.reshape(-1), gradient.reshape(-1), exponent - k + 28, inverse,
             rule.learning_rate_q20, rule.momentum_q15, rule.decay_q24,

@@ -249,19 +249,14 @@ class NumpyEngine:
 
 def msb_activation(x: NDArray[Any], arithmetic: Arithmetic) -> Int64Array:
     """Most significant bits of an activation (spec, section 6); unsigned when x is of an unsigned dtype."""
-    bits = arithmetic.x_msb_bits
-    unsigned = x.dtype.kind == "u" and not arithmetic.x_signed
-    high = (1 << bits) - 1 if unsigned else max(1, (1 << (bits - 1)) - 1)
-    part = shift_round(x, arithmetic.x_bits - bits, arithmetic.msb_rounding_mode)
-    return np.asarray(np.clip(part, 0 if x.dtype.kind == "u" else -high, high))
+    part = shift_round(x, arithmetic.x_bits - arithmetic.x_msb_bits, arithmetic.msb_rounding_mode)
+    return np.asarray(np.clip(part, *arithmetic.msb_activation_range(signed=x.dtype.kind != "u")))
 
 
 def msb_gradient(dz: NDArray[Any], arithmetic: Arithmetic) -> Int64Array:
     """Most significant bits of an output gradient (spec, section 6)."""
-    bits = arithmetic.g_msb_bits
-    high = max(1, (1 << (bits - 1)) - 1)
-    part = shift_round(dz, arithmetic.g_bits - bits, arithmetic.msb_rounding_mode)
-    return np.asarray(np.clip(part, -high, high))
+    part = shift_round(dz, arithmetic.g_bits - arithmetic.g_msb_bits, arithmetic.msb_rounding_mode)
+    return np.asarray(np.clip(part, *arithmetic.msb_gradient_range()))
 
 
 def _add_strided(value: Int64Array, addend: Int64Array, stride: int) -> None:

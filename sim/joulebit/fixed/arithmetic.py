@@ -60,6 +60,18 @@ class Arithmetic:
             return -limit, limit
         return 0, (1 << (self.x_bits - (1 if self.x_signed else 0))) - 1
 
+    def msb_activation_range(self, signed: bool) -> tuple[int, int]:
+        """(lo, hi) of the predictor's activation (spec, section 6): signed as in `activation_range`."""
+        limit = max(1, (1 << (self.x_msb_bits - 1)) - 1)
+        if signed:
+            return -limit, limit
+        return 0, limit if self.x_signed else (1 << self.x_msb_bits) - 1
+
+    def msb_gradient_range(self) -> tuple[int, int]:
+        """(lo, hi) of the predictor's output gradient."""
+        limit = max(1, (1 << (self.g_msb_bits - 1)) - 1)
+        return -limit, limit
+
     def activation_exponent(self, range_log2: int, signed: bool) -> int:
         """Exponent of an activation whose range is about 2^range_log2."""
         return range_log2 - (self.x_bits - (1 if signed or self.x_signed else 0))

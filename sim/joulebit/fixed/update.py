@@ -22,6 +22,12 @@ class UpdateRule:
     decay_q24: int
 
 
+def reciprocal(samples: int) -> tuple[int, int]:
+    """(inverse, k): 1 / samples is about inverse / 2^(16 + k), rounded half up; 2^(k-1) < samples <= 2^k."""
+    k = ceil_log2(samples)
+    return ((1 << (16 + k)) + samples // 2) // samples, k
+
+
 def update_step(
     master: NDArray[Any],
     momentum: Int64Array,
@@ -40,8 +46,7 @@ def update_step(
         samples: number of samples in the batch, N of the specification.
         rule: the scalars.
     """
-    k = ceil_log2(samples)
-    inverse = ((1 << (16 + k)) + samples // 2) // samples
+    inverse, k = reciprocal(samples)
     shift = np.asarray(exponent, np.int64) - k + 28
     left = np.clip(shift, 0, 40)
     limit = np.int64((1 << 43) - 1) >> left

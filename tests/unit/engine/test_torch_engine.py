@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from joulebit.engine import torch_engine
+from joulebit.engine import torch_conv, torch_engine, torch_products
 from joulebit.engine.base import ConvGeometry, NormConstants, NormGradientConstants, UpdateRule
 from joulebit.engine.numpy_engine import NumpyEngine
-from joulebit.engine.torch_engine import TorchEngine, int8_matmul
+from joulebit.engine.torch_engine import TorchEngine
+from joulebit.engine.torch_products import int8_matmul
 from joulebit.fixed.arithmetic import Arithmetic
 
 DEVICES = [
@@ -289,8 +290,8 @@ def test_other_operations_of_every_rounding(rounding, device):
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("rounding", ["half_up", "stochastic"])
 def test_chunks_of_samples_change_nothing(rounding, device, monkeypatch):
-    for budget in ("_PATCH_ELEMENTS", "_VALUE_ELEMENTS"):
-        monkeypatch.setattr(torch_engine, budget, {"cpu": 1, "cuda": 1})
+    monkeypatch.setattr(torch_conv, "_PATCH_ELEMENTS", {"cpu": 1, "cuda": 1})
+    monkeypatch.setattr(torch_engine, "_VALUE_ELEMENTS", {"cpu": 1, "cuda": 1})
     arithmetic = replace(DEFAULT, rounding=rounding)
     geometry, c_in, c_out = GEOMETRIES["3x3"]
     check_convolution(arithmetic, geometry, c_in, c_out, device, batch=3)
@@ -309,7 +310,7 @@ def test_float64_products_have_the_same_bits(arithmetic, device, monkeypatch):
 
 @pytest.mark.parametrize("int8", [True, False])
 def test_sums_longer_than_one_product_are_split(int8, monkeypatch):
-    monkeypatch.setattr(torch_engine, "_LONGEST_SUM", 7)
+    monkeypatch.setattr(torch_products, "_LONGEST_SUM", 7)
     monkeypatch.setattr(torch_engine, "int8_products_are_exact", lambda _: int8)
     for arithmetic in (DEFAULT, WIDTHS[5]):
         geometry, c_in, c_out = GEOMETRIES["3x3"]
