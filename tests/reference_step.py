@@ -746,8 +746,8 @@ class Gates:
         self.config = config
         blocks = [block for block in plan.blocks() if block.index]
         self.macs = {block.index: sum(map(macs, block.body)) for block in blocks}
-        mean = sum(self.macs.values()) // len(blocks)
-        self.cost = {index: (own << 16) // mean for index, own in self.macs.items()}
+        total = sum(self.macs.values())
+        self.cost = {index: (own << 16) // total for index, own in self.macs.items()}
         self.target = (sum(map(macs, plan.convs())) + plan.head.features * plan.head.classes) * round(
             config.target_skip * 2**16
         )
@@ -845,7 +845,7 @@ class Gates:
             for n, (step, dp) in enumerate(zip(steps, self.learned[block])):
                 i, o, z, t = step["gates"]
                 c, y, units = step["c"], step["y"], range(UNITS)
-                dl = narrowed(dp * s_slope(step["p"]), 30)
+                dl = narrowed(dp * max(s_slope(step["p"]), 2**26), 30)
                 dhn = [saturate(dh[n][k] + round_shift(dl * w_out[k], 12), 32) for k in units]
                 dt = [narrowed(dhn[k] * y[k], 15) for k in units]
                 dcn = [

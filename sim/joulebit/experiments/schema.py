@@ -141,8 +141,8 @@ class SluConfig:
     target_skip: float = field(
         default=0.0, validator=_between(0, 1, "[)")
     )  #: share of the network's forward multiply-accumulates to skip; 0 = off
-    alpha: float = field(default=0.1, validator=_between(0, 16))  #: weight of the computational cost in the loss
-    gate_learning_rate: float = field(default=0.1, validator=_between(0, 2))
+    alpha: float = field(default=3.0, validator=_between(0, 16))  #: weight of the computational cost in the loss
+    gate_learning_rate: float = field(default=0.03, validator=_between(0, 2))
 
 
 @frozen

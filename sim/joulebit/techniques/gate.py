@@ -28,6 +28,7 @@ UNITS = 10
 ONE_Q15 = 1 << 15
 _GRADIENT_BITS = 32
 _INIT_LAYER = 1 << 20  # gates draw their initial weights from streams of their own
+_LEAST_SLOPE = 1 << 26  # 1/16 in Q.30: a gate that is nearly sure can still be moved
 _TABLE_STEP_BITS = 7  # Q.12 arguments, one entry every 2^7 (1/32)
 
 
@@ -167,7 +168,7 @@ class GateNetwork:
         for step in reversed(self._steps):
             enter, forget, candidate, leave = step.gates
             p = step.probability
-            d_logit = _gradient(gradients[step.block] * _slope(p), 30)
+            d_logit = _gradient(gradients[step.block] * np.maximum(_slope(p), _LEAST_SLOPE), 30)
             add("gate.output", step.hidden.T @ d_logit)
             add("gate.output_bias", d_logit.sum(keepdims=True))
             d_hidden = saturate(d_hidden + shift_round(d_logit[:, None] * output, 12), _GRADIENT_BITS)

@@ -8,9 +8,9 @@ Choices where the paper leaves room, or its released code has faults:
 - The loss's gradient with respect to an open gate is the inner product of the output's gradient with what the body
   added (straight-through). For a closed gate it would need the body's output, which was not computed: it counts
   as zero, so that in expectation the gradient is scaled by the gate's probability; its sign is right.
-- The regulariser alpha * C(W, G) of equation (1) takes C as the share of computation, each block weighted by its
-  multiply-accumulates. Its sign flips at the target, as in the released code: it pushes gates closed while less of
-  the network's computation is skipped than targeted, open while more is.
+- The regulariser alpha * C(W, G) of equation (1) takes C as the share of the gated blocks' computation, so that
+  alpha means the same for every depth. Its sign flips at the target, as in the released code: it pushes gates
+  closed while less of the network's computation is skipped than targeted, open while more is.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class GatePolicy:
                 f"lies in gated blocks, got {config.target_skip}"
             )
         self._macs = {block.index: block.macs for block in gated}
-        mean = sum(self._macs.values()) // len(gated)
-        self._cost_q16 = {index: (macs << 16) // mean for index, macs in self._macs.items()}
+        total = sum(self._macs.values())
+        self._cost_q16 = {index: (macs << 16) // total for index, macs in self._macs.items()}
         self._alpha_q28 = round(config.alpha * (1 << 28))
         self._target_macs_q16 = plan.macs * round(config.target_skip * (1 << 16))
         self._seed = seed
