@@ -32,7 +32,7 @@ evaluate_every_epochs = 1.0
 [method]
 update = "{update}"
 swa = true
-swa_start = 0.3
+swa_start = 0.0
 """
 
 METHODS = {
