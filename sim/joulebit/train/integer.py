@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -43,13 +43,6 @@ class TrainingMethod:
     slu: SelectiveLayerUpdate | None = None
     stochastic_depth: StochasticDepth | None = None
     observe_every: int = 0  #: steps between evaluations of the predictor's bound; 0 = never
-
-
-@dataclass
-class _Trace:
-    """What the backward pass of the whole network needs."""
-
-    pools: dict[int, Tensor] = field(default_factory=dict)
 
 
 class IntegerNetwork:
@@ -105,14 +98,14 @@ class IntegerNetwork:
             round(method.beta * 4096),
             bool(method.observe_every) and batch.step % method.observe_every == 0,
         )
-        trace = _Trace()
-        output = self._forward(batch.images, run, (batch.step, batch.samples), trace)
+        pools: dict[int, Tensor] = {}  # inputs of the pooling layers, by position
+        output = self._forward(batch.images, run, (batch.step, batch.samples), pools)
         logits, exponent = self._head.forward(output, run)
         gradient, loss, correct = self._head.backward(
             logits, exponent, batch.labels, run, input_needed=not method.head_only
         )
         if gradient is not None:
-            self._backward(gradient, run, trace)
+            self._backward(gradient, run, pools)
         self._update(samples, learning_rate, sign_learning_rate)
         self.counters.add("steps", 1)
         self.counters.add("batches.seen", 1)
@@ -129,7 +122,7 @@ class IntegerNetwork:
         images: NDArray[np.uint8],
         run: Pass,
         draw: tuple[int, Int64Array] | None,
-        trace: _Trace | None = None,
+        pools: dict[int, Tensor] | None = None,
     ) -> Tensor:
         bits = self.engine.arithmetic.x_bits
         current = Tensor(self.engine.from_numpy(input_integers(images, bits)), 2 - bits)
@@ -142,8 +135,8 @@ class IntegerNetwork:
             elif isinstance(node, ResidualBlock):
                 current = self._enter(node, current, run, draw, open_blocks)
             else:
-                if trace is not None:
-                    trace.pools[position] = current
+                if pools is not None:
+                    pools[position] = current
                 if run.training:
                     self._accountant.pool(node.in_shape, node.out_shape, len(images), backward=False)
                 current = current._replace(data=self.engine.max_pool(current.data, node.size))
@@ -188,7 +181,7 @@ class IntegerNetwork:
                 self._accountant.skip_block(plan, samples - entered, reason)
         return block.forward(x, run, opened, scale)
 
-    def _backward(self, gradient: Tensor, run: Pass, trace: _Trace) -> None:
+    def _backward(self, gradient: Tensor, run: Pass, pools: dict[int, Tensor]) -> None:
         branch: dict[int, tuple[Int64Array, int]] = {}
         current = gradient
         for position in range(len(self._nodes) - 1, -1, -1):
@@ -203,7 +196,7 @@ class IntegerNetwork:
                     branch[node.plan.index] = node.branch_gradient(current, run)
                 current = node.backward(current, run)
             else:
-                x = trace.pools[position]
+                x = pools[position]
                 current = current._replace(data=self.engine.max_pool_gradient(current.data, x.data, node.size))
                 samples = int(x.data.shape[0])
                 self._accountant.pool(node.in_shape, node.out_shape, samples, backward=True)
