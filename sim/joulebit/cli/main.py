@@ -11,6 +11,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
+from importlib.metadata import entry_points
 
 import click
 
@@ -29,7 +30,24 @@ DONE, CHECK_FAILED, BAD_INPUT, INTERNAL_ERROR = 0, 1, 2, 70
 SIMULATOR_PACKAGES = ("numba", "scipy", "torch", "sklearn", "matplotlib", "jinja2")
 
 
-@click.group(no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]})
+COMMANDS = "joulebit.commands"  #: the entry points by which other packages add sub-commands
+
+
+class _Group(click.Group):
+    """The sub-commands of this package and those that installed packages add (board, meters), loaded when used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *(point.name for point in entry_points(group=COMMANDS))})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        own = super().get_command(ctx, cmd_name)
+        if own is not None:
+            return own
+        added = next(iter(entry_points(group=COMMANDS, name=cmd_name)), None)
+        return None if added is None else added.load()
+
+
+@click.group(cls=_Group, no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(joulebit.__version__, prog_name="joulebit")
 @click.option("--debug", is_flag=True, envvar="JOULEBIT_DEBUG", help="Show the traceback of an error.")
 def cli(debug: bool) -> None:

@@ -1,0 +1,1 @@
+"""Sub-commands of `joulebit` that need a board or a meter."""

@@ -1,0 +1,1 @@
+"""Power meters: protocols, transports and emulators."""
