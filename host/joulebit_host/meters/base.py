@@ -39,8 +39,9 @@ class Received:
     Attributes:
         t_sent_s: host's monotonic clock before the request (or before waiting, for a meter that streams).
         t_s: host's monotonic clock when the last byte was there.
-        data: the bytes; empty when nothing came in time.
-        event: "" for data; "timeout", "unplugged", "replugged" otherwise.
+        data: the bytes; empty when nothing came in time. With "unplugged": what had come of a broken frame.
+        event: "" for data (or for nothing yet: empty data, no fault); "timeout" when an answer is overdue;
+            "unplugged", "replugged".
     """
 
     t_sent_s: float
@@ -63,6 +64,10 @@ class Sample:
         marker: the digital input or marker field, for edges set by the device under test.
         dropped: samples known to be missing just before this one.
         valid: False when the reading must not enter a sum (overrange, NaN); the fault is counted.
+        segment: goes up by one whenever `energy_j`, `device_t_s` or `sequence` broke off (a reset, or a wrap that
+            cannot be corrected). Differences of these three mean something only inside one segment.
+        time_error_s: how far t_s of this very sample may be off; where voltage and current were asked one after
+            the other, half of the time between the first question and the last answer.
     """
 
     t_s: float
@@ -75,6 +80,8 @@ class Sample:
     marker: int | None = None
     dropped: int = 0
     valid: bool = True
+    segment: int = 0
+    time_error_s: float = 0.0
 
 
 class Reading(str, enum.Enum):
@@ -143,7 +150,18 @@ class Meter(Protocol):
 
 @dataclass
 class Summary:
-    """What a recording held, for people and for `--json`."""
+    """What a recording held, for people and for `--json`.
+
+    Attributes:
+        samples: readings decoded, with those that are not valid.
+        seconds: time that `energy_j` covers: gaps are not in it.
+        mean_w: energy_j / seconds.
+        energy_j: by the rule of the meter's `Reading`; None when nothing could be summed.
+        dropped: samples known to be missing.
+        faults: by kind.
+        invalid: readings that must not enter a sum.
+        gap_s: time between the first and the last sample that no reading covers; never bridged.
+    """
 
     samples: int = 0
     seconds: float = 0.0
@@ -151,3 +169,5 @@ class Summary:
     energy_j: float | None = None
     dropped: int = 0
     faults: Counter[Fault] = field(default_factory=Counter)
+    invalid: int = 0
+    gap_s: float = 0.0
