@@ -1,0 +1,200 @@
+"""Joules of a window: the integral over pieces of power, its edges interpolated, its gaps bounded.
+
+    start_s                                            end_s
+       |                                                 |
+    ---+--|-------|-------|:::gap:::|-------|-------|----+--|---
+       part    whole pieces                            part
+
+Covered parts: sum of (b - a) * (P(a) + P(b)) / 2, with P linear inside a piece (constant for AVERAGE and
+ENERGY). A gap (also where the record ends inside the window) gets seconds * (max + min) / 2 of the window's
+powers, with the half-width seconds * (max - min) / 2.
+
+Two things are not known about an edge. Its interval may hold a jump (the work starting): `filled_j` is the
+difference between the interpolation and the jump standing exactly at the edge, f (1 - f) h |P+ - P-| for
+constant pieces and (1 - f)^2 h |P+ - P-| / 2 for linear ones, f being the share of the interval h outside the
+window. And the samples' times may be off together: `jump_w` is the change of power across the edge, by which a
+time error counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from joulebit_host.meters.base import Reading
+from joulebit_host.session.window import Floats, Pieces, Window
+
+_NEIGHBOURS = 3  #: pieces on either side whose mean says what the power is there
+
+
+@dataclass(frozen=True)
+class Edge:
+    """What an edge adds to the uncertainty.
+
+    Attributes:
+        jump_w: change of power across it.
+        filled_j: half-width of what interpolating its interval may be wrong by.
+        time_error_s: half-width of its sample's own time error.
+        outside: share of its interval that lies outside of the window, in [0, 1].
+        step_j: what an accumulator counted in its interval; 0 for others.
+    """
+
+    jump_w: float
+    filled_j: float
+    time_error_s: float
+    outside: float
+    step_j: float
+
+
+@dataclass(frozen=True, eq=False)
+class Integral:
+    """A window's energy and what its uncertainty needs.
+
+    Attributes:
+        energy_j: gaps included, at the middle of their bounds.
+        seconds: length of the window.
+        gap_s, gap_j: time without readings; half-width of its energy.
+        mean_w: energy_j / seconds.
+        min_w, max_w: of these powers.
+        sum_w2_s2: sum of squares of the readings' weights, in s^2: the variance of the energy is this times the
+            variance of one reading, if they are independent (JCGM 100:2008, 5.1.2).
+        values_w: readings that lie in the window with all that they cover, in order.
+        samples: how many these are.
+        start, end: the edges.
+        complete: the record covers the window to both its ends.
+    """
+
+    energy_j: float
+    seconds: float
+    gap_s: float
+    gap_j: float
+    mean_w: float
+    min_w: float
+    max_w: float
+    sum_w2_s2: float
+    values_w: Floats
+    samples: int
+    start: Edge
+    end: Edge
+    complete: bool
+
+
+def integrate(pieces: Pieces, window: Window) -> Integral:
+    """Energy of the window. Without any covered piece in it, the energy is 0 and all of the window is a gap."""
+    edge = pieces.edge_s
+    first = max(int(np.searchsorted(edge, window.start_s, side="right")) - 1, 0)
+    last = min(int(np.searchsorted(edge, window.end_s, side="left")), len(edge) - 1)
+    inside = slice(first, max(last, first))
+    begin, finish = edge[inside], edge[1:][inside]
+    a = np.clip(begin, window.start_s, window.end_s)
+    b = np.clip(finish, window.start_s, window.end_s)
+    covered = ~pieces.gap[inside] & (b > a)
+    length = np.where(covered, finish - begin, 1.0)
+    from_share = np.where(covered, (a - begin) / length, 0.0)
+    to_share = np.where(covered, (b - begin) / length, 0.0)
+    # Weights of the left and the right reading of each piece: integrals of the two hat functions over its part.
+    right = np.where(covered, length * (to_share**2 - from_share**2) / 2, 0.0)
+    left = np.where(covered, b - a, 0.0) - right
+    left_w, right_w = pieces.left_w[inside], pieces.right_w[inside]
+    energy_j = float(np.sum(left * left_w + right * right_w))
+    covered_s = float(np.sum(np.where(covered, b - a, 0.0)))
+    gap_s = max(window.seconds - covered_s, 0.0)
+    if gap_s < 1e-9 * window.seconds:
+        gap_s = 0.0  # rounding
+    if pieces.reading is Reading.POINT:
+        weights = np.zeros(len(left) + 1)
+        weights[:-1] += left
+        weights[1:] += right
+        values = np.append(np.where(covered, left_w, np.nan), np.nan)
+        values[1:] = np.where(np.isnan(values[1:]) & covered, right_w, values[1:])
+        within = np.append(begin, finish[-1:])
+        counted = (within >= window.start_s) & (within <= window.end_s) & ~np.isnan(values)
+    else:
+        weights = left + right
+        values = np.where(covered, right_w, np.nan)
+        counted = covered & (from_share <= 0) & (to_share >= 1)
+    known = values[counted] if np.any(counted) else values[~np.isnan(values)]
+    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
+    energy_j += gap_s * (low + high) / 2
+    return Integral(
+        energy_j=energy_j,
+        seconds=window.seconds,
+        gap_s=gap_s,
+        gap_j=gap_s * (high - low) / 2,
+        mean_w=energy_j / window.seconds,
+        min_w=low,
+        max_w=high,
+        sum_w2_s2=float(np.sum(weights**2)),
+        values_w=values[counted],
+        samples=int(np.count_nonzero(counted)),
+        start=_edge(pieces, window.start_s, window.end_s, starts=True),
+        end=_edge(pieces, window.end_s, window.start_s, starts=False),
+        complete=len(edge) > 1 and bool(edge[0] <= window.start_s and edge[-1] >= window.end_s),
+    )
+
+
+def energies(pieces: Pieces, start_s: Floats, end_s: Floats) -> Floats:
+    """Joules of many stretches at once, (m,); nothing is added for gaps (see `seconds_in_gaps`)."""
+    return _primitive(pieces, end_s) - _primitive(pieces, start_s)
+
+
+def seconds_in_gaps(pieces: Pieces, start_s: Floats, end_s: Floats) -> Floats:
+    """How long no reading covers each stretch, (m,)."""
+    gap = np.concatenate(([0.0], np.cumsum(np.where(pieces.gap, np.diff(pieces.edge_s), 0.0))))
+    inside = np.interp(end_s, pieces.edge_s, gap) - np.interp(start_s, pieces.edge_s, gap)
+    first, last = pieces.edge_s[0], pieces.edge_s[-1]
+    outside = np.clip(first - start_s, 0, end_s - start_s) + np.clip(end_s - last, 0, end_s - start_s)
+    return np.asarray(inside + outside)
+
+
+def _primitive(pieces: Pieces, t_s: Floats) -> Floats:
+    """Energy from the record's begin to each time."""
+    edge = pieces.edge_s
+    step = np.diff(edge)
+    whole = np.concatenate(([0.0], np.cumsum(step * (pieces.left_w + pieces.right_w) / 2)))
+    at = np.clip(np.searchsorted(edge, t_s, side="right") - 1, 0, len(step) - 1)
+    length = np.clip(t_s - edge[at], 0.0, step[at])
+    slope = np.divide(pieces.right_w - pieces.left_w, step, out=np.zeros(len(step)), where=step > 0)
+    return np.asarray(whole[at] + length * (pieces.left_w[at] + slope[at] * length / 2))
+
+
+def _edge(pieces: Pieces, t_s: float, other_s: float, starts: bool) -> Edge:
+    """The edge of a window at t_s; other_s is the window's other end."""
+    edge = pieces.edge_s
+    if len(edge) < 2 or not edge[0] <= t_s <= edge[-1]:
+        return Edge(0.0, 0.0, 0.0, 0.0, 0.0)
+    at = int(np.searchsorted(edge, t_s, side="right" if starts else "left")) - 1
+    at = min(max(at, 0), len(edge) - 2)
+    interval_s = edge[at + 1] - edge[at]
+    share = (t_s - edge[at]) / interval_s if interval_s > 0 else 0.0
+    outside = share if starts else 1.0 - share
+    before = _level(pieces, at - 1, -1)
+    after = _level(pieces, at + 1, 1)
+    own_left, own_right = pieces.left_w[at], pieces.right_w[at]
+    if pieces.gap[at]:
+        own_left = own_right = np.nan
+    levels = [level for level in (before, float(own_left), float(own_right), after) if not np.isnan(level)]
+    jump_w = max(levels) - min(levels) if levels else 0.0
+    filled_j = 0.0
+    if pieces.reading is Reading.POINT:
+        filled_j = (1 - outside) ** 2 * interval_s * abs(own_right - own_left) / 2
+    elif not (np.isnan(before) or np.isnan(after)):
+        filled_j = outside * (1 - outside) * interval_s * abs(after - before)
+    step_j = float(pieces.end_j[at + 1] - pieces.end_j[at]) if len(pieces.end_j) else 0.0
+    return Edge(
+        jump_w=float(jump_w),
+        filled_j=float(np.nan_to_num(filled_j)),
+        time_error_s=float(pieces.time_error_s[at]),
+        outside=float(min(max(outside, 0.0), 1.0)),
+        step_j=step_j,
+    )
+
+
+def _level(pieces: Pieces, at: int, direction: int) -> float:
+    """Mean power of the nearest few pieces on one side, up to a gap; NaN if there is none."""
+    found: list[float] = []
+    while 0 <= at < len(pieces.gap) and not pieces.gap[at] and len(found) < _NEIGHBOURS:
+        found.append(float(pieces.left_w[at] + pieces.right_w[at]) / 2)
+        at += direction
+    return float(np.mean(found)) if found else float("nan")
