@@ -1,18 +1,19 @@
 """Two clocks, one time: offset and drift of a remote clock (board, meter) against the host's monotonic clock.
 
-**Exchanges.** The host asks at t1, the remote reads its clock T, the answer is there at t2. T was read at some time
-between t1 and t2, so the middle is off by at most half of the round trip (D. Mills, RFC 5905, section 8). Slow round
-trips say little and only the quickest of each stretch of time are kept; a line through them by weighted least
-squares gives offset and drift:
+**Exchanges.** The host asks at t1, the remote reads its clock T, the answer is there at t2. T was read at
+some time between t1 and t2, so the middle is off by at most half of the round trip (D. Mills, RFC 5905,
+section 8). Slow round trips say little and only the quickest of each stretch of time are kept; a line through
+them by weighted least squares gives offset and drift:
 
     host = host_0 + (1 + drift) * (remote - remote_0)
 
-Two things remain unknown: where in the quickest round trip the clock was read, the same for all exchanges (half of
-it either way: `shift_error_s`, common to all times), and the scatter of the line (`line_u_s`, JCGM 100:2008, H.3).
+Two things remain unknown: where in the quickest round trip the clock was read, the same for all exchanges
+(half of it either way: `shift_error_s`, common to all times), and the scatter of the line (`line_u_s`, JCGM
+100:2008, H.3).
 
-**Streams.** A meter that streams time stamps gives only arrivals, never early: offset and drift follow from the line
-below all points that comes nearest to them (S. Moon, P. Skelly, D. Towsley, Estimation and removal of clock skew from
-network delay measurements, INFOCOM 1999), an edge of the lower convex hull.
+**Streams.** A meter that streams time stamps gives only arrivals, never early: offset and drift follow from
+the line below all points that comes nearest to them (S. Moon, P. Skelly, D. Towsley, Estimation and removal
+of clock skew from network delay measurements, INFOCOM 1999), an edge of the lower convex hull.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Values with an uncertainty budget (JCGM 100:2008, the GUM).
 
-A `Quantity` is a value and a list of terms: how much one standard uncertainty of an independent source changes
-it, with its sign. Correlation needs no further treatment (GUM F.1.2.4): quantities that share a source (the gain
-of one meter, the idle power of one session) name the same source, and `linear` adds the signed terms of a source
-before anything is squared. So a meter's offset cancels in net = gross - idle * seconds, and its gain in a ratio.
+A `Quantity` is a value and a list of terms: how much one standard uncertainty of an independent source
+changes it, with its sign. Correlation needs no further treatment (GUM F.1.2.4): quantities that share a
+source (the gain of one meter, the idle power of one session) name the same source, and `linear` adds the
+signed terms of a source before anything is squared. So a meter's offset cancels in net = gross - idle *
+seconds, and its gain in a ratio.
 
     u^2 = sum over sources of (sum of the signed terms of that source)^2        GUM 5.1.2, and 5.2.2 with r = 1
 

@@ -23,9 +23,8 @@ from numpy.typing import NDArray
 
 from joulebit_host.meters.base import Reading, Sample
 
-GAP_INTERVALS = 1.75  #: nominal intervals between neighbours that are no longer neighbours; polling varies by 1/4
-Floats = NDArray[np.float64]
-Bools = NDArray[np.bool_]
+GAP_INTERVALS = 1.75  #: nominal intervals between neighbours that are no longer neighbours; polling varies by
+1/4 Floats = NDArray[np.float64] Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
