@@ -1,0 +1,1 @@
+"""One file per meter: its protocol, its options, its decoder, how it is opened."""

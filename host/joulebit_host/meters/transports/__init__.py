@@ -1,0 +1,1 @@
+"""What carries a meter's bytes: serial ports, files, processes."""
