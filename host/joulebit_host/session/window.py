@@ -23,8 +23,10 @@ from numpy.typing import NDArray
 
 from joulebit_host.meters.base import Reading, Sample
 
-GAP_INTERVALS = 1.75  #: nominal intervals between neighbours that are no longer neighbours; polling varies by
-1/4 Floats = NDArray[np.float64] Bools = NDArray[np.bool_]
+#: Nominal intervals between neighbours that are no longer neighbours. Polling varies by a quarter.
+GAP_INTERVALS = 1.75
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Pieces:
         end_j: (n + 1,) the accumulator's values at `edge_s` (ENERGY), else empty.
         dropped, invalid: samples known to be missing; readings that were not valid.
         sample_s: (m,) times of the valid samples.
+        invalid_s: (k,) times of those that were not valid.
     """
 
     reading: Reading
@@ -78,6 +81,7 @@ class Pieces:
     dropped: int
     invalid: int
     sample_s: Floats
+    invalid_s: Floats
 
 
 class PiecesBuilder:
@@ -93,6 +97,7 @@ class PiecesBuilder:
         self._t = array("d")
         self._value = array("d")
         self._error = array("d")
+        self._invalid = array("d")
         self._broken = array("b")  # the stretch before this sample is not known
         self._missing = False
         self._sequence: int | None = None
@@ -111,6 +116,7 @@ class PiecesBuilder:
         value = sample.energy_j if accumulator else sample.power_w
         if not sample.valid or value is None:
             self.invalid += 1
+            self._invalid.append(sample.t_s)
             self._missing = True
             self._segment = sample.segment if same_segment or not accumulator else self._segment
             return
@@ -131,10 +137,21 @@ class PiecesBuilder:
         value = np.array(self._value, dtype=np.float64)
         error = np.array(self._error, dtype=np.float64)
         gap = np.array(self._broken, dtype=np.bool_)[1:]
+        invalid = np.array(self._invalid, dtype=np.float64)
         if len(t) < 2:
             nothing = np.zeros(0)
             return Pieces(
-                self.reading, t[:1], nothing, nothing, gap, nothing, nothing, self.dropped, self.invalid, t
+                self.reading,
+                t[:1],
+                nothing,
+                nothing,
+                gap,
+                nothing,
+                nothing,
+                self.dropped,
+                self.invalid,
+                t,
+                invalid,
             )
         step = np.diff(t)
         error = np.maximum(error[1:], error[:-1])
@@ -163,6 +180,7 @@ class PiecesBuilder:
             self.dropped,
             self.invalid,
             t,
+            invalid,
         )
 
 

@@ -1,0 +1,161 @@
+"""Does the k = 2 interval hold the true energy as often as it says? A study over simulated sessions.
+
+    python -m joulebit_host.session.coverage [--sessions N] [--seed S] [--markdown]
+
+Each session is drawn by `simulated`, measured by the code that measures real ones, and counted as a hit when
+the interval holds the true energy. The share of hits of n sessions has the standard deviation sqrt(p (1 - p) /
+n); shares are shown with that of two of them. `2 u` is what a plain factor of 2 would hold: more than 95 %
+where limits of data sheets dominate, which is why the factor is computed (see `uncertainty`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import click
+import numpy as np
+
+from joulebit_host.meters.base import Reading
+from joulebit_host.session.budget import MeterFacts, measure_idle, measure_window
+from joulebit_host.session.clock import fit_exchanges
+from joulebit_host.session.simulated import SimulatedSession, draw_session
+from joulebit_host.session.uncertainty import PROBABILITY, Quantity
+from joulebit_host.session.window import Window, build
+
+
+@dataclass
+class Tally:
+    """Hits among sessions.
+
+    Attributes:
+        sessions: counted.
+        hits: true value within the expanded uncertainty.
+        hits_2u: within 2 u.
+        relative: sum of expanded uncertainty / true value.
+        error_u: sum of (error / u)^2.
+        factor: sum of coverage factors.
+    """
+
+    sessions: int = 0
+    hits: int = 0
+    hits_2u: int = 0
+    relative: float = 0.0
+    error_u: float = 0.0
+    factor: float = 0.0
+
+    def add(self, found: Quantity, truth: float) -> None:
+        """One more result."""
+        error = abs(found.value - truth)
+        self.sessions += 1
+        self.hits += error <= found.expanded
+        self.hits_2u += error <= 2 * found.u
+        self.relative += found.expanded / abs(truth)
+        self.error_u += (error / found.u) ** 2
+        self.factor += found.coverage_factor
+
+    def plus(self, other: Tally) -> Tally:
+        """Both together."""
+        return Tally(*(a + b for a, b in zip(vars(self).values(), vars(other).values(), strict=True)))
+
+    @property
+    def share(self) -> float:
+        """Of hits."""
+        return self.hits / self.sessions
+
+    @property
+    def spread(self) -> float:
+        """Two standard deviations of the share, if the interval is right."""
+        return 2 * math.sqrt(PROBABILITY * (1 - PROBABILITY) / self.sessions)
+
+
+def measure_simulated(session: SimulatedSession) -> tuple[Quantity, Quantity]:
+    """Gross and net energy as the session's own evaluation finds them."""
+    meter = MeterFacts(session.reading, session.interval_s, session.accuracy, "simulated")
+    pieces = build(session.samples, session.reading, session.interval_s)
+    clock = fit_exchanges(session.exchanges)
+    start, end = session.board_s
+    error = math.sqrt(3.0) * max(clock.line_u_s(start), clock.line_u_s(end))
+    window = Window(clock.host_s(start), clock.host_s(end), error, clock.shift_error_s)
+    idle = measure_idle(pieces, [Window(*edges) for edges in session.idle_s], meter, "s")
+    energy = measure_window(pieces, window, meter, idle, "w", "s")
+    assert energy.net is not None
+    return energy.gross, energy.net
+
+
+def study(sessions: int, seed: int = 1) -> dict[tuple[str, str, str], Tally]:
+    """Tallies by (kind of reading, noise, "gross" or "net"), `sessions` for each kind and noise."""
+    tallies: dict[tuple[str, str, str], Tally] = {}
+    for row, reading in enumerate(Reading):
+        for column, noise in enumerate(("white", "autoregressive")):
+            for number in range(sessions):
+                random = np.random.default_rng([seed, row, column, number])
+                session = draw_session(random, reading, noise != "white")
+                gross, net = measure_simulated(session)
+                for what, found, truth in (("gross", gross, session.gross_j), ("net", net, session.net_j)):
+                    tallies.setdefault((reading.value, noise, what), Tally()).add(found, truth)
+    return tallies
+
+
+def rows(tallies: dict[tuple[str, str, str], Tally]) -> list[tuple[str, ...]]:
+    """The table's rows, as text: by kind and noise, by kind, and all."""
+
+    def row(kind: str, noise: str, what: str, tally: Tally) -> tuple[str, ...]:
+        n = tally.sessions
+        return (
+            kind,
+            noise,
+            what,
+            str(n),
+            f"{100 * tally.share:.1f} +- {100 * tally.spread:.1f} %",
+            f"{100 * tally.hits_2u / n:.1f} %",
+            f"{tally.factor / n:.2f}",
+            f"{math.sqrt(tally.error_u / n):.2f}",
+            f"{100 * tally.relative / n:.2f} %",
+        )
+
+    table = [row(*key, tally) for key, tally in tallies.items()]
+    for what in ("gross", "net"):
+        total = Tally()
+        for reading in Reading:
+            both = Tally()
+            for (kind, _, w), tally in tallies.items():
+                if kind == reading.value and w == what:
+                    both = both.plus(tally)
+            table.append(row(reading.value, "both", what, both))
+            total = total.plus(both)
+        table.append(row("all", "both", what, total))
+    return table
+
+
+HEADINGS = (
+    "meter",
+    "noise",
+    "energy",
+    "sessions",
+    "k = 2 holds",
+    "2 u holds",
+    "mean k",
+    "rms error / u",
+    "mean U / E",
+)
+
+
+def markdown(table: list[tuple[str, ...]]) -> str:
+    """The table as Markdown."""
+    lines = ["| " + " | ".join(HEADINGS) + " |", "|---|---|---|" + "---:|" * (len(HEADINGS) - 3)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in table])
+
+
+@click.command()
+@click.option(
+    "--sessions", default=200, show_default=True, type=click.IntRange(min=1), help="Of each kind and noise."
+)
+@click.option("--seed", default=1, show_default=True, help="Another seed is another study.")
+def main(sessions: int, seed: int) -> None:
+    """Print the coverage table as Markdown."""
+    click.echo(markdown(rows(study(sessions, seed))))
+
+
+if __name__ == "__main__":
+    main()
