@@ -1,0 +1,159 @@
+// Turns a strided request into AXI3 bursts: at most 16 beats, never across 4 KB, one burst a cycle.
+//
+// A request is a nest of loops, outer to inner: blocks, images, rows, chunks. A chunk is contiguous: `beats` beats of 8
+// bytes (`last_beats` in the last block). What has fewer dimensions sets the other counts to 1. Addresses are multiples of
+// 4 bytes: a chunk that starts in the upper half of a beat is one beat, of which the upper half counts; with `half` the
+// last beat of a chunk counts only with its lower half.
+`default_nettype none
+
+module jb_dma_walk (
+  input  wire logic        clk_i,
+  input  wire logic        rst_ni,
+  // the request: counts and beats are at least 1
+  input  wire logic        valid_i,
+  output      logic        ready_o,
+  input  wire logic [31:0] address_i,
+  input  wire logic [15:0] blocks_i,
+  input  wire logic [15:0] images_i,
+  input  wire logic [15:0] rows_i,
+  input  wire logic [15:0] chunks_i,
+  input  wire logic [31:0] block_stride_i,
+  input  wire logic [31:0] image_stride_i,
+  input  wire logic [31:0] row_stride_i,
+  input  wire logic [31:0] chunk_stride_i,
+  input  wire logic [28:0] beats_i,
+  input  wire logic [28:0] last_beats_i,
+  input  wire logic        half_i,
+  input  wire logic        last_half_i,
+  // the bursts
+  output      logic        valid_o,
+  input  wire logic        ready_i,
+  output      logic [31:0] address_o,  // of the first beat, a multiple of 8
+  output      logic [ 4:0] beats_o,    // 1..16
+  output      logic        upper_o,    // of its one beat the upper half counts
+  output      logic        lower_o,    // of its last beat the lower half counts
+  output      logic        last_o,     // the request's last burst
+  output      logic        busy_o      // bursts are still to come (behind the one at the output)
+);
+  logic busy_q;
+  logic [31:0] block_base_q, image_base_q, row_base_q, chunk_base_q, address_q;
+  logic [15:0] block_q, image_q, row_q, chunk_q;  // counted down to 0: 0 is the last
+  logic [15:0] images_q, rows_q, chunks_q;
+  logic [31:0] block_stride_q, image_stride_q, row_stride_q, chunk_stride_q;
+  logic [28:0] beats_q, last_beats_q, left_q;
+  logic half_q, last_half_q;
+
+  logic [4:0] burst;
+  logic [8:0] to_boundary;
+  logic [9:0] room;
+  logic chunk_end, step, request_end;
+  logic [31:0] next_base;
+  logic next_block, next_is_last_block;
+
+  // Beats from here to the 4 KB boundary: 1..512.
+  assign to_boundary = address_q[11:3];
+  assign room        = 10'd512 - {1'b0, to_boundary};
+
+  always_comb begin
+    burst = 5'd16;
+    if (room < 10'd16) burst = room[4:0];
+    if (left_q < {24'd0, burst}) burst = left_q[4:0];
+  end
+
+  assign chunk_end   = left_q == {24'd0, burst};
+  assign request_end = chunk_end && chunk_q == '0 && row_q == '0 && image_q == '0 && block_q == '0;
+  assign step        = busy_q && (!valid_o || ready_i);
+  assign next_block  = chunk_q == '0 && row_q == '0 && image_q == '0;
+
+  always_comb begin
+    if (chunk_q != '0) next_base = chunk_base_q + chunk_stride_q;
+    else if (row_q != '0) next_base = row_base_q + row_stride_q;
+    else if (image_q != '0) next_base = image_base_q + image_stride_q;
+    else next_base = block_base_q + block_stride_q;
+  end
+  assign next_is_last_block = next_block ? block_q == 16'd1 : block_q == '0;
+
+  assign ready_o = !busy_q;
+  assign busy_o  = busy_q;
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      busy_q  <= 1'b0;
+      valid_o <= 1'b0;
+    end else begin
+      if (valid_i && ready_o) busy_q <= 1'b1;
+      else if (step && request_end) busy_q <= 1'b0;
+      if (step) valid_o <= 1'b1;
+      else if (ready_i) valid_o <= 1'b0;
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (valid_i && ready_o) begin
+      block_base_q   <= address_i;
+      image_base_q   <= address_i;
+      row_base_q     <= address_i;
+      chunk_base_q   <= address_i;
+      address_q      <= address_i;
+      block_q        <= blocks_i - 16'd1;
+      image_q        <= images_i - 16'd1;
+      row_q          <= rows_i - 16'd1;
+      chunk_q        <= chunks_i - 16'd1;
+      images_q       <= images_i - 16'd1;
+      rows_q         <= rows_i - 16'd1;
+      chunks_q       <= chunks_i - 16'd1;
+      block_stride_q <= block_stride_i;
+      image_stride_q <= image_stride_i;
+      row_stride_q   <= row_stride_i;
+      chunk_stride_q <= chunk_stride_i;
+      beats_q        <= beats_i;
+      last_beats_q   <= last_beats_i;
+      half_q         <= half_i;
+      last_half_q    <= last_half_i;
+      left_q         <= blocks_i == 16'd1 ? last_beats_i : beats_i;
+    end else if (step) begin
+      if (chunk_end) begin
+        address_q    <= next_base;
+        chunk_base_q <= next_base;
+        left_q       <= next_is_last_block ? last_beats_q : beats_q;
+        if (chunk_q != '0) begin
+          chunk_q <= chunk_q - 16'd1;
+        end else begin
+          chunk_q    <= chunks_q;
+          row_base_q <= next_base;
+          if (row_q != '0) begin
+            row_q <= row_q - 16'd1;
+          end else begin
+            row_q        <= rows_q;
+            image_base_q <= next_base;
+            if (image_q != '0) begin
+              image_q <= image_q - 16'd1;
+            end else begin
+              image_q      <= images_q;
+              block_base_q <= next_base;
+              block_q      <= block_q - 16'd1;
+            end
+          end
+        end
+      end else begin
+        address_q <= {address_q[31:3], 3'b000} + {24'd0, burst, 3'b000};
+        left_q    <= left_q - {24'd0, burst};
+      end
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (step) begin
+      address_o <= {address_q[31:3], 3'b000};
+      beats_o   <= burst;
+      upper_o   <= address_q[2];
+      lower_o   <= chunk_end && !address_q[2] && (block_q == '0 ? last_half_q : half_q);
+      last_o    <= request_end;
+    end
+  end
+
+  logic unused;
+  assign unused = ^address_q[1:0];
+endmodule
+
+`default_nettype wire
