@@ -1,8 +1,9 @@
 """Damaged and random input: nothing crashes, and no value is believed that was not sent.
 
 Where a protocol has a checksum (or the meter is asked twice), every accepted sample must equal a reading that the
-emulator really took at about that time. The three protocols without one are held to what their decoders' docstrings
-promise: fields that contradict each other are found, so what gets through is off by no more than the stated tolerance.
+emulator really took at about that time. The three protocols without one are held to what their decoders'
+docstrings promise: fields that contradict each other are found, so what gets through is off by no more than the
+stated tolerance.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def test_no_wrong_value_is_accepted(pair, damage):
     frames = emulator.counts.sent + sum(emulator.counts.faults.values())
     assert frames > 0.9 * FRAMES
     assert emulator.counts.faults[damage] > 0.2 * FRAMES
-    assert len(samples) > 0.2 * duration_s / emulator.interval_s
+    assert len(samples) > 0.1 * duration_s / emulator.interval_s
     tolerance = TOLERANCES.get(name_of(pair))
     window_s = max(1.5 * emulator.interval_s, 0.1)
     wrong = [s for s in samples if s.valid and not really_sent(s, truths, times, window_s, tolerance)]
@@ -124,7 +125,7 @@ BITS = [
 @pytest.mark.parametrize("pair", BITS, ids=name_of)
 def test_every_single_bit_of_a_frame(pair):
     """Whatever bit is flipped, the frame is refused or says the same; and the frames after it are read again."""
-    kind, settings, emulated = pair
+    kind, settings, _ = pair
     before, struck, after = clean_frame(*pair)
     reference = decoder_for(kind, settings)
     good = [reference.feed(record) for record in (before, struck, after)]

@@ -21,9 +21,9 @@ values explain, V * step_A + A * step_V + 1.5 mW; the group's energy going up fa
 allows. An energy that goes down (the group was cleared or changed) opens a segment as soon as a second record
 confirms it, and is WRAP_AMBIGUOUS.
 
-What remains possible is said plainly: on the UM24C and UM25C a disturbed bit that changes a value by less than that
-tolerance (25 mW and 3 mW at 12 V) is not found. On the UM34C the checksum covers watts and volts; amperes can be off by
-as much unnoticed.
+What remains possible is said plainly: on the UM24C and UM25C a disturbed bit that changes a value by less than
+that tolerance (25 mW and 3 mW at 12 V) is not found. On the UM34C the checksum covers watts and volts; amperes can
+be off by as much unnoticed.
 
 Layout: sigrok wiki "RDTech UM series"; limits: the makers' manuals (UM24C, UM25C, UM34C), sections on
 specifications.

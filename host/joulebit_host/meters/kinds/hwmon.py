@@ -1,0 +1,214 @@
+"""Linux hwmon: power and energy that drivers show under `/sys/class/hwmon`, PMBus regulators of a PYNQ board among
+them.
+
+Address: sensors as `CHIP/CHANNEL`, several with + between them (`hwmon:irps5401/power1+irps5401/power2`), whose
+powers are added. CHIP is the chip's name or its directory (hwmon0); CHANNEL is one of
+
+| Channel | Files | Meaning |
+|---|---|---|
+| `powerN` | `powerN_input`, else `powerN_average` | microwatts |
+| `energyN` | `energyN_input` | microjoules since start |
+| `inN*currM` | `inN_input`, `currM_input` | millivolts times milliamperes |
+
+or a channel's label (`powerN_label`, such as VCCINT). Energies and powers cannot be mixed. PYNQ's `pynq.get_rails`
+reads the same files.
+
+One record holds a line per file. FRAMING: other lines than the settings' files, or no whole number. NOT_A_NUMBER:
+a file that could not be read (the sample is not valid). RANGE: a power above `max_power_w`, or an energy that goes
+up faster. An energy that goes down: WRAP_AMBIGUOUS, new segment (the kernel's counters have 64 bits: it was
+reset).
+
+Kernel: Documentation/hwmon/sysfs-interface.rst.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from joulebit.errors import JoulebitError, did_you_mean
+from joulebit_host.meters.base import Accuracy, Fault, Meter, Reading, Received, Sample
+from joulebit_host.meters.decoding import FrameDecoder
+from joulebit_host.meters.kind import Kind
+from joulebit_host.meters.options import option
+from joulebit_host.meters.transports.files import FileMeter, read_number, read_text
+
+ROOT = Path("/sys/class/hwmon")
+_FILE = re.compile(r"(power|energy)(\d+)_(input|average)")
+_PAIR = re.compile(r"(in\d+)\*(curr\d+)")
+
+
+@dataclass(frozen=True)
+class HwmonOptions:
+    """Options of hwmon; `files` is filled in when the meter is opened."""
+
+    interval_s: float = option(0.1, "mean time between polls", unit="s", low=0.001, high=60)
+    max_power_w: float = option(1000.0, "more than the sensors together can see", unit="W", low=0.001)
+    gain_error: float = option(0.05, "relative error limit", low=0, high=1)
+    offset_w: float = option(0.0, "absolute error limit", unit="W", low=0)
+    resolution_w: float = option(0.001, "one step of the power", unit="W", low=0)
+    update_s: float = option(0.1, "how old a reading may be", unit="s", low=0, high=60)
+    averaging: bool = option(False, "readings are means over the interval, not values of an instant")
+    root: str = option(str(ROOT), "where hwmon is")
+    files: tuple[str, ...] = option((), "the sensors' files, as recorded; a pair of volts and amperes with *")
+
+    def reading(self) -> Reading:
+        """ENERGY for counters."""
+        if self.files and "/energy" in self.files[0]:
+            return Reading.ENERGY
+        return Reading.AVERAGE if self.averaging else Reading.POINT
+
+    def accuracy(self) -> Accuracy:
+        """As given in the options: the kernel does not know."""
+        return Accuracy(
+            gain=self.gain_error,
+            offset_w=self.offset_w,
+            power_resolution_w=self.resolution_w,
+            energy_resolution_j=1e-6 if self.reading() is Reading.ENERGY else 0.0,
+            time_s=self.update_s,
+            source="options gain_error, offset_w, resolution_w, update_s: from the sensor's data sheet",
+        )
+
+    def interval(self) -> float:
+        """Mean time between polls."""
+        return self.interval_s
+
+
+class HwmonDecoder(FrameDecoder):
+    """See the module."""
+
+    def __init__(self, options: HwmonOptions) -> None:
+        super().__init__()
+        if not options.files:
+            raise JoulebitError("hwmon: the settings name no files")
+        self._options = options
+        self._names = [name for sensor in options.files for name in sensor.split("*")]
+        self._energy = options.reading() is Reading.ENERGY
+        self._last: tuple[float, float] | None = None  # (time, joules)
+        self._base_j = 0.0
+        self._segment = 0
+
+    def decode(self, received: Received) -> list[Sample]:
+        """See `FrameDecoder`."""
+        lines = received.data.decode("ascii", "replace").split("\n")
+        if lines.pop() or [line.partition(" ")[0] for line in lines] != self._names:
+            self.count(Fault.FRAMING)
+            return []
+        texts = [line.partition(" ")[2] for line in lines]
+        if not all(re.fullmatch(r"-?\d{1,19}|!E[A-Z0-9]+", text) for text in texts):
+            self.count(Fault.FRAMING)
+            return []
+        t_s = (received.t_sent_s + received.t_s) / 2
+        error_s = (received.t_s - received.t_sent_s) / 2
+        if any(text.startswith("!") for text in texts):
+            self.count(Fault.NOT_A_NUMBER)
+            return [Sample(t_s=t_s, valid=False, segment=self._segment, time_error_s=error_s)]
+        numbers = dict(zip(self._names, map(int, texts)))
+        if self._energy:
+            energy_j = self._joules(sum(numbers.values()) / 1e6, t_s)
+            if energy_j is None:
+                self.count(Fault.RANGE)
+                return []
+            return [Sample(t_s=t_s, energy_j=energy_j, segment=self._segment, time_error_s=error_s)]
+        return self._power(numbers, t_s, error_s)
+
+    def _power(self, numbers: dict[str, int], t_s: float, error_s: float) -> list[Sample]:
+        microwatts = 0
+        for sensor in self._options.files:
+            product = 1
+            for name in sensor.split("*"):
+                product *= numbers[name]
+            microwatts += product
+        watts = microwatts / 1e6
+        if abs(watts) > self._options.max_power_w:
+            self.count(Fault.RANGE)
+            return []
+        volts = amperes = None
+        if len(self._options.files) == 1 and "*" in self._options.files[0]:
+            volts, amperes = (numbers[name] / 1000 for name in self._names)
+        return [Sample(t_s=t_s, power_w=watts, voltage_v=volts, current_a=amperes, time_error_s=error_s)]
+
+    def _joules(self, joules: float, t_s: float) -> float | None:
+        """Since the first reading; None for a leap that no load explains."""
+        if self._last is None:
+            self._base_j = joules
+        elif joules < self._last[1]:
+            self.count(Fault.WRAP_AMBIGUOUS)
+            self._segment += 1
+            self._base_j = joules
+        elif joules - self._last[1] > self._options.max_power_w * (
+            t_s - self._last[0] + self._options.update_s + 1.0
+        ):
+            return None
+        self._last = (t_s, joules)
+        return joules - self._base_j
+
+
+def channels(chip: Path) -> dict[str, str]:
+    """Power and energy channels of a chip: channel -> its file or files, relative to the chip's directory."""
+    found: dict[str, str] = {}
+    names = sorted(entry.name for entry in chip.iterdir()) if chip.is_dir() else []
+    for name in names:
+        match = _FILE.fullmatch(name)
+        if match and (match[3] == "input" or f"{match[1]}{match[2]}_input" not in names):
+            found[match[1] + match[2]] = name
+    for name in names:
+        match_in = re.fullmatch(r"in(\d+)_input", name)
+        if match_in and f"curr{match_in[1]}_input" in names and f"power{match_in[1]}" not in found:
+            found[f"in{match_in[1]}*curr{match_in[1]}"] = f"{name}*curr{match_in[1]}_input"
+    return found
+
+
+def _label(chip: Path, channel: str) -> str:
+    return read_text(chip / f"{channel.split('*', maxsplit=1)[0]}_label") or ""
+
+
+def _chips(root: Path) -> list[Path]:
+    return sorted(root.iterdir()) if root.is_dir() else []
+
+
+def _find_sensor(root: Path, sensor: str) -> str:
+    """The recorded name of a sensor: DIRECTORY/FILE, with * between the files of a pair."""
+    wanted_chip, slash, wanted = sensor.partition("/")
+    known = []
+    for chip in _chips(root):
+        names = (chip.name, read_text(chip / "name"))
+        for channel, files in channels(chip).items():
+            known.append(f"{names[1] or chip.name}/{channel}")
+            if slash and wanted_chip in names and wanted in (channel, _label(chip, channel)):
+                return "*".join(f"{chip.name}/{file}" for file in files.split("*"))
+        pair = _PAIR.fullmatch(wanted)
+        if pair and wanted_chip in names and all((chip / f"{part}_input").exists() for part in pair.groups()):
+            return "*".join(f"{chip.name}/{part}_input" for part in pair.groups())
+    there = f"there are {', '.join(known)}" if known else f"{root} has no power or energy sensor"
+    raise JoulebitError(f"hwmon: no sensor {sensor!r}{did_you_mean(sensor, known)}; {there}")
+
+
+def _open(address: str, options: HwmonOptions) -> Meter:
+    root = Path(options.root)
+    if not address:
+        raise JoulebitError(
+            "hwmon needs its sensors, such as hwmon:ina226/power1; `joulebit meter list` shows them"
+        )
+    files = tuple(_find_sensor(root, sensor) for sensor in address.split("+"))
+    if len({"/energy" in file for file in files}) > 1:
+        raise JoulebitError("hwmon: energies and powers cannot be added to each other")
+    options = replace(options, files=files)
+    names = [name for sensor in files for name in sensor.split("*")]
+    return FileMeter("hwmon", f"hwmon {address}", options, [(name, root / name) for name in names])
+
+
+def find(root: Path = ROOT) -> list[tuple[str, str, bool, str]]:
+    """(spec, title, usable, hint) of every sensor."""
+    found = []
+    for chip in _chips(root):
+        for channel, files in channels(chip).items():
+            usable = all(read_number(chip / file) is not None for file in files.split("*"))
+            label = f" {_label(chip, channel)}".rstrip()
+            title = f"hwmon {read_text(chip / 'name') or chip.name} {channel}{label}"
+            found.append((f"hwmon:{chip.name}/{channel}", title, usable, "" if usable else "cannot be read"))
+    return found
+
+
+KIND = Kind("hwmon", "Linux hwmon sensors, PMBus among them", "sensors", HwmonOptions, HwmonDecoder, _open)
