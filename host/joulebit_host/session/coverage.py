@@ -23,6 +23,8 @@ from joulebit_host.session.simulated import SimulatedSession, draw_session
 from joulebit_host.session.uncertainty import PROBABILITY, Quantity
 from joulebit_host.session.window import Window, build
 
+CASES = ("white noise", "autoregressive noise", "edges at jumps")
+
 
 @dataclass
 class Tally:
@@ -84,27 +86,27 @@ def measure_simulated(session: SimulatedSession) -> tuple[Quantity, Quantity]:
 
 
 def study(sessions: int, seed: int = 1) -> dict[tuple[str, str, str], Tally]:
-    """Tallies by (kind of reading, noise, "gross" or "net"), `sessions` for each kind and noise."""
+    """Tallies by (kind of reading, case, "gross" or "net"), `sessions` for each kind and case."""
     tallies: dict[tuple[str, str, str], Tally] = {}
     for row, reading in enumerate(Reading):
-        for column, noise in enumerate(("white", "autoregressive")):
+        for column, case in enumerate(CASES):
             for number in range(sessions):
                 random = np.random.default_rng([seed, row, column, number])
-                session = draw_session(random, reading, noise != "white")
+                session = draw_session(random, reading, case == CASES[1], case == CASES[2])
                 gross, net = measure_simulated(session)
                 for what, found, truth in (("gross", gross, session.gross_j), ("net", net, session.net_j)):
-                    tallies.setdefault((reading.value, noise, what), Tally()).add(found, truth)
+                    tallies.setdefault((reading.value, case, what), Tally()).add(found, truth)
     return tallies
 
 
 def rows(tallies: dict[tuple[str, str, str], Tally]) -> list[tuple[str, ...]]:
-    """The table's rows, as text: by kind and noise, by kind, and all."""
+    """The table's rows, as text: by kind and case, by kind, and all."""
 
-    def row(kind: str, noise: str, what: str, tally: Tally) -> tuple[str, ...]:
+    def row(kind: str, case: str, what: str, tally: Tally) -> tuple[str, ...]:
         n = tally.sessions
         return (
             kind,
-            noise,
+            case,
             what,
             str(n),
             f"{100 * tally.share:.1f} +- {100 * tally.spread:.1f} %",
@@ -122,9 +124,9 @@ def rows(tallies: dict[tuple[str, str, str], Tally]) -> list[tuple[str, ...]]:
             for (kind, _, w), tally in tallies.items():
                 if kind == reading.value and w == what:
                     both = both.plus(tally)
-            table.append(row(reading.value, "both", what, both))
+            table.append(row(reading.value, "all", what, both))
             total = total.plus(both)
-        table.append(row("all", "both", what, total))
+        table.append(row("all", "all", what, total))
     return table
 
 
@@ -149,7 +151,11 @@ def markdown(table: list[tuple[str, ...]]) -> str:
 
 @click.command()
 @click.option(
-    "--sessions", default=200, show_default=True, type=click.IntRange(min=1), help="Of each kind and noise."
+    "--sessions",
+    default=200,
+    show_default=True,
+    type=click.IntRange(min=1),
+    help="Of each kind of meter and case.",
 )
 @click.option("--seed", default=1, show_default=True, help="Another seed is another study.")
 def main(sessions: int, seed: int) -> None:

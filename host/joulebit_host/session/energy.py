@@ -9,11 +9,12 @@ Covered parts: sum of (b - a) * (P(a) + P(b)) / 2, with P linear inside a piece 
 ENERGY). A gap (also where the record ends inside the window) gets seconds * (max + min) / 2 of the window's
 powers, with the half-width seconds * (max - min) / 2.
 
-Two things are not known about an edge. Its interval may hold a jump (the work starting): `filled_j` is the
-difference between the interpolation and the jump standing exactly at the edge, f (1 - f) h |P+ - P-| for
-constant pieces and (1 - f)^2 h |P+ - P-| / 2 for linear ones, f being the share of the interval h outside the
-window. And the samples' times may be off together: `jump_w` is the change of power across the edge, by which a
-time error counts.
+An edge's interval may hold a jump: the work starting. Where the power on both sides of the interval differs by far
+more than it scatters, a step is put there instead of the interpolation: for constant pieces where it makes the
+interval's mean what was read, for linear ones at the edge itself. Half of what that changes is the half-width
+`filled_j`; without a clear step it is what one at the edge would change, f (1 - f) h |P+ - P-| for constant pieces
+and (1 - f)^2 h |P+ - P-| / 2 for linear ones, f being the share of the interval h outside the window. And the
+samples' times may be off together: `jump_w` is the change of power across the edge, by which a time error counts.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from joulebit_host.meters.base import Reading
 from joulebit_host.session.window import Floats, Pieces, Window
 
 _NEIGHBOURS = 3  #: pieces on either side whose mean says what the power is there
+_CLEAR = 6.0  #: a step is clear when it exceeds the neighbours' scatter by this factor
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,15 @@ class Edge:
 
     Attributes:
         jump_w: change of power across it.
-        filled_j: half-width of what interpolating its interval may be wrong by.
+        correction_j: what a step in its interval adds to the interpolation.
+        filled_j: half-width of what is not known about the power in its interval.
         time_error_s: half-width of its sample's own time error.
         outside: share of its interval that lies outside of the window, in [0, 1].
         step_j: what an accumulator counted in its interval; 0 for others.
     """
 
     jump_w: float
+    correction_j: float
     filled_j: float
     time_error_s: float
     outside: float
@@ -116,7 +120,9 @@ def integrate(pieces: Pieces, window: Window) -> Integral:
         counted = covered & (from_share <= 0) & (to_share >= 1)
     known = values[counted] if np.any(counted) else values[~np.isnan(values)]
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
-    energy_j += gap_s * (low + high) / 2
+    start = _edge(pieces, window.start_s, starts=True)
+    end = _edge(pieces, window.end_s, starts=False)
+    energy_j += gap_s * (low + high) / 2 + start.correction_j + end.correction_j
     return Integral(
         energy_j=energy_j,
         seconds=window.seconds,
@@ -128,8 +134,8 @@ def integrate(pieces: Pieces, window: Window) -> Integral:
         sum_w2_s2=float(np.sum(weights**2)),
         values_w=values[counted],
         samples=int(np.count_nonzero(counted)),
-        start=_edge(pieces, window.start_s, window.end_s, starts=True),
-        end=_edge(pieces, window.end_s, window.start_s, starts=False),
+        start=start,
+        end=end,
         complete=len(edge) > 1 and bool(edge[0] <= window.start_s and edge[-1] >= window.end_s),
     )
 
@@ -159,42 +165,59 @@ def _primitive(pieces: Pieces, t_s: Floats) -> Floats:
     return np.asarray(whole[at] + length * (pieces.left_w[at] + slope[at] * length / 2))
 
 
-def _edge(pieces: Pieces, t_s: float, other_s: float, starts: bool) -> Edge:
-    """The edge of a window at t_s; other_s is the window's other end."""
+def _edge(pieces: Pieces, t_s: float, starts: bool) -> Edge:
+    """The edge of a window at t_s."""
     edge = pieces.edge_s
     if len(edge) < 2 or not edge[0] <= t_s <= edge[-1]:
-        return Edge(0.0, 0.0, 0.0, 0.0, 0.0)
+        return Edge(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     at = int(np.searchsorted(edge, t_s, side="right" if starts else "left")) - 1
     at = min(max(at, 0), len(edge) - 2)
-    interval_s = edge[at + 1] - edge[at]
-    share = (t_s - edge[at]) / interval_s if interval_s > 0 else 0.0
-    outside = share if starts else 1.0 - share
-    before = _level(pieces, at - 1, -1)
-    after = _level(pieces, at + 1, 1)
-    own_left, own_right = pieces.left_w[at], pieces.right_w[at]
-    if pieces.gap[at]:
-        own_left = own_right = np.nan
-    levels = [level for level in (before, float(own_left), float(own_right), after) if not np.isnan(level)]
-    jump_w = max(levels) - min(levels) if levels else 0.0
-    filled_j = 0.0
-    if pieces.reading is Reading.POINT:
-        filled_j = (1 - outside) ** 2 * interval_s * abs(own_right - own_left) / 2
-    elif not (np.isnan(before) or np.isnan(after)):
-        filled_j = outside * (1 - outside) * interval_s * abs(after - before)
-    step_j = float(pieces.end_j[at + 1] - pieces.end_j[at]) if len(pieces.end_j) else 0.0
+    interval_s = float(edge[at + 1] - edge[at])
+    share = float(t_s - edge[at]) / interval_s if interval_s > 0 else 0.0
+    before, after = _neighbours(pieces, at - 1, -1), _neighbours(pieces, at + 1, 1)
+    left_w, right_w = float(pieces.left_w[at]), float(pieces.right_w[at])
+    # As seen from inside the window: `outside` is the share of the interval beyond the edge.
+    outside, inner, outer = (share, after, before) if starts else (1.0 - share, before, after)
+    inner_end_w, outer_end_w = (right_w, left_w) if starts else (left_w, right_w)
+    correction_j = filled_j = 0.0
+    levels = [float(np.mean(powers)) for powers in (inner, outer) if len(powers)]
+    if not pieces.gap[at]:
+        levels += [left_w, right_w]
+        if len(inner) and len(outer):
+            inner_w, outer_w = float(np.mean(inner)), float(np.mean(outer))
+            scatter = np.concatenate((inner - inner_w, outer - outer_w))
+            scatter_w = float(np.sqrt(np.sum(scatter**2) / max(len(scatter) - 2, 1)))
+            clear = len(scatter) > 3 and abs(inner_w - outer_w) > _CLEAR * scatter_w
+            inside_s = (1 - outside) * interval_s
+            if pieces.reading is Reading.POINT:
+                step_j = inside_s * (inner_w - (inner_end_w + _between(inner_end_w, outer_end_w, outside)) / 2)
+                filled_j = (1 - outside) ** 2 * interval_s * abs(inner_end_w - outer_end_w) / 2
+            else:
+                beyond = (inner_w - left_w) / (inner_w - outer_w) if inner_w != outer_w else outside
+                whole = left_w * interval_s - outer_w * outside * interval_s
+                step_j = (inner_w * inside_s if beyond <= outside else whole) - left_w * inside_s
+                filled_j = outside * inside_s * abs(inner_w - outer_w)
+            if clear:
+                correction_j, filled_j = step_j, abs(step_j) / 2
     return Edge(
-        jump_w=float(jump_w),
-        filled_j=float(np.nan_to_num(filled_j)),
+        jump_w=max(levels) - min(levels) if levels else 0.0,
+        correction_j=correction_j,
+        filled_j=filled_j,
         time_error_s=float(pieces.time_error_s[at]),
-        outside=float(min(max(outside, 0.0), 1.0)),
-        step_j=step_j,
+        outside=min(max(outside, 0.0), 1.0),
+        step_j=float(pieces.end_j[at + 1] - pieces.end_j[at]) if len(pieces.end_j) else 0.0,
     )
 
 
-def _level(pieces: Pieces, at: int, direction: int) -> float:
-    """Mean power of the nearest few pieces on one side, up to a gap; NaN if there is none."""
+def _between(inner_w: float, outer_w: float, outside: float) -> float:
+    """Power at the edge on the straight line between an interval's two ends."""
+    return outer_w + (inner_w - outer_w) * outside
+
+
+def _neighbours(pieces: Pieces, at: int, direction: int) -> Floats:
+    """Mean powers of the nearest few pieces on one side, up to a gap."""
     found: list[float] = []
     while 0 <= at < len(pieces.gap) and not pieces.gap[at] and len(found) < _NEIGHBOURS:
         found.append(float(pieces.left_w[at] + pieces.right_w[at]) / 2)
         at += direction
-    return float(np.mean(found)) if found else float("nan")
+    return np.array(found, dtype=np.float64)

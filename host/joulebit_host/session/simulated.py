@@ -111,15 +111,26 @@ class SimulatedSession:
     board_s: tuple[float, float]
 
 
-def draw_session(random: np.random.Generator, reading: Reading, correlated: bool) -> SimulatedSession:
-    """A session with everything drawn at random; `correlated`: first-order autoregressive noise, else white."""
+def draw_session(
+    random: np.random.Generator, reading: Reading, correlated: bool, jumps: bool = False
+) -> SimulatedSession:
+    """A session with everything drawn at random.
+
+    Args:
+        random: where from.
+        reading: of the meter.
+        correlated: first-order autoregressive noise, else white.
+        jumps: the window is the whole work, from the jump of power at its begin to that at its end; otherwise its
+            edges lie in steady work.
+    """
     interval_s = float(np.exp(random.uniform(math.log(0.02), math.log(0.3))))
     idle_s = max(random.uniform(10, 20), 60 * interval_s)
     window_s = max(random.uniform(12, 40), 80 * interval_s)
     before = (2.0, 2.0 + idle_s)
-    work = (before[1] + 2.0, before[1] + 2.0 + 4.0 + window_s + 3.0)
-    window = (work[0] + 4.0 + random.uniform(0, 1), 0.0)
-    window = (window[0], window[0] + window_s)
+    lead_s = 0.0 if jumps else 4.0 + random.uniform(0, 1)
+    work_at_s = before[1] + 2.0 + random.uniform(0, 1)
+    work = (work_at_s, work_at_s + window_s + (0.0 if jumps else lead_s + 3.0))
+    window = (work[0] + lead_s, work[0] + lead_s + window_s)
     after = (work[1] + 2.0, work[1] + 2.0 + idle_s)
     step_s = random.uniform(0.001, 0.004)
     phases = random.uniform(-0.3, 0.3, 4)
@@ -176,7 +187,7 @@ def _samples(
     correlated: bool,
 ) -> Iterator[Sample]:
     count = int(end_s / interval_s)
-    t = np.arange(1, count + 1) * interval_s
+    t = np.arange(1, count + 1, dtype=np.float64) * interval_s
     if reading is Reading.POINT:
         t = t + random.uniform(-0.2, 0.2, count) * interval_s
     gain = 1 + random.uniform(-accuracy.gain, accuracy.gain)
