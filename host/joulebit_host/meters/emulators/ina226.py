@@ -15,13 +15,22 @@ from joulebit_host.meters.emulators.curve import Curve
 from joulebit_host.meters.emulators.emulator import Emission, StreamEmulator, Truth
 
 
+def _shifted(byte: int) -> int:
+    """What eight steps make of a register with this byte on top: shift left, subtract 0x1021 when a one falls out."""
+    register = byte << 8
+    for _ in range(8):
+        register = (register << 1) & 0xFFFF ^ (0x1021 if register & 0x8000 else 0)
+    return register
+
+
+_TABLE = [_shifted(byte) for byte in range(256)]
+
+
 def crc16(data: bytes) -> int:
-    """Bit by bit: shift left, subtract 0x1021 whenever a one falls out."""
+    """The checksum of a line's text."""
     register = 0xFFFF
     for byte in data:
-        for bit in range(7, -1, -1):
-            top = (register >> 15) ^ (byte >> bit & 1)
-            register = (register << 1) & 0xFFFF ^ (0x1021 if top else 0)
+        register = (register << 8) & 0xFFFF ^ _TABLE[register >> 8 ^ byte]
     return register
 
 
