@@ -5,7 +5,7 @@
 package jb_pkg;
   // Versions
   localparam logic [7:0] VERSION = 8'd1;
-  localparam logic [31:0] SPEC_HASH = 32'h528279d0;
+  localparam logic [31:0] SPEC_HASH = 32'h842767f0;
   localparam logic [31:0] ID_VALUE = 32'h4A4F554C;  // "JOUL"
   localparam logic [15:0] MAGIC = 16'h4A42;  // "JB"
 
@@ -55,6 +55,8 @@ package jb_pkg;
   localparam int FLAG_PREDICT = 6;
   localparam int FLAG_SELECTIVE = 7;
   localparam int FLAG_IRQ = 8;
+  localparam int FLAG_PREDICT_FIRST = 9;
+  localparam int FLAG_PREDICT_LAST = 10;
 
   // Bits of the error register and of a result's error
   localparam int ERR_MAGIC = 0;

@@ -85,10 +85,14 @@ class Flag(IntEnum):
     X_UNSIGNED = 2  #: x is 0..255 (after a ReLU), else -128..127
     RAW = 3  #: results leave as 64-bit sums, without shift
     RELU = 4  #: forward: result clamped to 0..255 in 8 bits, else to 16 bits signed
-    MASK = 5  #: input gradient: zero where the mask tensor (8 bits, layout of the result) is 0 or >= mask_below > 0
+    MASK = (
+        5  #: input gradient: zero where the mask tensor (8 bits, layout of the result) is 0 or >= mask_below > 0
+    )
     PREDICT = 6  #: input gradient: the predictor runs beside it on x and g
     SELECTIVE = 7  #: weight gradient: exact sums for undecided elements only; result is signs
     IRQ = 8  #: raise the interrupt when done
+    PREDICT_FIRST = 9  #: with the flag or operation PREDICT: the predictor's sums start at zero
+    PREDICT_LAST = 10  #: with the flag or operation PREDICT: its sums are complete, their maximum is taken
 
 
 @dataclass(frozen=True)
@@ -217,7 +221,7 @@ ID_VALUE = 0x4A4F554C
 
 
 class ErrorBit(IntEnum):
-    """What was wrong with a descriptor, or on the bus. A descriptor with an error touches no memory but its result."""
+    """What was wrong with a descriptor, or on the bus. One with an error touches no memory but its result."""
 
     MAGIC = 0
     VERSION = 1
