@@ -290,6 +290,8 @@ def emulate(
 
     if link is not None and link.exists() and not link.is_symlink():
         raise JoulebitError(f"--link {link} exists and is no link: name another path")
+    if link is not None and not link.parent.is_dir():
+        raise JoulebitError(f"--link {link}: there is no folder {link.parent}")
     power = parse_curve(curve, seed)
     emulator, given = _emulator(
         kind_name,

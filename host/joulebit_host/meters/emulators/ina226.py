@@ -16,7 +16,7 @@ from joulebit_host.meters.emulators.emulator import Emission, StreamEmulator, Tr
 
 
 def _shifted(byte: int) -> int:
-    """What eight steps make of a register with this byte on top: shift left, subtract 0x1021 when a one falls out."""
+    """Eight steps of a register with this byte on top: shift left, subtract 0x1021 when a one falls out."""
     register = byte << 8
     for _ in range(8):
         register = (register << 1) & 0xFFFF ^ (0x1021 if register & 0x8000 else 0)
