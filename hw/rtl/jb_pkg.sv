@@ -5,7 +5,7 @@
 package jb_pkg;
   // Versions
   localparam logic [7:0] VERSION = 8'd1;
-  localparam logic [31:0] SPEC_HASH = 32'h842767f0;
+  localparam logic [31:0] SPEC_HASH = 32'h699f7357;
   localparam logic [31:0] ID_VALUE = 32'h4A4F554C;  // "JOUL"
   localparam logic [15:0] MAGIC = 16'h4A42;  // "JB"
 
@@ -203,10 +203,10 @@ package jb_pkg;
   localparam int RESERVED2_BITS = 32;
   localparam int RESERVED3_LSB = 896;  // 0
   localparam int RESERVED3_BITS = 32;
-  localparam int RESERVED4_LSB = 928;  // 0
-  localparam int RESERVED4_BITS = 32;
-  localparam int RESERVED5_LSB = 960;  // 0
-  localparam int RESERVED5_BITS = 32;
+  localparam int X_PIXEL_STRIDE_LSB = 928;  // bytes; 0: a row's pixels follow one another
+  localparam int X_PIXEL_STRIDE_BITS = 32;
+  localparam int G_PIXEL_STRIDE_LSB = 960;  // likewise, of dz
+  localparam int G_PIXEL_STRIDE_BITS = 32;
   localparam int CHECK_LSB = 992;  // sum of the other 32-bit words modulo 2^32, inverted
   localparam int CHECK_BITS = 32;
 

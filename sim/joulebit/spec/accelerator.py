@@ -160,7 +160,9 @@ DESCRIPTOR = _fields(
     ("out_image_stride", 32, "bytes"),
     ("out_pixel_stride", 32, "bytes: channels of the whole result"),
     ("result_address", 32, "of the result block"),
-    *((f"reserved{index}", 32, "0") for index in range(6)),
+    *((f"reserved{index}", 32, "0") for index in range(4)),
+    ("x_pixel_stride", 32, "bytes; 0: a row's pixels follow one another"),
+    ("g_pixel_stride", 32, "likewise, of dz"),
     ("check", 32, "sum of the other 32-bit words modulo 2^32, inverted"),
 )
 
