@@ -12,6 +12,7 @@ module jb_axi_write_port #(
   output      logic        idle_o,   // nothing is under way: all responses are there
   output      logic        error_o,  // a response was an error
   output      logic        beat_o,   // a beat left
+  output      logic        starved_o,// a burst waits for data
   // bursts
   input  wire logic        burst_valid_i,
   output      logic        burst_ready_o,
@@ -153,7 +154,8 @@ module jb_axi_write_port #(
   );
 
   assign bready_o = 1'b1;
-  assign beat_o   = wvalid_o && wready_i;
+  assign beat_o    = wvalid_o && wready_i;
+  assign starved_o = burst_valid_i && free_q < CountBits'(burst_beats_i);
   assign error_o  = bvalid_i && bresp_i[1];
   assign idle_o   = outstanding_q == '0 && !awvalid_o;
 
