@@ -42,7 +42,7 @@ module jb_descriptor_check #(
   logic [7:0] version, operation, rounding, shift, kernel_h, kernel_w, stride, pad_top, pad_left, lane_mode;
   logic [31:0] w_bytes, pixel_stride;
   logic [17:0] low_addresses;  // what must be zero of the addresses
-  logic [26:0] low_strides;
+  logic [32:0] low_strides;
 
   assign magic          = descriptor_i[jb_pkg::MAGIC_LSB+:16];
   assign version        = descriptor_i[jb_pkg::VERSION_LSB+:8];
@@ -76,15 +76,17 @@ module jb_descriptor_check #(
                            descriptor_i[jb_pkg::G_ROW_STRIDE_LSB+:3], descriptor_i[jb_pkg::G_IMAGE_STRIDE_LSB+:3],
                            descriptor_i[jb_pkg::MASK_ROW_STRIDE_LSB+:3], descriptor_i[jb_pkg::MASK_IMAGE_STRIDE_LSB+:3],
                            descriptor_i[jb_pkg::OUT_ROW_STRIDE_LSB+:3], descriptor_i[jb_pkg::OUT_IMAGE_STRIDE_LSB+:3],
+                           descriptor_i[jb_pkg::X_PIXEL_STRIDE_LSB+:3], descriptor_i[jb_pkg::G_PIXEL_STRIDE_LSB+:3],
                            pixel_stride[2:0]};
 
   logic forward, input_gradient, weight_gradient, predict_only;
-  logic raw, relu, mask, predict, selective, last, loads_x, loads_g, stores, predicts;
+  logic first, raw, relu, mask, predict, selective, last, loads_x, loads_g, stores, predicts;
 
   assign forward         = operation == jb_pkg::OP_FORWARD;
   assign input_gradient  = operation == jb_pkg::OP_INPUT_GRADIENT;
   assign weight_gradient = operation == jb_pkg::OP_WEIGHT_GRADIENT;
   assign predict_only    = operation == jb_pkg::OP_PREDICT;
+  assign first           = flags[jb_pkg::FLAG_FIRST];
   assign last            = flags[jb_pkg::FLAG_LAST];
   assign raw             = flags[jb_pkg::FLAG_RAW];
   assign relu            = flags[jb_pkg::FLAG_RELU];
@@ -116,7 +118,9 @@ module jb_descriptor_check #(
     simple[jb_pkg::ERR_VERSION]   = version != jb_pkg::VERSION;
     simple[jb_pkg::ERR_CHECK]     = !sum_good_i;
     simple[jb_pkg::ERR_OPERATION] = operation > jb_pkg::OP_PREDICT;
-    simple[jb_pkg::ERR_FLAGS]     = flags[15:jb_pkg::FLAG_IRQ+1] != '0 || (relu && (!forward || raw)) || (mask && !input_gradient)
+    simple[jb_pkg::ERR_FLAGS]     = flags[15:jb_pkg::FLAG_PREDICT_LAST+1] != '0
+                                    || ((flags[jb_pkg::FLAG_PREDICT_FIRST] || flags[jb_pkg::FLAG_PREDICT_LAST]) && !predicts)
+                                    || (relu && (!forward || raw)) || (mask && !input_gradient)
                                     || (predict && !input_gradient) || (selective && !weight_gradient)
                                     || (weight_gradient && last && raw == selective) || (raw && selective);
     simple[jb_pkg::ERR_ROUNDING]  = rounding > 8'd4;
@@ -127,15 +131,18 @@ module jb_descriptor_check #(
     simple[jb_pkg::ERR_KERNEL]    = kernel_h == '0 || kernel_h > 8'd7 || kernel_w == '0 || kernel_w > 8'd7;
     simple[jb_pkg::ERR_STRIDE]    = stride != 8'd1 && stride != 8'd2;
     simple[jb_pkg::ERR_PADDING]   = pad_top > 8'd7 || pad_left > 8'd7;
-    simple[jb_pkg::ERR_LANE_MODE] = lane_mode > 8'd1;
-    simple[jb_pkg::ERR_BLOCKS]    = out_blocks == '0 || {1'b0, out_block} + {1'b0, out_blocks} > total_blocks;
+    simple[jb_pkg::ERR_LANE_MODE] = lane_mode > 8'd1 || (input_gradient && stride == 8'd2 && lane_mode == 8'd0);
+    simple[jb_pkg::ERR_BLOCKS]    = out_blocks == '0
+                                    // sums that stay in the core are one block
+                                    || ((forward || input_gradient) && !(first && last) && out_blocks != 16'd1)
+                                    || {1'b0, out_block} + {1'b0, out_blocks} > total_blocks;
     simple[jb_pkg::ERR_ALIGNMENT] = low_addresses != '0;
     simple[jb_pkg::ERR_STRIDES]   = low_strides != '0
                                     || (stores && pixel_stride < {10'd0, pixel_bytes})
                                     // a pixel of the mask must be whole beats, too
                                     || (mask && (pixel_stride[3:0] != '0 || (raw && pixel_stride[5:4] != '0)));
     simple[jb_pkg::ERR_THRESHOLD] = threshold > 16'd4096;
-    simple[jb_pkg::ERR_RESERVED]  = descriptor_i[jb_pkg::RESERVED0_LSB+:192] != '0;
+    simple[jb_pkg::ERR_RESERVED]  = descriptor_i[jb_pkg::RESERVED0_LSB+:128] != '0;
   end
 
   // ---- checks of products

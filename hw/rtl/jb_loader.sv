@@ -13,6 +13,7 @@ module jb_loader (
   input  wire logic [31:0] address_i,
   input  wire logic [31:0] row_stride_i,
   input  wire logic [31:0] image_stride_i,
+  input  wire logic [31:0] pixel_stride_i, // 0: a row's pixels follow one another
   input  wire logic [15:0] images_i,
   input  wire logic [15:0] rows_i,
   input  wire logic [15:0] columns_i,
@@ -34,7 +35,8 @@ module jb_loader (
   output      logic [15:0] load_word_o,
   output      logic [63:0] load_data_o
 );
-  logic busy_q;
+  logic busy_q, whole_rows;
+  logic [28:0] beats;
   logic [15:0] image_q, row_q, column_q, word_q;
   logic word_end, column_end, row_end, image_end;
   logic walk_ready, walk_upper_unused, walk_lower_unused, walk_last_unused, walk_busy_unused;
@@ -48,13 +50,13 @@ module jb_loader (
     .blocks_i      (16'd1),
     .images_i,
     .rows_i,
-    .chunks_i      (16'd1),
+    .chunks_i      (whole_rows ? 16'd1 : columns_i),
     .block_stride_i('0),
     .image_stride_i,
     .row_stride_i,
-    .chunk_stride_i('0),
-    .beats_i       (row_words_i),
-    .last_beats_i  (row_words_i),
+    .chunk_stride_i(pixel_stride_i),
+    .beats_i       (beats),
+    .last_beats_i  (beats),
     .half_i        (1'b0),
     .last_half_i   (1'b0),
     .valid_o       (burst_valid_o),
@@ -67,6 +69,8 @@ module jb_loader (
     .busy_o        (walk_busy_unused)
   );
 
+  assign whole_rows = pixel_stride_i == '0;
+  assign beats      = whole_rows ? row_words_i : {13'd0, words_i};
   assign ready_o    = !busy_q && walk_ready;
   assign busy_o     = busy_q || load_valid_o;
   assign word_end   = word_q == words_i - 16'd1;
