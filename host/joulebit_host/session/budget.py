@@ -7,7 +7,7 @@ Method and terms (E energy, T seconds of the window, P mean power; JCGM 100:2008
     gain              limit * E                                                  data sheet; rectangular
     offset            limit * T                                                  data sheet; rectangular
     quantisation      power: q T / sqrt(2 pi^2) * sqrt(sum exp(-(2 pi k s / q)^2) / k^2)
-                      accumulator: r / sqrt(12) at either edge                   GUM F.2.2.1; dithering below
+                      accumulator: at most r / sqrt(12) at either edge           GUM F.2.2.1; see below
     edges, time       |change of power at the edge| * time error of the samples
     edges, filling    what interpolating an interval that holds a jump may miss  `energy`
     marks             P * error of the mark's time, at each edge
@@ -27,10 +27,13 @@ be. Without idle readings V comes from the window. An accumulator's noise is fou
 stands out of the quantisation.
 
 **Quantisation.** Rounding to steps of q is a constant error of rms q / sqrt(12) when readings do not move, and
-vanishes in a mean when noise of standard deviation s moves them over the steps (dithering); the formula is the rms
-over all positions between two steps of the mean rounding error with normal noise (B. Widrow and I. Kollar,
+vanishes in a mean when noise of standard deviation s moves them over the steps (dithering); the formula is the
+rms over all positions between two steps of the mean rounding error with normal noise (B. Widrow and I. Kollar,
 Quantization Noise, 2008, chapter 4: the characteristic function at multiples of 2 pi / q). s is seen in the
-readings, less q^2 / 12.
+readings, less q^2 / 12; where it is about q / 4 that sees too little, and the term is up to 3 times too large.
+An accumulator's value at an edge is (1 - f) A0 + f A1 of its neighbours. Their rounding errors are those of a
+sawtooth at two places w = P h / r steps apart, with the covariance r^2 (1/12 - w (1 - w) / 2) for w < 1, and
+independent where w is large.
 """
 
 from __future__ import annotations
@@ -45,7 +48,7 @@ from typing import Any
 import numpy as np
 
 from joulebit_host.meters.base import Accuracy, Reading
-from joulebit_host.session.energy import Integral, integrate
+from joulebit_host.session.energy import Edge, Integral, integrate
 from joulebit_host.session.noise import NO_NOISE, Noise, noise_of
 from joulebit_host.session.uncertainty import Quantity, Term, difference, limits, linear
 from joulebit_host.session.window import Pieces, Window
@@ -159,11 +162,8 @@ def _gross(
     if meter.reading is Reading.ENERGY:
         variance = noise.long_run_w2 * seconds
         for edge, side in ((integral.start, "start"), (integral.end, "end")):
-            half = accuracy.energy_resolution_j / 2
-            if (
-                edge.step_j >= accuracy.energy_resolution_j
-            ):  # both neighbours of the edge are rounded by themselves
-                half *= math.hypot(edge.outside, 1 - edge.outside)
+            u_j = _edge_rounding_j(accuracy.energy_resolution_j, edge, integral.mean_w)
+            half = math.sqrt(3.0) * u_j
             terms.append(limits(f"quantisation at the {side} of {name}", f"quantisation, {side}", half))
     else:
         variance = noise.long_run_w2 * integral.sum_w2_s2
@@ -174,9 +174,15 @@ def _gross(
     terms.append(Term(f"noise in {name}", "noise", math.sqrt(variance), dof=noise.dof, pool=pool))
     for edge, side in ((integral.start, "start"), (integral.end, "end")):
         time_s = accuracy.time_s + edge.time_error_s + window.shift_error_s
+        jump_w, filled_j = edge.jump_w, edge.filled_j
+        if meter.reading is Reading.ENERGY and edge.interval_s > 0:
+            # Neighbouring differences of a coarse accumulator differ by its steps; that is no jump of the power.
+            steps_w = 2 * accuracy.energy_resolution_j / edge.interval_s
+            jump_w = max(jump_w - steps_w, 0.0)
+            filled_j = max(filled_j - edge.outside * (1 - edge.outside) * edge.interval_s * steps_w, 0.0)
         terms += [
-            limits(f"time at the {side} of {name}", f"edge, {side}: time of the samples", edge.jump_w * time_s),
-            limits(f"filling at the {side} of {name}", f"edge, {side}: interpolation", edge.filled_j),
+            limits(f"time at the {side} of {name}", f"edge, {side}: time of the samples", jump_w * time_s),
+            limits(f"filling at the {side} of {name}", f"edge, {side}: interpolation", filled_j),
         ]
     terms += _marks(window, integral.mean_w, name)
     terms.append(limits(f"gaps in {name}", "gaps", integral.gap_j))
@@ -234,11 +240,22 @@ def _accumulator_noise(pieces: Pieces, windows: Sequence[Window], resolution_j: 
         return NO_NOISE
     batch_s /= count
     rounding = resolution_j**2 / 6
-    # What rounding explains, with two standard deviations of an estimate from so few batches, is no noise.
-    if deviations / count <= rounding * (1 + 2 * math.sqrt(2 / count)):
+    # Rounding explains up to a quarter of a step squared (a difference of two counts is one of two neighbours).
+    # What is within two standard deviations of that, for an estimate from so few batches, is no noise.
+    if deviations / count <= resolution_j**2 / 4 * (1 + 2 * math.sqrt(2 / count)):
         return Noise(0.0, 0.0, 0.0, 0.5, math.inf, count)
     per_second = (deviations / count - rounding) / batch_s
     return Noise(per_second, 0.0, 0.0, 0.5, float(count), count)
+
+
+def _edge_rounding_j(step_j: float, edge: Edge, power_w: float) -> float:
+    """Standard uncertainty of an accumulator's value interpolated at an edge, from counting in steps."""
+    if step_j <= 0:
+        return 0.0
+    apart = abs(power_w) * edge.interval_s / step_j
+    covariance = 1 / 12 - apart * (1 - apart) / 2 if apart < 1 else 0.0
+    f = edge.outside
+    return step_j * math.sqrt(((1 - f) ** 2 + f**2) / 12 + 2 * f * (1 - f) * covariance)
 
 
 def _quantisation_w(step_w: float, integral: Integral) -> float:

@@ -40,7 +40,7 @@ class Edge:
         filled_j: half-width of what is not known about the power in its interval.
         time_error_s: half-width of its sample's own time error.
         outside: share of its interval that lies outside of the window, in [0, 1].
-        step_j: what an accumulator counted in its interval; 0 for others.
+        interval_s: length of its interval.
     """
 
     jump_w: float
@@ -48,7 +48,7 @@ class Edge:
     filled_j: float
     time_error_s: float
     outside: float
-    step_j: float
+    interval_s: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,7 +205,7 @@ def _edge(pieces: Pieces, t_s: float, starts: bool) -> Edge:
         filled_j=filled_j,
         time_error_s=float(pieces.time_error_s[at]),
         outside=min(max(outside, 0.0), 1.0),
-        step_j=float(pieces.end_j[at + 1] - pieces.end_j[at]) if len(pieces.end_j) else 0.0,
+        interval_s=interval_s,
     )
 
 

@@ -1,0 +1,176 @@
+"""`joulebit audit`: a chain that holds is not enough, the joules must follow from the bytes."""
+
+import base64
+import json
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from joulebit.errors import JoulebitError
+from joulebit_host.cli.audit import audit
+from joulebit_host.evidence import audit as audit_module
+from joulebit_host.evidence.audit import audit_log, audit_path, compare
+from joulebit_host.evidence.log import EvidenceLog, canonical, chain, head_path, read_log
+from joulebit_host.meters.base import Received
+from joulebit_host.session.session import measure
+from joulebit_host.session.settings import SessionSettings
+from joulebit_host.session.timing import VirtualClock
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "session"))
+from virtual_meter import Reading, VirtualDevice, VirtualMeter, decoder_for
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Path:
+    """The log of one session, of 4 W on 2.5 W idle."""
+    clock = VirtualClock()
+    device = VirtualDevice(clock)
+    meter = VirtualMeter(device, Reading.AVERAGE, noise_w=0.01)
+    path = tmp_path / "cell-0.evidence.jsonl"
+    settings = SessionSettings(windows=1)
+    measure(path, "cell 0", meter, device.work(1.5, 0.05), settings, decoder_for, clock=clock)
+    return path
+
+
+def forge(path: Path, change: Any) -> None:
+    """Rewrites a log with a changed record, chain and head file included: what a determined forger does."""
+    head, lines = "0" * 64, []
+    for line in path.read_bytes().splitlines():
+        record = json.loads(line)["record"]
+        change(record)
+        content = canonical(record)
+        head = chain(head, content)
+        lines.append(b'{"hash":"' + head.encode() + b'","record":' + content + b"}\n")
+    data = b"".join(lines)
+    path.write_bytes(data)
+    sides = {"bytes": len(data), "format": "joulebit-evidence-1", "hash": head, "records": len(lines)}
+    head_path(path).write_bytes(canonical(sides) + b"\n")
+
+
+def test_a_session_is_derived_again_from_its_bytes(session: Path) -> None:
+    found = audit_path(session.parent, decoder_for)
+    assert found["ok"]
+    assert found["first_bad"] is None
+    (entry,) = found["results"]
+    assert entry["derived"] == entry["stored"]
+    assert entry["derived"][0]["gross_j"] == pytest.approx(48, rel=0.02)
+    assert entry["derived"][0]["valid"]
+    assert entry["closed"]
+
+
+def test_an_altered_byte_is_named_by_its_record(session: Path) -> None:
+    data = bytearray(session.read_bytes())
+    at = data.index(b'"received"', 5000)
+    data[at + 3] ^= 1
+    session.write_bytes(data)
+    found = audit_path(session, decoder_for)
+    assert not found["ok"]
+    assert found["first_bad"]["record"] == bytes(data[:at]).count(b"\n")
+    assert found["first_bad"]["file"] == str(session)
+
+
+def test_a_forged_result_does_not_follow_although_the_chain_holds(session: Path) -> None:
+    def change(record: dict[str, Any]) -> None:
+        if record["type"] == "result":
+            record["result"]["windows"][0]["net"]["value"] *= 0.99
+
+    forge(session, change)
+    entry = audit_log(session, decoder_for)
+    assert entry["record"] is None  # the chain is good
+    assert not entry["ok"]
+    assert entry["differences"][0].startswith("result.windows[0].net.value: stored")
+
+
+def test_a_forged_reading_does_not_follow_either(session: Path) -> None:
+    changed = Counter[str]()
+
+    def change(record: dict[str, Any]) -> None:
+        if record["type"] == "received" and record["t_s"] > 1025 and not changed["x"]:
+            changed["x"] += 1
+            record["data"] = as_text(b"999 1025.0 9.5 +\n")
+
+    forge(session, change)
+    assert changed["x"] == 1
+    assert not audit_log(session, decoder_for)["ok"]
+
+
+def as_text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def test_a_head_kept_elsewhere_shows_a_forged_log(session: Path) -> None:
+    head = audit_log(session, decoder_for)["head"]
+    assert audit_log(session, decoder_for, head)["ok"]
+    forge(session, lambda record: record.update(note="x") if record["type"] == "mark" else None)
+    assert not audit_log(session, decoder_for, head)["ok"]
+
+
+def test_a_session_that_was_cut_off_is_sound_and_has_no_result(session: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.evidence.jsonl"
+    header = next(read_log(session)).fields
+    log = EvidenceLog.create(cut, {"meter": header["meter"]})
+    for i in range(50):
+        log.received(Received(i * 0.1, i * 0.1, f"{i} {i * 0.1} 3.0 +\n".encode()))
+    log.sync()
+    log.abandon()
+    entry = audit_log(cut, decoder_for)
+    assert entry["ok"]
+    assert not entry["closed"]
+    assert entry["stored"] is None
+    assert entry["derived"] == {
+        "samples": 50,
+        "seconds": pytest.approx(4.9),
+        "gross_j": pytest.approx(14.7),
+        "gap_s": 0.0,
+    }
+
+
+def test_an_unknown_meter_is_a_reason_and_no_crash(session: Path) -> None:
+    entry = audit_log(session)  # the registry knows no meter "virtual"
+    assert not entry["ok"]
+    assert "cannot be derived" in entry["reason"]
+
+
+def test_the_command_prints_one_json_object_and_its_exit_code(
+    session: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def chosen(meter: Mapping[str, Any]) -> Any:
+        return decoder_for(meter)
+
+    path_function = audit_module.audit_path
+    monkeypatch.setattr(audit_module, "audit_path", lambda path: path_function(path, chosen))
+    good = CliRunner().invoke(audit, [str(session.parent), "--json"], standalone_mode=False)
+    assert good.return_value == 0
+    assert set(json.loads(good.stdout)) == {"ok", "first_bad", "results"}
+    table = CliRunner().invoke(audit, [str(session)], standalone_mode=False)
+    assert "cell-0" in table.stdout
+    assert "ok" in table.stdout
+    session.write_bytes(session.read_bytes()[:-40])
+    bad = CliRunner().invoke(audit, [str(session), "--json"], standalone_mode=False)
+    assert bad.return_value == 1
+    assert json.loads(bad.stdout)["ok"] is False
+
+
+def test_folders_without_evidence_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text("{}\n")
+    with pytest.raises(JoulebitError, match="holds no evidence"):
+        audit_path(tmp_path)
+    with pytest.raises(JoulebitError, match="no such"):
+        audit_path(tmp_path / "nothing")
+
+
+def test_results_are_compared_to_the_ninth_digit() -> None:
+    stored = {"a": [1.0, {"b": "x", "c": True}], "d": None}
+    assert list(compare(stored, {"a": [1.0 + 1e-12, {"b": "x", "c": True}], "d": None})) == []
+    assert list(compare(stored, {"a": [1.0 + 1e-8, {"b": "x", "c": 1}], "e": 0})) == [
+        "result.a[0]: stored 1.0, derived 1.00000001",
+        "result.d is only stored",
+        "result.e is only derived",
+    ]
+    assert list(compare([1], [1, 2])) == ["result: stored [1], derived [1, 2]"]
+    assert list(compare(False, True)) == ["result: stored False, derived True"]

@@ -1,0 +1,55 @@
+"""The k = 2 interval holds the true energy about as often as it says."""
+
+import math
+
+import pytest
+
+from joulebit_host.meters.base import Reading
+from joulebit_host.session.coverage import CASES, HEADINGS, Tally, markdown, rows, study
+from joulebit_host.session.uncertainty import PROBABILITY, Quantity, Term
+
+
+def deviations(hits: int, n: int) -> float:
+    """How many standard deviations of a binomial count the hits are from what they should be."""
+    return (hits - n * PROBABILITY) / math.sqrt(n * PROBABILITY * (1 - PROBABILITY))
+
+
+def test_a_small_study_holds() -> None:
+    tallies = study(40, seed=20)
+    assert len(tallies) == len(Reading) * len(CASES) * 2
+    for reading in Reading:
+        for what in ("gross", "net"):
+            total = Tally()
+            for case in CASES:
+                total = total.plus(tallies[reading.value, case, what])
+            assert total.sessions == 40 * len(CASES)
+            assert abs(deviations(total.hits, total.sessions)) < 4
+            assert 0.8 < math.sqrt(total.error_u / total.sessions) < 1.25
+
+
+@pytest.mark.slow
+def test_each_kind_of_meter_holds_93_to_97_percent() -> None:
+    tallies = study(700, seed=21)
+    for reading in Reading:
+        for what in ("gross", "net"):
+            total = Tally()
+            for case in CASES:
+                total = total.plus(tallies[reading.value, case, what])
+            assert 0.93 <= total.share <= 0.97, (reading, what, total.share)
+
+
+def test_a_wrong_budget_would_be_noticed() -> None:
+    """Half of the true uncertainty holds two thirds; twice as much holds nearly always."""
+    tally = Tally()
+    for i in range(-30, 30):
+        tally.add(Quantity(100 + (i + 0.5) / 10, "J", (Term("n", "noise", 0.75),)), 100.0)
+    assert tally.hits == 30
+    assert deviations(tally.hits, tally.sessions) < -10
+
+
+def test_the_table_has_each_kind_each_case_and_all() -> None:
+    table = rows(study(2))
+    assert len(table) == 18 + 8
+    text = markdown(table).splitlines()
+    assert len(text) == 2 + len(table)
+    assert all(line.count("|") == len(HEADINGS) + 1 for line in text)
