@@ -202,12 +202,24 @@ class SerialMeter:
 
 
 class StreamMeter(SerialMeter):
-    """A meter that sends by itself. A silence of `overdue_s` is a timeout, said once per such time."""
+    """A meter that sends by itself. A silence of `overdue_s` is a timeout, said once per such time.
+
+    Sampling begins in the middle of whatever the device is sending: all up to the first `sync` is left out, so
+    that half a line at the start is not taken for damage.
+    """
 
     def __init__(
-        self, kind: str, port: Port, options: Options, dialogue: Dialogue, overdue_s: float = 2.0
+        self,
+        kind: str,
+        port: Port,
+        options: Options,
+        dialogue: Dialogue,
+        overdue_s: float = 2.0,
+        sync: bytes = b"",
     ) -> None:
-        """overdue_s: see the class."""
+        """overdue_s, sync: see the class."""
+        self._sync = sync
+        self._in_step = not sync
         self._overdue_s = max(overdue_s, 3 * options.interval())
         self._heard_s = time.monotonic()
         super().__init__(kind, port, options, dialogue)
@@ -215,6 +227,7 @@ class StreamMeter(SerialMeter):
     def started(self) -> None:
         """See `SerialMeter`."""
         self._heard_s = time.monotonic()
+        self._in_step = not self._sync
 
     def receive(self, end_s: float) -> Received:
         """See `SerialMeter`."""
@@ -223,6 +236,9 @@ class StreamMeter(SerialMeter):
         now_s = time.monotonic()
         if data:
             self._heard_s = now_s
+            if not self._in_step:
+                _, found, data = data.partition(self._sync)
+                self._in_step = bool(found)
         elif now_s - self._heard_s >= self._overdue_s:
             self._heard_s = now_s
             return Received(began_s, now_s, b"", "timeout")
@@ -245,6 +261,7 @@ class PolledMeter(SerialMeter):
         answer_s: float = 1.0,
         jitter: float = 0.25,
         pace_s: float | None = None,
+        least_s: float = 0.0,
         seed: int = 0,
     ) -> None:
         """One poll is all `steps`; their answers make one record.
@@ -253,12 +270,14 @@ class PolledMeter(SerialMeter):
             answer_s: an answer that takes longer is overdue.
             jitter: share of the pace by which a poll comes earlier or later.
             pace_s: mean time between polls; the options' interval by default, 0 to poll without a pause.
+            least_s: polls are never closer to each other than this.
             seed: of the jitter.
         """
         self._steps = steps
         self._answer_s = answer_s
         self._pace_s = options.interval() if pace_s is None else pace_s
         self._jitter = jitter
+        self._least_s = least_s
         self._random = random.Random(seed)
         self._due_s = 0.0
         self._step = -1  # of the poll under way; -1 between polls
@@ -318,5 +337,5 @@ class PolledMeter(SerialMeter):
     def _finish(self, event: str) -> Received:
         now_s = time.monotonic()
         varied_s = self._pace_s * (1 + self._random.uniform(-self._jitter, self._jitter))
-        self._due_s = max(self._due_s + varied_s, now_s)
+        self._due_s = max(self._due_s + varied_s, self._sent_s + self._least_s, now_s)
         return Received(self._sent_s, now_s, self.half_received(), event)

@@ -28,7 +28,7 @@ AC_CURVE = [(0.0, 42.7), (7.0, 85.0), (11.0, 12.0)]
 #: kind-model -> (relative to the true value, absolute) in W, V, A that undetectable damage may make.
 TOLERANCES = {
     # The load changes between the three questions, which adds to the 10 % + 50 mW of the rule.
-    "scpi": {"power_w": (0.25, 0.1), "voltage_v": (0.25, 0.3), "current_a": (0.25, 0.06)},
+    "scpi": {"power_w": (0.25, 0.1), "voltage_v": (0.4, 0.3), "current_a": (0.4, 0.06)},
     "ruideng-UM24C": {"power_w": (0.0, 0.04), "voltage_v": (0.0, 0.4), "current_a": (0.0, 0.004)},
     "ruideng-UM25C": {"power_w": (0.0, 0.006), "voltage_v": (0.0, 0.05), "current_a": (0.0, 0.0005)},
     "ruideng-UM34C": {"current_a": (0.0, 0.004)},  # the low byte of A is not under the checksum, V and W are
@@ -64,11 +64,11 @@ def test_no_wrong_value_is_accepted(pair, damage):
     flaws = Imperfections(noise_w=0.01, clock_error=3e-5, latency_s=0.001, latency_jitter_s=0.0005)
     emulator = EMULATORS[kind](curve_for(kind, settings, 3), faults=plan, imperfections=flaws, seed=7, **emulated)
     decoder = decoder_for(kind, settings)
-    duration_s = emulator.interval_s * FRAMES / (2.5 if kind == "wt300" else 3 if kind == "scpi" else 1)
+    duration_s = 1.1 * emulator.interval_s * FRAMES / (2.5 if kind == "wt300" else 3 if kind == "scpi" else 1)
     samples = [sample for received in emulator.play(duration_s) for sample in decoder.feed(received)]
     truths, times = emulator.truths, [truth.t_s for truth in emulator.truths]
     frames = emulator.counts.sent + sum(emulator.counts.faults.values())
-    assert frames > 0.9 * FRAMES
+    assert frames >= FRAMES
     assert emulator.counts.faults[damage] > 0.2 * FRAMES
     assert len(samples) > 0.1 * duration_s / emulator.interval_s
     tolerance = TOLERANCES.get(name_of(pair))
@@ -84,7 +84,7 @@ def test_random_bytes_give_no_sample(pair):
     chance = random.Random(5)
     decoder = decoder_for(kind, settings)
     alphabet = b"0123456789,.;#dE1+-_\n\rABF" + bytes(range(0, 256, 17))
-    for i in range(FRAMES // 4):
+    for i in range(FRAMES):
         pick = alphabet if i % 2 else bytes(range(256))
         data = bytes(chance.choices(pick, k=chance.choice((1, 5, 21, 25, 60, 130))))
         assert decoder.feed(Received(i * 0.1, i * 0.1 + 0.05, data)) == []

@@ -14,8 +14,12 @@ from joulebit_host.meters.collect import collect
 from joulebit_host.meters.emulators.catalogue import EMULATORS
 from joulebit_host.meters.emulators.curve import Constant
 from joulebit_host.meters.emulators.faults import FaultPlan
+from joulebit_host.meters.emulators.ina226 import crc16
 from joulebit_host.meters.emulators.pty import PtyServer
+from joulebit_host.meters.kinds.ina226 import InaOptions, _Dialogue
 from joulebit_host.meters.registry import decoder_for, open_meter
+from joulebit_host.meters.transports.serial_port import PortGone
+from joulebit_host.meters.wire import StreamMeter
 
 
 def numbered(rows):
@@ -186,7 +190,7 @@ def test_a_usb_device_is_found_again_under_another_name(tmp_path, monkeypatch):
     meter = open_meter(f"ina226:{first.path}?interval_s=0.01")
     by_usb = link["device"]
     meter.start()
-    assert meter.read(0.5).data
+    assert any(meter.read(0.5).data for _ in range(5))
     first.stop()
     with PtyServer(EMULATORS["ina226"](Constant(3.0), interval_s=0.01), tmp_path / "ttyUSB1") as second:
         link["device"] = second.path
@@ -194,3 +198,75 @@ def test_a_usb_device_is_found_again_under_another_name(tmp_path, monkeypatch):
         events = [meter.read(0.2).event for _ in range(10)]
     assert [e for e in events if e][:2] == ["unplugged", "replugged"]
     meter.close()
+
+
+def test_a_supply_on_the_network():
+    """The same meter through a TCP socket, as many supplies offer it."""
+    import socket
+
+    emulator = EMULATORS["scpi"](Constant(3.0), answer_s=0.0)
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        connection, _ = listener.accept()
+        with connection:
+            while data := connection.recv(1000):
+                for emission in emulator.receive(data, 1.0):
+                    connection.sendall(emission.data)
+
+    threading.Thread(target=serve, daemon=True).start()
+    meter = open_meter(f"scpi:socket://127.0.0.1:{listener.getsockname()[1]}?power=MEAS:POW?&interval_s=0.05")
+    summary = collect(meter, samples=5, seconds=5)
+    meter.close()
+    listener.close()
+    assert (summary.samples, summary.mean_w) == (5, pytest.approx(3.0, rel=1e-3))
+
+
+class ScriptedPort:
+    """A port that gives these pieces, one per read, and then vanishes."""
+
+    address = "scripted"
+
+    def __init__(self, *pieces):
+        self.pieces = list(pieces)
+
+    def open(self):
+        pass
+
+    def read(self, timeout_s):
+        if not self.pieces:
+            raise PortGone("end of script")
+        return self.pieces.pop(0)
+
+    def write(self, data):
+        pass
+
+    def discard_input(self):
+        pass
+
+    def close(self):
+        pass
+
+
+def ina_lines(*numbers):
+    lines = (f"E1,{number},{number * 20_000},500,9600,0".encode() for number in numbers)
+    return b"".join(line + b",%04X\n" % crc16(line) for line in lines)
+
+
+def test_half_a_line_at_the_start_is_no_damage():
+    """What came before the first whole line was never meant to be read; half a line at the end is lost
+    with the port.
+    """
+    hello = b"C1,INA226,4527"
+    port = ScriptedPort(
+        hello + b",%04X\n" % crc16(hello), b"00,9600", b",0,12AB\n" + ina_lines(1), ina_lines(2, 3) + b"E1,4"
+    )
+    options = InaOptions()
+    meter = StreamMeter("ina226", port, options, _Dialogue(options), sync=b"\n")
+    meter.start()
+    decoder = decoder_for("ina226", meter.settings)
+    records = [meter.read(0.01) for _ in range(4)]
+    samples = [s for received in records for s in decoder.feed(received)]
+    assert [s.sequence for s in samples] == [1, 2, 3]
+    assert [r.event for r in records] == ["", "", "", "unplugged"]
+    assert decoder.faults == {Fault.FRAMING: 1, Fault.UNPLUGGED: 1}

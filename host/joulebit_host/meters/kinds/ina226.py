@@ -1,7 +1,7 @@
 """INA226 and INA219 behind a microcontroller: the CSV lines E1.
 
-No standard exists for this; Joulebit's firmware sketches and emulator speak the following, 8N1, ASCII, every line
-ended by LF (CR LF is taken too):
+No standard exists for this. This is what firmware has to send (and what the emulator sends): 8N1, ASCII, every
+line ended by LF (CR LF is taken too):
 
     E1,seq,board_us,shunt_raw,bus_raw,marker,crc16
     C1,chip,config,crc16
@@ -249,13 +249,13 @@ class _Dialogue:
 
     def begin(self, talk: Conversation) -> str:
         """See `wire.Dialogue`."""
-        seen = talk.ask(b"?\n", lambda data: bool(_chip_lines(data)), timeout_s=2.0)
+        seen = talk.ask(b"?\n", lambda data: bool(_chip_lines(data)), timeout_s=4.0)
         chips = _chip_lines(seen)
         if chips and chips[-1][0] != self._options.chip:
             raise JoulebitError(f"the board has an {chips[-1][0]}, but the options say {self._options.chip}")
         if not chips and not any(_SAMPLE.fullmatch(line.strip()) for line in seen.split(b"\n")):
             raise JoulebitError(
-                "no E1 or C1 line came within 2 s: is this the right port, and the right baudrate?"
+                "no E1 or C1 line came within 4 s: is this the right port, and the right baudrate?"
             )
         return f"{chips[-1][0]} config {chips[-1][1]}" if chips else self._options.chip
 
@@ -285,7 +285,8 @@ class Ina219Options(InaOptions):
 
 
 def _open(kind: str, address: str, options: InaOptions) -> Meter:
-    return StreamMeter(kind, SerialPort(address, options.baudrate), options, _Dialogue(options))
+    port = SerialPort(address, options.baudrate)
+    return StreamMeter(kind, port, options, _Dialogue(options), sync=b"\n")
 
 
 KIND = Kind(

@@ -248,7 +248,7 @@ def _complete(data: bytes) -> bool:
 
 def _open(address: str, options: RuidengOptions) -> Meter:
     port = SerialPort(address, options.baudrate)
-    return PolledMeter("ruideng", port, options, _Dialogue(options), (Step(REQUEST, _complete),))
+    return PolledMeter("ruideng", port, options, _Dialogue(options), (Step(REQUEST, _complete),), least_s=0.1)
 
 
 KIND = Kind("ruideng", "RuiDeng UM24C, UM25C, UM34C", "serial port", RuidengOptions, RuidengDecoder, _open)

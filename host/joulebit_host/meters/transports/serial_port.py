@@ -1,8 +1,8 @@
 """A serial port that may vanish and come back, perhaps under another name.
 
-Addresses: a path (`/dev/ttyUSB0`, `COM3`, a pseudo-terminal), or a USB device wherever it appears: `usb:VID:PID`
-or `usb:VID:PID:SERIAL` (hexadecimal, as `lsusb` prints them). A port opened by path that belongs to a USB device
-with a serial number is found again by that number.
+Addresses: a path (`/dev/ttyUSB0`, `COM3`, a pseudo-terminal), `socket://HOST:PORT`, or a USB device wherever it
+appears: `usb:VID:PID` or `usb:VID:PID:SERIAL` (hexadecimal, as `lsusb` prints them). A port opened by path that
+belongs to a USB device with a serial number is found again by that number.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class SerialPort:
             raise JoulebitError("serial meters need pyserial: pip install 'joulebit[meters]'") from None
         path = self._find()
         try:
-            port = serial.Serial(path, timeout=_TICK_S, write_timeout=2.0, exclusive=True, **self._line)
+            port = serial.serial_for_url(path, timeout=_TICK_S, write_timeout=2.0, exclusive=True, **self._line)
         except Exception as error:  # SerialException, ValueError, termios.error
             raise JoulebitError(f"cannot open {path}: {_reason(error)}") from None
         self._serial, self.path = port, path
