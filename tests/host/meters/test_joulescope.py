@@ -73,7 +73,9 @@ def test_missing_blocks_are_counted_and_their_energy_is_not_lost():
         (statistics(1, watts=math.nan, energy_j=0.6), Fault.NOT_A_NUMBER, 1),
         (statistics(1) | {"signals": {}}, Fault.FRAMING, 0),
         ([], Fault.FRAMING, 0),
-        (statistics(0, energy_j=0.01), Fault.WRAP_AMBIGUOUS, 1),
+        (statistics(0, energy_j=0.01), Fault.RANGE, 0),
+        (statistics(1, samples=BLOCK + 2000), Fault.RANGE, 0),
+        (statistics(100_000), Fault.RANGE, 0),
     ],
 )
 def test_records_that_are_void_or_break_off(value, fault, count):
@@ -82,6 +84,18 @@ def test_records_that_are_void_or_break_off(value, fault, count):
     samples = feed(decoder, 0.1, value)
     assert len(samples) == count
     assert decoder.faults == {fault: 1}
+
+
+def test_a_device_that_was_opened_again():
+    decoder = decoder_for("joulescope", {})
+    for i in range(10, 13):
+        feed(decoder, 0.1 * i, statistics(i))
+    assert feed(decoder, 4.0, statistics(0)) == []
+    (sample,) = feed(decoder, 4.1, statistics(1))
+    assert (sample.segment, sample.energy_j) == (1, 0.0)
+    (sample,) = feed(decoder, 4.2, statistics(2))
+    assert sample.energy_j == pytest.approx(0.3)
+    assert decoder.faults == {Fault.RANGE: 1, Fault.WRAP_AMBIGUOUS: 1}
 
 
 class FakeDriver:

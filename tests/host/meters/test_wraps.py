@@ -7,11 +7,13 @@ import itertools
 import pytest
 
 from joulebit_host.meters.base import Fault, Received
-from joulebit_host.meters.counters import ModularCounter
+from joulebit_host.meters.counters import Accumulator, ModularCounter, Step
+from joulebit_host.meters.emulators.catalogue import EMULATORS
 from joulebit_host.meters.emulators.curve import Constant
 from joulebit_host.meters.emulators.emulator import Imperfections
 from joulebit_host.meters.emulators.faults import FaultPlan
 from joulebit_host.meters.emulators.ina226 import InaEmulator, crc16
+from joulebit_host.meters.emulators.ruideng import RuidengEmulator
 from joulebit_host.meters.registry import decoder_for
 
 
@@ -154,3 +156,46 @@ def test_a_board_with_the_other_chip_is_not_believed():
     decoder.feed(Received(0, 0.3, right + b",%04X\n" % crc16(right)))
     assert len(decoder.feed(Received(0, 0.4, line(1, 20_000)))) == 1
     assert decoder.faults == {Fault.RANGE: 2}
+
+
+def test_an_accumulator_believes_a_break_when_it_is_confirmed():
+    counter = Accumulator(most_per_s=10.0, slack=2.0)
+    assert counter.take(100, 0.0) is Step.FOLLOWS
+    assert counter.take(112, 1.0) is Step.FOLLOWS
+    assert counter.take(1000, 2.0) is Step.DOUBTFUL
+    assert counter.take(120, 3.0) is Step.FOLLOWS, "one damaged value changes nothing"
+    assert counter.total == 20
+    assert counter.take(5, 4.0) is Step.DOUBTFUL
+    assert counter.take(6, 5.0) is Step.BROKEN
+    assert counter.take(8, 6.0) is Step.FOLLOWS
+    assert counter.total == 2
+
+
+def test_a_ruideng_group_that_is_changed_opens_a_segment():
+    emulator = RuidengEmulator(Constant(20.0), counter_start_mwh=5000)
+    decoder = decoder_for("ruideng", {})
+    samples = []
+    for i, received in enumerate(emulator.play(60.0)):
+        if i == 40:
+            emulator.group, emulator.counter_start_mwh = 3, 0
+        samples += decoder.feed(received)
+    assert decoder.faults == {Fault.RANGE: 1, Fault.WRAP_AMBIGUOUS: 1}
+    assert [s.segment for s in samples] == sorted(s.segment for s in samples)
+    assert {s.segment for s in samples} == {0, 1}
+    for segment in (0, 1):
+        energies = [s.energy_j for s in samples if s.segment == segment]
+        assert energies[0] == 0.0
+        assert energies == sorted(energies)
+
+
+@pytest.mark.parametrize("kind", ["pzem", "wattsup"])
+def test_an_energy_that_was_cleared_opens_a_segment(kind):
+    make = EMULATORS[kind]
+    before, after = (make(Constant(300.0), counter_start_wh=start) for start in (500, 0))
+    decoder = decoder_for(kind, {})
+    samples = [s for received in before.play(30.0) for s in decoder.feed(received)]
+    shifted = (Received(r.t_sent_s + 31, r.t_s + 31, r.data) for r in after.play(30.0))
+    samples += [s for received in shifted for s in decoder.feed(received)]
+    assert decoder.faults[Fault.WRAP_AMBIGUOUS] == 1
+    assert {s.segment for s in samples} == {0, 1}
+    assert min(s.energy_j for s in samples) == 0.0

@@ -29,6 +29,7 @@ from pathlib import Path
 
 from joulebit.errors import JoulebitError, did_you_mean
 from joulebit_host.meters.base import Accuracy, Fault, Meter, Reading, Received, Sample
+from joulebit_host.meters.counters import Accumulator, Step
 from joulebit_host.meters.decoding import FrameDecoder
 from joulebit_host.meters.kind import Kind
 from joulebit_host.meters.options import option
@@ -85,8 +86,8 @@ class HwmonDecoder(FrameDecoder):
         self._options = options
         self._names = [name for sensor in options.files for name in sensor.split("*")]
         self._energy = options.reading() is Reading.ENERGY
-        self._last: tuple[float, float] | None = None  # (time, joules)
-        self._base_j = 0.0
+        most_uj_per_s = options.max_power_w * 1e6
+        self._uj = Accumulator(most_uj_per_s, most_uj_per_s * (1 + options.update_s))
         self._segment = 0
 
     def decode(self, received: Received) -> list[Sample]:
@@ -106,10 +107,14 @@ class HwmonDecoder(FrameDecoder):
             return [Sample(t_s=t_s, valid=False, segment=self._segment, time_error_s=error_s)]
         numbers = dict(zip(self._names, map(int, texts)))
         if self._energy:
-            energy_j = self._joules(sum(numbers.values()) / 1e6, t_s)
-            if energy_j is None:
+            step = self._uj.take(sum(numbers.values()), t_s)
+            if step is Step.DOUBTFUL:
                 self.count(Fault.RANGE)
                 return []
+            if step is Step.BROKEN:
+                self.count(Fault.WRAP_AMBIGUOUS)
+                self._segment += 1
+            energy_j = self._uj.total / 1e6
             return [Sample(t_s=t_s, energy_j=energy_j, segment=self._segment, time_error_s=error_s)]
         return self._power(numbers, t_s, error_s)
 
@@ -128,21 +133,6 @@ class HwmonDecoder(FrameDecoder):
         if len(self._options.files) == 1 and "*" in self._options.files[0]:
             volts, amperes = (numbers[name] / 1000 for name in self._names)
         return [Sample(t_s=t_s, power_w=watts, voltage_v=volts, current_a=amperes, time_error_s=error_s)]
-
-    def _joules(self, joules: float, t_s: float) -> float | None:
-        """Since the first reading; None for a leap that no load explains."""
-        if self._last is None:
-            self._base_j = joules
-        elif joules < self._last[1]:
-            self.count(Fault.WRAP_AMBIGUOUS)
-            self._segment += 1
-            self._base_j = joules
-        elif joules - self._last[1] > self._options.max_power_w * (
-            t_s - self._last[0] + self._options.update_s + 1.0
-        ):
-            return None
-        self._last = (t_s, joules)
-        return joules - self._base_j
 
 
 def channels(chip: Path) -> dict[str, str]:

@@ -39,6 +39,7 @@ from joulebit_host.meters.options import option
 
 _SAMPLE_HZ = 1_000_000
 _MAX_W = 150.0
+_SLACK_S = 2.0  #: the longest delay that is taken for a delay
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,8 @@ class JoulescopeDecoder(FrameDecoder):
         self._lines = Lines(longest=65536)
         self._alignment = ClockAlignment()
         self._last: tuple[int, float] | None = None  # (last sample, joules)
+        self._heard_s = 0.0
+        self._doubtful: int | None = None  # last sample of a record that did not follow
         self._base_j = 0.0
         self._first = 0
         self._segment = 0
@@ -101,10 +104,10 @@ class JoulescopeDecoder(FrameDecoder):
             frequency = float(value["time"]["sample_freq"]["value"])
             means = [float(value["signals"][name]["avg"]["value"]) for name in ("voltage", "current", "power")]
             energy_j = float(value["accumulators"]["energy"]["value"])
-        except (ValueError, KeyError, TypeError, IndexError):
+        except (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError):
             self.count(Fault.FRAMING)
             return None
-        if type(first) is not int or type(last) is not int or not frequency > 0:
+        if not (_is_count(first) and _is_count(last) and 0 < frequency < math.inf):
             self.count(Fault.FRAMING)
             return None
         numbers = (*means, energy_j)
@@ -112,11 +115,16 @@ class JoulescopeDecoder(FrameDecoder):
             self.count(Fault.NOT_A_NUMBER)
             return Sample(t_s=arrived_s, valid=False, segment=self._segment)
         block_s = (last - first) / frequency
-        dropped = self._follow(first, last, energy_j, means[2] * block_s)
-        if dropped is None or block_s <= 0 or abs(means[2]) > _MAX_W:
+        wrong_block = abs(block_s / self._options.interval_s - 1) > 0.01
+        if wrong_block or abs(means[2]) > _MAX_W:
             self.count(Fault.RANGE)
             return None
-        self._last = (last, energy_j)
+        dropped = self._follow(first, last, energy_j, means[2] * block_s, arrived_s)
+        if dropped is None:
+            self._doubtful = last
+            self.count(Fault.RANGE)
+            return None
+        self._last, self._heard_s, self._doubtful = (last, energy_j), arrived_s, None
         device_t_s = last / frequency
         return Sample(
             t_s=self._alignment.host_time(device_t_s, arrived_s),
@@ -130,29 +138,35 @@ class JoulescopeDecoder(FrameDecoder):
             segment=self._segment,
         )
 
-    def _follow(self, first: int, last: int, energy_j: float, block_j: float) -> int | None:
-        """Blocks missing before this one; None if the accumulator contradicts the block."""
-        if last <= first:
-            return None
-        slack_j = 0.01 * abs(block_j) + 1e-3
+    def _follow(self, first: int, last: int, energy_j: float, block_j: float, arrived_s: float) -> int | None:
+        """Blocks missing before this one; None for a record that cannot follow, unless a second one
+        confirms it.
+        """
         if self._last is None:
             self._begin(first, energy_j)
             return 0
         gap, step_j = first - self._last[0], energy_j - self._last[1]
-        if gap < 0 or step_j < -_MAX_W * (gap + last - first) / _SAMPLE_HZ:
-            self.count(Fault.WRAP_AMBIGUOUS)
-            self._segment += 1
-            self._begin(first, energy_j)
-            return 0
-        if gap == 0 and abs(step_j - block_j) > slack_j:
+        late_s = (gap + last - first) / _SAMPLE_HZ - (arrived_s - self._heard_s)
+        most_j = _MAX_W * (gap + last - first) / _SAMPLE_HZ
+        whole = gap > 0 or abs(step_j - block_j) <= 0.01 * abs(block_j) + 1e-3
+        if gap >= 0 and abs(late_s) <= _SLACK_S and abs(step_j) <= most_j and whole:
+            dropped = math.ceil(gap / (last - first))
+            self.count(Fault.DROPPED, dropped)
+            return dropped
+        if first != self._doubtful:
             return None
-        dropped = math.ceil(gap / (last - first))
-        self.count(Fault.DROPPED, dropped)
-        return dropped
+        self.count(Fault.WRAP_AMBIGUOUS)
+        self._segment += 1
+        self._begin(first, energy_j)
+        return 0
 
     def _begin(self, first: int, energy_j: float) -> None:
         self._first, self._base_j = first, energy_j
         self._alignment.reset()
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < 1 << 63
 
 
 class JoulescopeMeter:

@@ -25,6 +25,7 @@ from typing import Any
 
 from joulebit.errors import JoulebitError
 from joulebit_host.meters.base import Accuracy, Fault, Meter, Reading, Received, Sample
+from joulebit_host.meters.counters import Accumulator, Step
 from joulebit_host.meters.decoding import FrameDecoder
 from joulebit_host.meters.kind import Kind
 from joulebit_host.meters.options import option
@@ -65,15 +66,15 @@ class NvmlDecoder(FrameDecoder):
     def __init__(self, options: NvmlOptions) -> None:
         super().__init__()
         self._options = options
-        self._last: tuple[float, int] | None = None  # (time, millijoules)
-        self._base_mj = 0
+        most_mj_per_s = options.max_power_w * 1000
+        self._mj = Accumulator(most_mj_per_s, most_mj_per_s)
         self._segment = 0
 
     def decode(self, received: Received) -> list[Sample]:
         """See `FrameDecoder`."""
         try:
             record = json.loads(received.data)
-        except ValueError:
+        except (ValueError, RecursionError):
             record = None
         if not isinstance(record, dict) or set(record) != {"energy_mj", "power_mw"}:
             self.count(Fault.FRAMING)
@@ -85,7 +86,7 @@ class NvmlDecoder(FrameDecoder):
         if isinstance(energy, str) or isinstance(power, str) or leading is None:
             self.count(Fault.NOT_A_NUMBER)
             return [Sample(t_s=t_s, valid=False, segment=self._segment, time_error_s=error_s)]
-        if not all(value is None or (type(value) is int and value >= 0) for value in (energy, power)):
+        if not all(value is None or (type(value) is int and 0 <= value < 1 << 64) for value in (energy, power)):
             self.count(Fault.FRAMING)
             return []
         most_w = self._options.max_power_w
@@ -96,26 +97,21 @@ class NvmlDecoder(FrameDecoder):
             Sample(
                 t_s=t_s,
                 power_w=None if power is None else power / 1000,
-                energy_j=None if energy is None else (energy - self._base_mj) / 1000,
+                energy_j=None if energy is None else self._mj.total / 1000,
                 segment=self._segment,
                 time_error_s=error_s,
             )
         ]
 
     def _follows(self, energy: int | None, t_s: float) -> bool:
-        """Takes the counter; False for a leap that no load explains."""
+        """Takes the counter; False for a value that is in doubt."""
         if energy is None:
             return True
-        if self._last is None:
-            self._base_mj = energy
-        elif energy < self._last[1]:
+        step = self._mj.take(energy, t_s)
+        if step is Step.BROKEN:
             self.count(Fault.WRAP_AMBIGUOUS)
             self._segment += 1
-            self._base_mj = energy
-        elif energy - self._last[1] > self._options.max_power_w * 1000 * (t_s - self._last[0] + 1.0):
-            return False
-        self._last = (t_s, energy)
-        return True
+        return step is not Step.DOUBTFUL
 
 
 def load_nvml() -> ModuleType:

@@ -111,7 +111,7 @@ class RaplDecoder(FrameDecoder):
         values = []
         for line, domain in zip(lines, self._options.domains):
             name, _, text = line.partition(" ")
-            if name != domain or not text.isdigit() or not text.isascii():
+            if name != domain or not text.isdigit() or not text.isascii() or len(text) > 20:
                 return None
             values.append(int(text))
         return values

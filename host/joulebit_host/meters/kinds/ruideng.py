@@ -37,12 +37,14 @@ import struct
 from dataclasses import dataclass
 
 from joulebit.errors import JoulebitError
+from joulebit_host.meters import wire
 from joulebit_host.meters.base import Accuracy, Fault, Meter, Reading, Received, Sample
+from joulebit_host.meters.counters import Accumulator, Step
 from joulebit_host.meters.decoding import FrameDecoder
 from joulebit_host.meters.kind import Kind
 from joulebit_host.meters.options import option
 from joulebit_host.meters.transports.serial_port import SerialPort
-from joulebit_host.meters.wire import Conversation, PolledMeter, Step
+from joulebit_host.meters.wire import Conversation, PolledMeter
 
 REQUEST = b"\xf0"
 LENGTH = 130
@@ -139,12 +141,9 @@ class RuidengDecoder(FrameDecoder):
         super().__init__()
         self._model = MODELS[options.model]
         self._is_um34c = options.model == "UM34C"
-        self._group: int | None = None
-        self._mwh = 0
-        self._mwh_at_s = 0.0
-        self._base_mwh = 0
+        most_mwh_per_s = self._model.max_v * self._model.max_a * 1000 / 3600
+        self._mwh = Accumulator(most_mwh_per_s, 2 + most_mwh_per_s)
         self._segment = 0
-        self._doubtful: tuple[int, int] | None = None  # (group, mWh) that broke off, until a second record says so
 
     def decode(self, received: Received) -> list[Sample]:
         """See `FrameDecoder`."""
@@ -165,16 +164,20 @@ class RuidengDecoder(FrameDecoder):
             return []
         (mwh,) = struct.unpack_from(">I", data, 20 + 8 * group)
         t_s = (received.t_sent_s + received.t_s) / 2
-        if not self._energy(group, mwh, t_s):
+        step = self._mwh.take(mwh, t_s, group)
+        if step is Step.DOUBTFUL:
             self.count(Fault.RANGE)
             return []
+        if step is Step.BROKEN:
+            self.count(Fault.WRAP_AMBIGUOUS)
+            self._segment += 1
         return [
             Sample(
                 t_s=t_s,
                 power_w=power_w,
                 voltage_v=voltage_v,
                 current_a=current_a,
-                energy_j=(mwh - self._base_mwh) * _ENERGY_STEP_J,
+                energy_j=self._mwh.total * _ENERGY_STEP_J,
                 segment=self._segment,
                 time_error_s=(received.t_s - received.t_sent_s) / 2,
             )
@@ -195,27 +198,6 @@ class RuidengDecoder(FrameDecoder):
             and group <= 9
             and abs(watts - volts * amperes) <= tolerance_w
         )
-
-    def _energy(self, group: int, mwh: int, t_s: float) -> bool:
-        """Takes the group's counter; False for a value that cannot follow the last one, unless it was
-        said twice.
-        """
-        model = self._model
-        if self._group is None:
-            self._group, self._base_mwh = group, mwh
-        else:
-            most = 2 + model.max_v * model.max_a * 1000 / 3600 * max(0.0, t_s - self._mwh_at_s + 1.0)
-            follows = group == self._group and 0 <= mwh - self._mwh <= most
-            if not follows:
-                first, self._doubtful = self._doubtful, (group, mwh)
-                if first is None or first[0] != group or not 0 <= mwh - first[1] <= most:
-                    return False
-                self.count(Fault.WRAP_AMBIGUOUS)
-                self._segment += 1
-                self._group, self._base_mwh = group, mwh
-        self._doubtful = None
-        self._mwh, self._mwh_at_s = mwh, t_s
-        return True
 
 
 class _Dialogue:
@@ -248,7 +230,7 @@ def _complete(data: bytes) -> bool:
 
 def _open(address: str, options: RuidengOptions) -> Meter:
     port = SerialPort(address, options.baudrate)
-    return PolledMeter("ruideng", port, options, _Dialogue(options), (Step(REQUEST, _complete),), least_s=0.1)
+    return PolledMeter("ruideng", port, options, _Dialogue(options), (wire.Step(REQUEST, _complete),), least_s=0.1)
 
 
 KIND = Kind("ruideng", "RuiDeng UM24C, UM25C, UM34C", "serial port", RuidengOptions, RuidengDecoder, _open)

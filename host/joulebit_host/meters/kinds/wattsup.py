@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 from joulebit.errors import JoulebitError
 from joulebit_host.meters.base import Accuracy, Fault, Meter, Reading, Received, Sample
+from joulebit_host.meters.counters import Accumulator, Step
 from joulebit_host.meters.decoding import FrameDecoder, Lines
 from joulebit_host.meters.kind import Kind
 from joulebit_host.meters.options import option
@@ -69,10 +70,7 @@ class WattsUpDecoder(FrameDecoder):
         self._options = options
         self._lines = Lines(b";", 400)
         self._last_s: float | None = None
-        self._wh: int | None = None
-        self._wh_at_s = 0.0
-        self._base_wh = 0
-        self._doubtful: int | None = None
+        self._wh = Accumulator(options.max_w / 360, 2 + options.max_w / 360)  # steps of 0.1 Wh
         self._segment = 0
 
     def interrupted(self, received: Received) -> None:
@@ -106,7 +104,7 @@ class WattsUpDecoder(FrameDecoder):
             power_w=None if watts is None else watts / 10,
             voltage_v=None if volts is None else volts / 10,
             current_a=None if amperes is None else amperes / 1000,
-            energy_j=None if fields[_WH] is None or self._wh is None else (self._wh - self._base_wh) * 360.0,
+            energy_j=None if fields[_WH] is None else self._wh.total * 360.0,
             dropped=self._missed(t_s),
             valid=watts is not None,
             segment=self._segment,
@@ -132,22 +130,14 @@ class WattsUpDecoder(FrameDecoder):
         return abs(watts / 10 - apparent * factor / 100) <= 0.03 * apparent + steps
 
     def _energy(self, wh: int | None, t_s: float) -> bool:
-        """Takes the counter, in 0.1 Wh; False for a value that cannot follow the last one, unless confirmed."""
+        """Takes the counter, in 0.1 Wh; False for a value that is in doubt."""
         if wh is None:
             return True
-        most = 2 + self._options.max_w / 360 * max(0.0, t_s - self._wh_at_s)
-        if self._wh is None:
-            self._base_wh = wh
-        elif not 0 <= wh - self._wh <= most:
-            first, self._doubtful = self._doubtful, wh
-            if first is None or not 0 <= wh - first <= most:
-                return False
+        step = self._wh.take(wh, t_s)
+        if step is Step.BROKEN:
             self.count(Fault.WRAP_AMBIGUOUS)
             self._segment += 1
-            self._base_wh = wh
-        self._doubtful = None
-        self._wh, self._wh_at_s = wh, t_s
-        return True
+        return step is not Step.DOUBTFUL
 
     def _missed(self, t_s: float) -> int:
         last_s, self._last_s = self._last_s, t_s
