@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -85,3 +87,36 @@ def test_listing_never_raises(monkeypatch):
 
     monkeypatch.setattr(list_ports, "comports", broken)
     assert isinstance(registry.list_meters(), list)
+
+
+def test_decoding_needs_no_library_of_a_meter():
+    """An audit works with numpy and pure-Python packages; only PZEM needs its Modbus library."""
+    script = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        blocked = ("serial", "pymodbus", "pynvml", "pyjoulescope_driver", "numba", "torch", "scipy")
+        if name.split(".")[0] in blocked:
+            raise ModuleNotFoundError(name, name=name)
+
+sys.meta_path.insert(0, Blocked())
+from joulebit.errors import JoulebitError
+from joulebit_host.meters.registry import decoder_for, kind_names, list_meters, open_meter
+filled = {
+    "rapl": {"domains": ["a"], "ranges_uj": [1000]}, "hwmon": {"files": ["a/power1_input"]},
+    "jetson": {"rails": ["A:mW"]},
+}
+for name in kind_names():
+    if name not in ("replay", "pzem"):
+        decoder_for(name, filled.get(name, {}))
+list_meters()
+for spec in ("ina226:/dev/x", "pzem:/dev/x", "nvml", "joulescope"):
+    try:
+        open_meter(spec)
+    except JoulebitError as error:
+        assert "pip install" in str(error), error
+    else:
+        raise AssertionError(spec)
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -15,8 +15,8 @@ reads the same files.
 
 One record holds a line per file. FRAMING: other lines than the settings' files, or no whole number. NOT_A_NUMBER:
 a file that could not be read (the sample is not valid). RANGE: a power above `max_power_w`, or an energy that goes
-up faster. An energy that goes down: WRAP_AMBIGUOUS, new segment (the kernel's counters have 64 bits: it was
-reset).
+up faster. An energy that goes down, confirmed by the next record: it was reset (the
+kernel's counters have 64 bits), WRAP_AMBIGUOUS, new segment.
 
 Kernel: Documentation/hwmon/sysfs-interface.rst.
 """

@@ -6,8 +6,8 @@ asked, `{"energy_mj":123456,"power_mw":70123}`; a value that the GPU does not ha
 time is its error's text.
 
 FRAMING: other JSON than that. NOT_A_NUMBER: a value that failed (the sample is not valid). RANGE: a power above
-`max_power_w`, or an energy that goes up faster than that. An energy that goes down: the driver was loaded again,
-WRAP_AMBIGUOUS, new segment.
+`max_power_w`, or an energy that goes up faster than that. An energy that goes down, confirmed by the
+next record: the driver was loaded again, WRAP_AMBIGUOUS, new segment.
 
 The energy counter integrates inside the GPU and is the source wherever it exists; power readings cover only a part
 of the time (25 % on A100 and H100: arXiv 2312.02741). Error: 5 % by the same source (NVIDIA's documentation says

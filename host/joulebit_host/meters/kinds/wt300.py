@@ -235,7 +235,7 @@ class _Dialogue:
         _ask(talk, ":STAT:EESR?")
 
     def stop(self, talk: Conversation) -> None:
-        """Stops the integrator and gives the panel back."""
+        """Stops the integrator and gives the panel back; ranges, rate and items stay as set."""
         talk.send(b":INTEG:STOP\n:NUM:HOLD OFF\n:COMM:REM OFF\n")
         self._integrating = False
 
