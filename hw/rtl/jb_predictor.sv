@@ -1,59 +1,270 @@
-// The sign predictor of PSG: sums of x_msb * g_msb for every weight (numerics.md, section 6), kept over the tiles of a
-// layer from FIRST to LAST, with the maximum of their absolute values after LAST. It works beside the input gradient.
+// PSG in the accelerator: the sign predictor beside the input gradient, and the work lists of the weight gradient that follow from it.
+// hw/README.md ("The core") describes the ports; numerics.md (section 6) and "What a tile computes, exactly" the results.
 //
-// - dz: the load_* port sees what is loaded into the dz buffer (order: image, row, column, word) and keeps the leading bits.
-// - x: one request per cycle without back-pressure (x_valid_o with image, row, column, word: the top left pixel of the
-//   window, in coordinates of the tile, negative or too large in the padding); the buffer answers XLatency cycles later with the
-//   word at (row, column), (row, column + 1), (row, column + 2) in bits 63:0, 127:64, 191:128; zero outside the tile.
-//   XLatency 1: the data are valid in the cycle after the one that x_valid_o is high in.
-// - start_i: one pulse with tile_i and half_i, which stay as they are until done_o (one pulse); busy_o from the cycle after start_i.
-//   All x_words * 8 channels of x and all g_words * 4 channels of dz of the tile take part.
-// - Word n of the sums holds OutLanes of them: with G = OutLanes / 2 channels of dz per group, tap = kernel row * kernel_w
-//   + kernel column, n = (((group * x_words + word of x) * kernel_h * kernel_w) + tap) * 4 + channel of x / 2,
-//   lane = (channel of x mod 2) * G + channel of dz mod G.
-// - read_*: while not busy, a read of word n answers, after a fixed number of cycles, for each lane whether |sum| > read_limit_i
-//   (= tau - 1; steady while reads are in flight) and whether the sum is negative.
+// Prediction: each cycle takes one pixel of dz (Half channels of its leading bits, kept beside the dz load) and three neighbouring
+// columns of x (8 channels, or 4 with 4 or 8 output lanes): OutLanes * 12 products in LUTs, 100 % of them useful for 3x3 kernels.
+// Sums: jb_predictor_sums, word = tap number * 8 + (half of the output block, or half of the word of x) * 4 + 0..3, where tap number =
+// (block * x_words + word of x) * kernel_h * kernel_w + kernel row * kernel_w + kernel column. With 16 lanes a word is two
+// channels of x by 8 of dz, otherwise one channel of x by all lanes.
 `default_nettype none
 
 module jb_predictor #(
-  parameter int OutLanes  = 16,    // channels of dz in an output block; OutLanes * 12 products per cycle
-  parameter int BankDepth = 512,   // of a feature buffer
-  parameter int Depth     = 2304,  // words of sums
-  parameter int XLatency  = 3      // cycles from x_valid_o to x_data_i, >= 1
+  parameter int Config = jb_pkg::CONFIG_DEFAULT
 ) (
-  input  wire logic                       clk_i,
-  input  wire logic                       rst_ni,
-  // Copy of dz
-  input  wire logic                       load_valid_i,
-  input  wire logic                       load_half_i,
-  input  wire logic [15:0]                load_image_i,
-  input  wire logic [15:0]                load_row_i,
-  input  wire logic [15:0]                load_column_i,
-  input  wire logic [15:0]                load_word_i,
-  input  wire logic [63:0]                load_data_i,
-  // Tile
-  input  wire logic                       start_i,
-  input  wire logic                       half_i,
-  input  wire logic [1023:0]              tile_i,
-  output      logic                       busy_o,
-  output      logic                       done_o,
-  output      logic [35:0]                peak_o,    // max |sum|; after a tile with LAST
-  output      logic [63:0]                macs_o,    // products of the last tile, padding included
-  // x buffer
-  output      logic                       x_valid_o,
-  output      logic [15:0]                x_image_o,
-  output      logic signed [16:0]         x_row_o,
-  output      logic signed [16:0]         x_column_o,
-  output      logic [15:0]                x_word_o,
-  input  wire logic [191:0]               x_data_i,
-  // Scheduler
-  input  wire logic                       read_valid_i,
-  input  wire logic [$clog2(Depth)-1:0]   read_address_i,
-  input  wire logic [35:0]                read_limit_i,
-  output      logic                       read_valid_o,
-  output      logic [OutLanes-1:0]        read_above_o,
-  output      logic [OutLanes-1:0]        read_negative_o
+  input  wire logic          clk_i,
+  input  wire logic          rst_ni,
+  // Tile; steady until the next tile_start_i
+  input  wire logic          tile_start_i,
+  input  wire logic [1023:0] tile_i,
+  input  wire logic          half_i,
+  output      logic          predict_busy_o,      // from the cycle after tile_start_i until sums and maximum are complete
+  // dz as it is loaded: image, row, column, word in this order
+  input  wire logic          load_valid_i,
+  input  wire logic          load_half_i,
+  input  wire logic [15:0]   load_image_i,
+  input  wire logic [15:0]   load_row_i,
+  input  wire logic [15:0]   load_column_i,
+  input  wire logic [15:0]   load_word_i,
+  input  wire logic [63:0]   load_data_i,
+  // x buffer: a request per cycle, its window 6 cycles later
+  input  wire logic          x_geometry_valid_i,  // low in the cycle after tile_start_i if the next two have to wait
+  input  wire logic [11:0]   x_words_columns_i,   // x_words * ceil(x_columns / 4)
+  input  wire logic [15:0]   x_image_i,           // ceil(x_rows / 4) * x_words_columns_i
+  output      logic          x_valid_o,
+  output      logic [15:0]   x_base_o,
+  output      logic [17:0]   x_row_o,
+  output      logic [17:0]   x_column_o,
+  output      logic [1:0]    x_word_o,
+  input  wire logic [575:0]  x_window_i,
+  // Windows of the weight gradient, and the passes of each
+  input  wire logic          list_valid_i,
+  output      logic          list_ready_o,        // as soon as the one before is read: ask early
+  input  wire logic [15:0]   list_block_i,
+  input  wire logic [15:0]   list_word_i,
+  input  wire logic [2:0]    list_row_i,
+  input  wire logic [2:0]    list_column_i,
+  output      logic          pass_valid_o,
+  input  wire logic          pass_ready_i,
+  output      logic          pass_last_o,
+  output      logic          pass_empty_o,
+  output      logic [7*6*jb_pkg::CONFIG_OUT_LANES[32*Config+:32]-1:0] pass_tap_o,
+  output      logic [6*6*jb_pkg::CONFIG_OUT_LANES[32*Config+:32]-1:0] pass_lane_o,
+  output      logic [2*6*jb_pkg::CONFIG_OUT_LANES[32*Config+:32]-1:0] pass_use_o,
+  // Signs of elements whose window was listed in this tile, 2 cycles from the address
+  input  wire logic          sign_valid_i,
+  input  wire logic [15:0]   sign_address_i,
+  output      logic [jb_pkg::CONFIG_OUT_LANES[32*Config+:32]-1:0]   sign_decided_o,
+  output      logic [2*jb_pkg::CONFIG_OUT_LANES[32*Config+:32]-1:0] sign_value_o,
+  output      logic [31:0]   decided_o,
+  output      logic [31:0]   undecided_o,
+  output      logic [63:0]   peak_o
 );
+  localparam int OutLanes = jb_pkg::CONFIG_OUT_LANES[32*Config+:32];
+  localparam int BankDepth = jb_pkg::CONFIG_BANK_DEPTH[32*Config+:32];
+  localparam int Depth = jb_pkg::CONFIG_PREDICTOR_DEPTH[32*Config+:32];
+  localparam int Half = OutLanes < 8 ? OutLanes : 8;
+  localparam int XChannels = OutLanes * 4 / Half;
+  localparam int GradientBits = $clog2(8 * BankDepth);
+  localparam int Latency = 6;  // of the x buffer
+
+  initial begin
+    if (OutLanes != 4 && OutLanes != 8 && OutLanes != 16) $fatal(1, "OutLanes must be 4, 8 or 16, got %0d", OutLanes);
+  end
+
+  // ---- prediction: start when the tile and the geometry of its x are there
+  logic pending_q, start, sequencer_busy, predicts, done_unused;
+  logic [15:0] group_step;
+
+  assign group_step     = {4'd0, x_words_columns_i};
+  assign predicts       = tile_i[jb_pkg::OPERATION_LSB+:8] == jb_pkg::OP_PREDICT
+                          || tile_i[jb_pkg::FLAGS_LSB+jb_pkg::FLAG_PREDICT];
+  assign start          = pending_q && x_geometry_valid_i;
+  assign predict_busy_o = pending_q || sequencer_busy;
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) pending_q <= 1'b0;
+    else if (tile_start_i) pending_q <= predicts;
+    else if (start) pending_q <= 1'b0;
+  end
+
+  logic pixel_valid, pixel_pair, pixel_part, pixel_end, drained;
+  logic [GradientBits-1:0] pixel_gradient;
+  logic [15:0] segment_tap;
+  logic segment_part, segment_first, segment_last;
+  logic [1:0] segment_columns;
+
+  jb_predictor_sequencer #(
+    .Half               (Half),
+    .Halves             (OutLanes / Half),
+    .Parts              (8 / XChannels),
+    .GradientAddressBits(GradientBits)
+  ) u_sequencer (
+    .clk_i,
+    .rst_ni,
+    .start_i          (start),
+    .tile_i,
+    .group_step_i     (group_step),
+    .image_step_i     (x_image_i),
+    .busy_o           (sequencer_busy),
+    .done_o           (done_unused),
+    .valid_o          (pixel_valid),
+    .base_o           (x_base_o),
+    .row_o            (x_row_o),
+    .column_o         (x_column_o),
+    .word_o           (x_word_o),
+    .gradient_o       (pixel_gradient),
+    .gradient_pair_o  (pixel_pair),
+    .part_o           (pixel_part),
+    .end_o            (pixel_end),
+    .segment_tap_o    (segment_tap),
+    .segment_part_o   (segment_part),
+    .segment_columns_o(segment_columns),
+    .segment_first_o  (segment_first),
+    .segment_last_o   (segment_last),
+    .drained_i        (drained)
+  );
+
+  assign x_valid_o = pixel_valid;
+
+  // The copy of dz answers after 3 cycles, x after 6
+  logic [GradientBits*(Latency-3)-1:0] gradient_q;
+  logic [4*Latency-1:0] tag_q;
+  logic [79:0] gradient_words;
+  logic late_valid, late_pair, late_part, late_end;
+
+  always_ff @(posedge clk_i) begin
+    gradient_q <= {gradient_q[GradientBits*(Latency-4)-1:0], pixel_gradient};
+    tag_q      <= {tag_q[4*(Latency-1)-1:0], pixel_valid && !start, pixel_pair, pixel_part, pixel_end};
+  end
+  assign {late_valid, late_pair, late_part, late_end} = tag_q[4*(Latency-1)+:4];
+
+  jb_predictor_gradients #(
+    .BankDepth(BankDepth)
+  ) u_gradients (
+    .clk_i,
+    .load_valid_i,
+    .load_half_i,
+    .load_first_i(load_image_i == '0 && load_row_i == '0 && load_column_i == '0 && load_word_i == '0),
+    .load_data_i,
+    .half_i,
+    .address_i   (gradient_q[GradientBits*(Latency-4)+:GradientBits]),
+    .words_o     (gradient_words)
+  );
+
+  // Channels of this pass
+  logic [3*XChannels*8-1:0] x_now;
+  logic [Half*10-1:0] g_now;
+
+  for (genvar t = 0; t < 3; t++) begin : gen_tap
+    if (XChannels == 8) begin : gen_all
+      assign x_now[64*t+:64] = x_window_i[64*t+:64];
+    end else begin : gen_part
+      assign x_now[32*t+:32] = late_part ? x_window_i[64*t+32+:32] : x_window_i[64*t+:32];
+    end
+  end
+  if (Half == 8) begin : gen_pair
+    assign g_now = {late_pair ? gradient_words[79:40] : '0, gradient_words[39:0]};
+  end else begin : gen_word
+    logic unused_pair;
+    assign unused_pair = ^{late_pair, gradient_words[79:40]};
+    assign g_now = gradient_words[39:0];
+  end
+
+  logic captured;
+  logic [3:0] drain_select;
+  logic [OutLanes*18-1:0] upper;
+  logic [OutLanes*20-1:0] lower;
+
+  jb_predictor_lanes #(
+    .OutLanes (OutLanes),
+    .Half     (Half),
+    .XChannels(XChannels)
+  ) u_lanes (
+    .clk_i,
+    .clear_i       (start),
+    .valid_i       (late_valid),
+    .end_i         (late_end),
+    .unsigned_i    (tile_i[jb_pkg::FLAGS_LSB+jb_pkg::FLAG_X_UNSIGNED]),
+    .x_i           (x_now),
+    .g_i           (g_now),
+    .captured_o    (captured),
+    .drain_select_i(drain_select),
+    .upper_o       (upper),
+    .lower_o       (lower)
+  );
+
+  // ---- sums, shared with the scheduler
+  logic read_request, read_answer;
+  logic [$clog2(Depth)-1:0] read_address;
+  logic [35:0] read_limit, peak;
+  logic [OutLanes-1:0] read_above, read_negative;
+
+  jb_predictor_sums #(
+    .OutLanes(OutLanes),
+    .Depth   (Depth)
+  ) u_sums (
+    .clk_i,
+    .rst_ni,
+    .start_i        (start),
+    .busy_i         (sequencer_busy),
+    .captured_i     (captured),
+    .tap_i          (segment_tap),
+    .part_i         (segment_part),
+    .columns_i      (segment_columns),
+    .replace_i      (tile_i[jb_pkg::FLAGS_LSB+jb_pkg::FLAG_PREDICT_FIRST] && segment_first),
+    .check_i        (tile_i[jb_pkg::FLAGS_LSB+jb_pkg::FLAG_PREDICT_LAST] && segment_last),
+    .select_o       (drain_select),
+    .upper_i        (upper),
+    .lower_i        (lower),
+    .drained_o      (drained),
+    .peak_o         (peak),
+    .read_valid_i   (read_request),
+    .read_address_i (read_address),
+    .read_limit_i   (read_limit),
+    .read_valid_o   (read_answer),
+    .read_above_o   (read_above),
+    .read_negative_o(read_negative)
+  );
+
+  assign peak_o = {28'd0, peak};
+
+  jb_scheduler #(
+    .OutLanes(OutLanes),
+    .Depth   (Depth)
+  ) u_scheduler (
+    .clk_i,
+    .rst_ni,
+    .tile_start_i,
+    .tile_i,
+    .peak_i         (peak),
+    .read_valid_o   (read_request),
+    .read_address_o (read_address),
+    .read_limit_o   (read_limit),
+    .read_valid_i   (read_answer),
+    .read_above_i   (read_above),
+    .read_negative_i(read_negative),
+    .list_valid_i,
+    .list_ready_o,
+    .list_block_i,
+    .list_word_i,
+    .list_row_i,
+    .list_column_i,
+    .pass_valid_o,
+    .pass_ready_i,
+    .pass_last_o,
+    .pass_empty_o,
+    .pass_tap_o,
+    .pass_lane_o,
+    .pass_use_o,
+    .sign_address_i,
+    .sign_decided_o,
+    .sign_value_o,
+    .decided_o,
+    .undecided_o
+  );
+
+  logic unused;
+  assign unused = ^{sign_valid_i, x_window_i, late_part};
 endmodule
 
 `default_nettype wire
