@@ -102,11 +102,13 @@ module jb_descriptor_check #(
   logic [18:0] channels;  // produced
   logic [16:0] reduced;   // fours of channels summed over
   logic [21:0] pixel_bytes;
-  logic [16:0] total_blocks;
+  logic [16:0] total_blocks;  // of the result
+  logic [15:0] g_blocks;      // of dz
 
   assign channels     = input_gradient ? {x_words, 3'b000} : {1'b0, g_words, 2'b00};
   assign reduced      = input_gradient ? {1'b0, g_words} : {x_words, 1'b0};
   assign pixel_bytes  = raw ? {channels, 3'b000} : relu ? {3'd0, channels} : {2'd0, channels, 1'b0};
+  assign g_blocks     = 16'(({1'b0, g_words, 2'b00} + 19'(OutLanes - 1)) >> LaneBits);
   assign total_blocks = 17'((channels + 19'(OutLanes - 1)) >> LaneBits);
 
   // ---- checks of single fields
@@ -236,7 +238,7 @@ module jb_descriptor_check #(
       end
       StPredictor: begin
         a = {32'd0, dw_one_q};
-        b = total_blocks[16] ? '1 : total_blocks[15:0];
+        b = g_blocks;
       end
       StMacs1: begin
         a = {32'd0, g_columns};

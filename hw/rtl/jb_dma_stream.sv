@@ -5,7 +5,7 @@
 module jb_dma_stream #(
   parameter int Depth = 512,  // beats of the FIFO, a power of two, at least 32
   parameter bit Block = 1'b1, // FIFO in block RAM, else in distributed memory
-  parameter bit Halves = 1'b0 // requests may be of half beats: they arrive in the low half
+  parameter bit Halves = 1'b0 // all requests are of half beats: they arrive in the low half
 ) (
   input  wire logic        clk_i,
   input  wire logic        rst_ni,
@@ -111,7 +111,7 @@ module jb_dma_stream #(
 
     assign burst_valid_o = walk_valid && enough && half_ready;
     assign walk_ready    = burst_ready_i && enough && half_ready;
-    assign word          = upper ? {32'd0, data_i[63:32]} : data_i;
+    assign word          = {32'd0, upper ? data_i[63:32] : data_i[31:0]};
 
     logic unused_halves;
     assign unused_halves = ^{half_count_unused, half_valid};

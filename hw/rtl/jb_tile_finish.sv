@@ -199,11 +199,13 @@ module jb_tile_finish #(
   // The core's o_last must come with the last beat that is asked for: neither before it nor after.
   logic o_last_q, o_wrong_q;
   logic [31:0] cycles_q, bus_errors;
+  logic read_error_q;
   logic write_block;
 
+  // What went wrong until the result block is made is this tile's; a read that fails later belongs to the next one.
   always_comb begin
     bus_errors = '0;
-    bus_errors[jb_pkg::ERR_BUS_READ]  = read_error_i;
+    bus_errors[jb_pkg::ERR_BUS_READ]  = read_error_q;
     bus_errors[jb_pkg::ERR_BUS_WRITE] = write_error_i;
     bus_errors[jb_pkg::ERR_INTERNAL]  = o_wrong_q;
   end
@@ -305,6 +307,8 @@ module jb_tile_finish #(
 
   always_ff @(posedge clk_i) begin
     if (state_q == StResponses) cycles_q <= time_i - start_q;
+    if (state_q == StWait) read_error_q <= 1'b0;
+    else if (state_q == StBlock) read_error_q <= read_error_i && !wrong_q;
     if (state_q == StBlock) begin
       beat_q   <= '0;
       asked_q  <= 1'b0;

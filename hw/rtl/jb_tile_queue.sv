@@ -6,7 +6,8 @@
 module jb_tile_queue (
   input  wire logic          clk_i,
   input  wire logic          rst_ni,
-  input  wire logic          bus_error_i,     // a read went wrong: nothing more may start
+  input  wire logic          load_error_i,    // a read of features went wrong since the last reset
+  input  wire logic          stream_error_i,  // a read of weights or masks, of this tile or the one in the core
   // a checked descriptor
   input  wire logic          valid_i,
   output      logic          ready_o,
@@ -68,12 +69,13 @@ module jb_tile_queue (
   logic next_half_q;
   logic [1:0] half_busy_q;
   logic need_x_q, need_g_q, need_w_q, need_m_q;
-  logic take;
+  logic take, bus_error;
   logic [7:0] operation;
 
   assign operation = descriptor_o[jb_pkg::OPERATION_LSB+:8];
 
-  assign ready_o      = state_q == StEmpty && !stopped_o && !bus_error_i;
+  assign bus_error    = load_error_i || stream_error_i;
+  assign ready_o      = state_q == StEmpty && !stopped_o && !bus_error;
   assign take         = valid_i && ready_o;
   assign x_valid_o    = need_x_q;
   assign g_valid_o    = need_g_q;
@@ -117,7 +119,7 @@ module jb_tile_queue (
           end
         end
         StLoad: begin
-          if (!need_x_q && !need_g_q && !x_busy_i && !g_busy_i) state_q <= bus_error_i ? StReport : StOffer;
+          if (!need_x_q && !need_g_q && !x_busy_i && !g_busy_i) state_q <= bus_error ? StReport : StOffer;
         end
         StOffer: begin
           // An offer stands until it is taken.
@@ -154,7 +156,7 @@ module jb_tile_queue (
       finish_start_o     <= time_o;
     end else if (state_q == StHalf) begin
       finish_start_o <= time_o;
-    end else if (state_q == StLoad && bus_error_i) begin
+    end else if (state_q == StLoad && bus_error) begin
       finish_error_o[jb_pkg::ERR_BUS_READ] <= 1'b1;
     end
   end

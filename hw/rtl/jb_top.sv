@@ -154,7 +154,7 @@ module jb_top #(
   logic idle0_read, idle0_write, idle1_read, idle1_write;
   logic beat0_read, beat0_write, beat1_read, beat1_write;
   logic error0_read, error0_write, error1_read, error1_write;
-  logic read_error_q, write_error_q;
+  logic load_error_q, stream_error_q, write_error_q;
   logic stall_read, stall_write;
 
   logic tile_done, list_done, tile_fail;
@@ -386,10 +386,12 @@ module jb_top #(
   // Errors of data; a descriptor that came with one is wrong by itself.
   always_ff @(posedge clk_i) begin
     if (!run_n) begin
-      read_error_q  <= 1'b0;
-      write_error_q <= 1'b0;
+      load_error_q   <= 1'b0;
+      stream_error_q <= 1'b0;
+      write_error_q  <= 1'b0;
     end else begin
-      if (error0_read || (error1_read && !data1_valid[ClientDescriptor])) read_error_q <= 1'b1;
+      if (error0_read || (error1_read && data1_valid[ClientG])) load_error_q <= 1'b1;
+      if (error1_read && !data1_valid[ClientG] && !data1_valid[ClientDescriptor]) stream_error_q <= 1'b1;
       if (error0_write || error1_write) write_error_q <= 1'b1;
     end
   end
@@ -463,7 +465,8 @@ module jb_top #(
   jb_tile_queue u_queue (
     .clk_i,
     .rst_ni            (run_n),
-    .bus_error_i       (read_error_q),
+    .load_error_i      (load_error_q),
+    .stream_error_i    (stream_error_q),
     .valid_i           (checked_valid),
     .ready_o           (checked_ready),
     .descriptor_i      (fetched),
@@ -783,7 +786,7 @@ module jb_top #(
     .done_stall_cycles_i  (done_stall_cycles),
     .done_macs_i          (done_macs),
     .done_macs_gated_i    (done_macs_gated),
-    .read_error_i         (read_error_q),
+    .read_error_i         (stream_error_q),
     .write_error_i        (write_error_q),
     .count_tile_o         (count_tile),
     .macs_8x8_o           (macs_8x8),
