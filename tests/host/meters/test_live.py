@@ -9,6 +9,7 @@ import time
 import pytest
 
 from joulebit.errors import JoulebitError
+from joulebit_host.meters import wire
 from joulebit_host.meters.base import Fault, Reading
 from joulebit_host.meters.collect import collect
 from joulebit_host.meters.emulators.catalogue import EMULATORS
@@ -17,6 +18,8 @@ from joulebit_host.meters.emulators.faults import FaultPlan
 from joulebit_host.meters.emulators.ina226 import crc16
 from joulebit_host.meters.emulators.pty import PtyServer
 from joulebit_host.meters.kinds.ina226 import InaOptions, _Dialogue
+from joulebit_host.meters.kinds.scpi import ScpiOptions
+from joulebit_host.meters.kinds.scpi import _Dialogue as ScpiDialogue
 from joulebit_host.meters.registry import decoder_for, open_meter
 from joulebit_host.meters.transports.serial_port import PortGone
 from joulebit_host.meters.wire import StreamMeter
@@ -154,27 +157,6 @@ def test_a_port_belongs_to_one_meter(tmp_path):
         open_meter(f"ina226:{server.path}").close()
 
 
-def test_polls_are_jittered(tmp_path):
-    seen = []
-    emulator = EMULATORS["scpi"](Constant(3.0), answer_s=0.0)
-    receive = emulator.receive
-    lock = threading.Lock()
-
-    def spy(data, t_s):
-        with lock:
-            seen.extend([t_s] * data.count(b"VOLT"))
-        return receive(data, t_s)
-
-    emulator.receive = spy
-    with PtyServer(emulator, tmp_path / "tty") as server:
-        meter = open_meter(f"scpi:{server.path}?interval_s=0.05")
-        collect(meter, seconds=1.5)
-        meter.close()
-    gaps = [b - a for a, b in itertools.pairwise(seen)]
-    assert len(gaps) > 15
-    assert max(gaps) - min(gaps) > 0.012
-
-
 def test_a_usb_device_is_found_again_under_another_name(tmp_path, monkeypatch):
     """The device's serial number leads to its port, whatever it is called now."""
     from types import SimpleNamespace
@@ -270,3 +252,57 @@ def test_half_a_line_at_the_start_is_no_damage():
     assert [s.sequence for s in samples] == [1, 2, 3]
     assert [r.event for r in records] == ["", "", "", "unplugged"]
     assert decoder.faults == {Fault.FRAMING: 1, Fault.UNPLUGGED: 1}
+
+
+class VirtualTime:
+    """Stands in for the module `time`: sleeping takes no time."""
+
+    def __init__(self):
+        self.now_s = 100.0
+
+    def monotonic(self):
+        return self.now_s
+
+    def sleep(self, seconds):
+        self.now_s += seconds
+
+
+class EchoPort(ScriptedPort):
+    """Answers every question at once and notes when it was asked."""
+
+    def __init__(self, clock):
+        super().__init__()
+        self.clock = clock
+        self.asked_s = []
+
+    def write(self, data):
+        self.asked_s.append(self.clock.now_s)
+
+    def read(self, timeout_s):
+        return b"12.0\n"
+
+
+def poll_gaps(monkeypatch, **settings):
+    clock = VirtualTime()
+    monkeypatch.setattr(wire, "time", clock)
+    port = EchoPort(clock)
+    options = ScpiOptions(current="", interval_s=0.1)
+    step = wire.Step(b"MEAS:VOLT?\n", wire.lines_complete(1))
+    meter = wire.PolledMeter("scpi", port, options, ScpiDialogue(options), (step,), **settings)
+    port.asked_s.clear()
+    meter.start()
+    for _ in range(500):
+        assert meter.read(10.0).data == b"12.0\n"
+    return [b - a for a, b in itertools.pairwise(port.asked_s)]
+
+
+def test_polls_are_jittered_around_the_interval(monkeypatch):
+    gaps = poll_gaps(monkeypatch)
+    assert sum(gaps) / len(gaps) == pytest.approx(0.1, rel=0.02)
+    assert 0.075 <= min(gaps) < 0.08
+    assert 0.12 < max(gaps) <= 0.125 + 1e-9
+
+
+def test_polls_are_never_closer_than_the_meter_allows(monkeypatch):
+    gaps = poll_gaps(monkeypatch, least_s=0.1)
+    assert min(gaps) >= 0.1 - 1e-9
