@@ -18,13 +18,13 @@ net = gross - idle power * T, never clamped at 0. Idle power is the line from th
 at the window's middle. Terms that idle and gross share (gain, offset, marks) carry one source and so cancel or
 stay as they must: offset drops out of net, gain acts on net.
 
-**Noise.** V is the long-run variance of one reading: its variance with autocorrelation. It is taken where the true
-power is constant, that is from idle: in the window the work's own changes would be counted as noise, though a
-trapezoid follows slow ones and an averaging meter all of them. What the window's readings scatter more from one to
-the next than the idle ones (noise that grows with power; for instants, also the work's fast changes between the
-samples) is added as white noise; for an averaging meter at most as much as noise in proportion to the power would
-be. Without idle readings V comes from the window. An accumulator's noise is found in idle by batch means, where it
-stands out of the quantisation.
+**Noise.** V is the long-run variance of one reading: its variance with autocorrelation. It is taken where the
+true power is constant, that is from idle: in the window the work's own changes would be counted as noise,
+though a trapezoid follows slow ones and an averaging meter all of them. What the window's readings scatter more
+from one to the next than the idle ones (noise that grows with power; for instants, also the work's fast changes
+between the samples) is added as white noise; for an averaging meter at most as much as noise in proportion to
+the power would be. Without idle readings V comes from the window. An accumulator's noise is that of the power
+readings beside it, in idle; without them it is found by batch means where it stands out of the rounding.
 
 **Quantisation.** Rounding to steps of q is a constant error of rms q / sqrt(12) when readings do not move, and
 vanishes in a mean when noise of standard deviation s moves them over the steps (dithering); the formula is the
@@ -42,7 +42,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,7 @@ from joulebit_host.session.noise import NO_NOISE, Noise, noise_of
 from joulebit_host.session.uncertainty import Quantity, Term, difference, limits, linear
 from joulebit_host.session.window import Pieces, Window
 
-_BATCHES = 20
+_BATCHES = 10
 _FEWEST_FOR_NOISE = 16  #: idle readings from which noise can be told
 
 
@@ -86,7 +86,7 @@ class Idle:
     Attributes:
         levels: mean power of each idle window, in W, with the middle of its time.
         windows: their integrals.
-        noise: of one reading, see `Noise`; for accumulators long_run_w2 is per second of averaging.
+        noise: of one reading, see `Noise`; for accumulators long_run_w2 is that of a mean over one second.
         drift: after - before, without what both share; None with one window only.
     """
 
@@ -123,7 +123,7 @@ def measure_idle(pieces: Pieces, windows: Sequence[Window], meter: MeterFacts, s
     """Mean power of the idle windows; `session` names what windows of this session share."""
     integrals = tuple(integrate(pieces, window) for window in windows)
     if meter.reading is Reading.ENERGY:
-        noise = _accumulator_noise(pieces, windows, meter.accuracy.energy_resolution_j)
+        noise = _accumulator_noise(pieces, windows, meter)
     else:
         noise = noise_of([integral.values_w for integral in integrals])
     levels = []
@@ -220,31 +220,40 @@ def _noise_in_window(integral: Integral, meter: MeterFacts, idle: Idle | None) -
     return Noise(total, own.fast_w2, own.variance_w2, tau, dof, own.count)
 
 
-def _accumulator_noise(pieces: Pieces, windows: Sequence[Window], resolution_j: float) -> Noise:
-    """Batch means: variance of the energies of equal stretches of idle, per second, less the quantisation's."""
-    deviations, batch_s, count = 0.0, 0.0, 0
-    for window in windows:
-        inside = (pieces.edge_s >= window.start_s) & (pieces.edge_s <= window.end_s)
-        t, energy = pieces.edge_s[inside], pieces.end_j[inside]
+def _accumulator_noise(pieces: Pieces, windows: Sequence[Window], meter: MeterFacts) -> Noise:
+    """Noise of an accumulator's mean power over one second, from idle.
+
+    From the power readings beside it where the meter gives them; otherwise by batch means: the variance of the
+    energies of equal stretches, less what rounding explains.
+    """
+    inside = [(pieces.edge_s >= w.start_s) & (pieces.edge_s <= w.end_s) for w in windows]
+    powers = [pieces.end_w[at] for at in inside]
+    if all(len(power) >= _FEWEST_FOR_NOISE and not np.isnan(power).any() for power in powers):
+        noise = noise_of(powers)
+        return replace(noise, long_run_w2=noise.long_run_w2 * meter.interval_s)
+    deviations, batch_s, count, fewest_j = 0.0, 0.0, 0, math.inf
+    for at in inside:
+        t, energy = pieces.edge_s[at], pieces.end_j[at]
         batches = min(_BATCHES, (len(t) - 1) // 3)
         if batches < 4:
             continue
-        grid = np.linspace(t[0], t[-1], batches + 1)
-        nearest = np.clip(np.searchsorted(t, grid), 0, len(t) - 1)
-        step_s, step_j = np.diff(t[nearest]), np.diff(energy[nearest])
-        mean_w = (energy[nearest[-1]] - energy[nearest[0]]) / (t[nearest[-1]] - t[nearest[0]])
-        deviations += float(np.sum((step_j - mean_w * step_s) ** 2))
-        batch_s += float(np.sum(step_s))
+        nearest = np.clip(np.searchsorted(t, np.linspace(t[0], t[-1], batches + 1)), 0, len(t) - 1)
+        seconds, joules = np.diff(t[nearest]), np.diff(energy[nearest])
+        mean_w = float(joules.sum() / seconds.sum())
+        deviations += float(np.sum((joules - mean_w * seconds) ** 2))
+        batch_s += float(seconds.sum())
+        fewest_j = min(fewest_j, float(np.abs(joules).min()))
         count += batches - 1
     if count == 0:
         return NO_NOISE
     batch_s /= count
-    rounding = resolution_j**2 / 6
-    # Rounding explains up to a quarter of a step squared (a difference of two counts is one of two neighbours).
-    # What is within two standard deviations of that, for an estimate from so few batches, is no noise.
-    if deviations / count <= resolution_j**2 / 4 * (1 + 2 * math.sqrt(2 / count)):
+    # A difference of two counts is off by one of two neighbouring steps: up to 1/4, on the average over where the
+    # counts fall 1/6, of a step squared. From so few batches, what is within two standard deviations is no noise.
+    step_j = meter.accuracy.energy_resolution_j
+    rounding = step_j**2 / (6 if fewest_j > 10 * step_j else 4)
+    if deviations / count <= rounding * (1 + 2 * math.sqrt(2 / count)):
         return Noise(0.0, 0.0, 0.0, 0.5, math.inf, count)
-    per_second = (deviations / count - rounding) / batch_s
+    per_second = (deviations / count - step_j**2 / 6) / batch_s
     return Noise(per_second, 0.0, 0.0, 0.5, float(count), count)
 
 

@@ -1,11 +1,12 @@
 """Does the k = 2 interval hold the true energy as often as it says? A study over simulated sessions.
 
-    python -m joulebit_host.session.coverage [--sessions N] [--seed S] [--markdown]
+    python -m joulebit_host.session.coverage [--sessions N] [--frames N] [--seed S]
 
-Each session is drawn by `simulated`, measured by the code that measures real ones, and counted as a hit when
-the interval holds the true energy. The share of hits of n sessions has the standard deviation sqrt(p (1 - p) /
-n); shares are shown with that of two of them. `2 u` is what a plain factor of 2 would hold: more than 95 %
-where limits of data sheets dominate, which is why the factor is computed (see `uncertainty`).
+Each session is drawn by `simulated` (every error at once, by kind of reading) or `frames` (each serial meter's
+bytes, through its decoder), measured by the code that measures real ones, and counted as a hit when the
+interval holds the true energy. The share of hits of n sessions has the standard deviation sqrt(p (1 - p) / n);
+shares are shown with twice that. `2 u` is what a plain factor of 2 would hold: more than 95 % where limits of
+data sheets dominate, which is why the factor is computed (see `uncertainty`).
 """
 
 from __future__ import annotations
@@ -99,40 +100,57 @@ def study(sessions: int, seed: int = 1) -> dict[tuple[str, str, str], Tally]:
     return tallies
 
 
+def study_frames(sessions: int, seed: int = 1) -> dict[tuple[str, str, str], Tally]:
+    """Tallies by (kind of meter, "frames", "gross" or "net") of sessions that go through real frames."""
+    from joulebit_host.session.frames import KINDS, draw_frames
+
+    tallies: dict[tuple[str, str, str], Tally] = {}
+    for row, kind in enumerate(KINDS):
+        for number in range(sessions):
+            session = draw_frames(np.random.default_rng([seed, row, number]), kind)
+            gross, net = measure_simulated(session)
+            for what, found, truth in (("gross", gross, session.gross_j), ("net", net, session.net_j)):
+                tallies.setdefault((kind, "frames", what), Tally()).add(found, truth)
+    return tallies
+
+
 def rows(tallies: dict[tuple[str, str, str], Tally]) -> list[tuple[str, ...]]:
     """The table's rows, as text: by kind and case, by kind, and all."""
 
-    def row(kind: str, case: str, what: str, tally: Tally) -> tuple[str, ...]:
-        n = tally.sessions
-        return (
-            kind,
-            case,
-            what,
-            str(n),
-            f"{100 * tally.share:.1f} +- {100 * tally.spread:.1f} %",
-            f"{100 * tally.hits_2u / n:.1f} %",
-            f"{tally.factor / n:.2f}",
-            f"{math.sqrt(tally.error_u / n):.2f}",
-            f"{100 * tally.relative / n:.2f} %",
-        )
-
-    table = [row(*key, tally) for key, tally in tallies.items()]
+    table = [_row(*key, tally) for key, tally in tallies.items()]
+    kinds = list(dict.fromkeys(kind for kind, _, _ in tallies))
+    cases = list(dict.fromkeys(case for _, case, _ in tallies))
     for what in ("gross", "net"):
         total = Tally()
-        for reading in Reading:
-            both = Tally()
-            for (kind, _, w), tally in tallies.items():
-                if kind == reading.value and w == what:
-                    both = both.plus(tally)
-            table.append(row(reading.value, "all", what, both))
-            total = total.plus(both)
-        table.append(row("all", "all", what, total))
+        for kind in kinds:
+            of_kind = Tally()
+            for case in cases:
+                of_kind = of_kind.plus(tallies[kind, case, what])
+            if len(cases) > 1:
+                table.append(_row(kind, "all", what, of_kind))
+            total = total.plus(of_kind)
+        table.append(_row("all", "all", what, total))
     return table
+
+
+def _row(kind: str, case: str, what: str, tally: Tally) -> tuple[str, ...]:
+    n = tally.sessions
+    return (
+        kind,
+        case,
+        what,
+        str(n),
+        f"{100 * tally.share:.1f} +- {100 * tally.spread:.1f} %",
+        f"{100 * tally.hits_2u / n:.1f} %",
+        f"{tally.factor / n:.2f}",
+        f"{math.sqrt(tally.error_u / n):.2f}",
+        f"{100 * tally.relative / n:.2f} %",
+    )
 
 
 HEADINGS = (
     "meter",
-    "noise",
+    "case",
     "energy",
     "sessions",
     "k = 2 holds",
@@ -151,16 +169,17 @@ def markdown(table: list[tuple[str, ...]]) -> str:
 
 @click.command()
 @click.option(
-    "--sessions",
-    default=200,
-    show_default=True,
-    type=click.IntRange(min=1),
-    help="Of each kind of meter and case.",
+    "--sessions", default=200, show_default=True, type=click.IntRange(min=0), help="Of each kind and case."
 )
+@click.option("--frames", default=0, show_default=True, type=click.IntRange(min=0), help="Of each serial meter.")
 @click.option("--seed", default=1, show_default=True, help="Another seed is another study.")
-def main(sessions: int, seed: int) -> None:
-    """Print the coverage table as Markdown."""
-    click.echo(markdown(rows(study(sessions, seed))))
+def main(sessions: int, frames: int, seed: int) -> None:
+    """Print the coverage tables as Markdown."""
+    if sessions:
+        click.echo(markdown(rows(study(sessions, seed))))
+    if frames:
+        click.echo()
+        click.echo(markdown(rows(study_frames(frames, seed))))
 
 
 if __name__ == "__main__":

@@ -124,17 +124,41 @@ def draw_session(
             edges lie in steady work.
     """
     interval_s = float(np.exp(random.uniform(math.log(0.02), math.log(0.3))))
+    accuracy = Accuracy(
+        gain=float(random.choice([2e-4, 1e-3, 5e-3])),
+        offset_w=float(random.choice([1e-3, 5e-3, 2e-2])),
+        power_resolution_w=0.0 if reading is Reading.ENERGY else float(random.choice([0.0, 1e-3, 2e-2])),
+        energy_resolution_j=float(random.choice([1e-6, 1e-2, 0.36])) if reading is Reading.ENERGY else 0.0,
+        time_s=float(random.choice([1e-4, 2e-3])),
+    )
+    plan = draw_plan(random, interval_s, jumps)
+    samples = list(_samples(random, plan.device, reading, interval_s, accuracy, plan.end_s, correlated))
+    return simulated_session(random, plan, reading, interval_s, accuracy, samples)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What happens in a session: the device, the true window, the idle windows, and when all is over; seconds."""
+
+    device: Device
+    window_s: tuple[float, float]
+    idle_s: tuple[tuple[float, float], tuple[float, float]]
+    end_s: float
+
+
+def draw_plan(random: np.random.Generator, interval_s: float, jumps: bool, scale: float = 1.0) -> Plan:
+    """A plan for a meter with this interval; all powers are multiplied by `scale`."""
+    rest_s = max(2.0, 4 * interval_s)
     idle_s = max(random.uniform(10, 20), 60 * interval_s)
     window_s = max(random.uniform(12, 40), 80 * interval_s)
-    before = (2.0, 2.0 + idle_s)
-    lead_s = 0.0 if jumps else 4.0 + random.uniform(0, 1)
-    work_at_s = before[1] + 2.0 + random.uniform(0, 1)
-    work = (work_at_s, work_at_s + window_s + (0.0 if jumps else lead_s + 3.0))
+    before = (rest_s, rest_s + idle_s)
+    lead_s = 0.0 if jumps else rest_s + random.uniform(2, 3)
+    work_at_s = before[1] + rest_s + random.uniform(0, 1)
+    work = (work_at_s, work_at_s + window_s + (0.0 if jumps else lead_s + rest_s + 1.0))
     window = (work[0] + lead_s, work[0] + lead_s + window_s)
-    after = (work[1] + 2.0, work[1] + 2.0 + idle_s)
-    step_s = random.uniform(0.001, 0.004)
-    phases = random.uniform(-0.3, 0.3, 4)
-    idle_w = random.uniform(2.4, 3.2)
+    after = (work[1] + rest_s, work[1] + rest_s + idle_s)
+    phases = random.uniform(-0.3, 0.3, 4) * scale
+    idle_w = random.uniform(2.4, 3.2) * scale
     # Over the window the drift's mean share is uniform in (0, 1): any path between the two levels.
     share = random.uniform(0.02, 0.98)
     device = Device(
@@ -145,33 +169,38 @@ def draw_session(
         drift_end_s=window[1],
         start_s=work[0],
         end_s=work[1],
-        busy_w=random.uniform(0.2, 2.0),
-        swing_w=random.uniform(0, 0.05),
+        busy_w=random.uniform(0.2, 2.0) * scale,
+        swing_w=random.uniform(0, 0.05) * scale,
         swing_s=random.uniform(4, 15),
         phases_w=tuple((phases - phases.mean()).tolist()),
-        step_s=step_s,
+        step_s=random.uniform(0.001, 0.004),
     )
-    accuracy = Accuracy(
-        gain=float(random.choice([2e-4, 1e-3, 5e-3])),
-        offset_w=float(random.choice([1e-3, 5e-3, 2e-2])),
-        power_resolution_w=0.0 if reading is Reading.ENERGY else float(random.choice([0.0, 1e-3, 2e-2])),
-        energy_resolution_j=float(random.choice([1e-6, 1e-2, 0.36])) if reading is Reading.ENERGY else 0.0,
-        time_s=float(random.choice([1e-4, 2e-3])),
-    )
-    edges = np.array(window)
-    truth = device.energy_j(edges)
-    idle = device.idle_energy_j(edges)
-    exchanges, board = _clock(random, window, after[1] + 2)
+    return Plan(device, window, (before, after), after[1] + rest_s)
+
+
+def simulated_session(
+    random: np.random.Generator,
+    plan: Plan,
+    reading: Reading,
+    interval_s: float,
+    accuracy: Accuracy,
+    samples: list[Sample],
+) -> SimulatedSession:
+    """A session of this plan, of which these samples were seen; the board's clock is drawn."""
+    edges = np.array(plan.window_s)
+    truth = plan.device.energy_j(edges)
+    idle = plan.device.idle_energy_j(edges)
+    exchanges, board = _clock(random, plan.window_s, plan.end_s)
     return SimulatedSession(
-        device=device,
-        window_s=window,
-        idle_s=(before, after),
+        device=plan.device,
+        window_s=plan.window_s,
+        idle_s=plan.idle_s,
         gross_j=float(truth[1] - truth[0]),
         net_j=float(truth[1] - truth[0] - idle[1] + idle[0]),
         reading=reading,
         interval_s=interval_s,
         accuracy=accuracy,
-        samples=list(_samples(random, device, reading, interval_s, accuracy, after[1] + 2, correlated)),
+        samples=samples,
         exchanges=exchanges,
         board_s=board,
     )

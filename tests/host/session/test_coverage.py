@@ -5,7 +5,8 @@ import math
 import pytest
 
 from joulebit_host.meters.base import Reading
-from joulebit_host.session.coverage import CASES, HEADINGS, Tally, markdown, rows, study
+from joulebit_host.session.coverage import CASES, HEADINGS, Tally, markdown, rows, study, study_frames
+from joulebit_host.session.frames import KINDS
 from joulebit_host.session.uncertainty import PROBABILITY, Quantity, Term
 
 
@@ -15,16 +16,27 @@ def deviations(hits: int, n: int) -> float:
 
 
 def test_a_small_study_holds() -> None:
-    tallies = study(40, seed=20)
+    tallies = study(30, seed=20)
     assert len(tallies) == len(Reading) * len(CASES) * 2
     for reading in Reading:
         for what in ("gross", "net"):
             total = Tally()
             for case in CASES:
                 total = total.plus(tallies[reading.value, case, what])
-            assert total.sessions == 40 * len(CASES)
+            assert total.sessions == 30 * len(CASES)
             assert abs(deviations(total.hits, total.sessions)) < 4
             assert 0.8 < math.sqrt(total.error_u / total.sessions) < 1.25
+
+
+def test_sessions_through_real_frames_hold() -> None:
+    tallies = study_frames(12, seed=22)
+    assert {kind for kind, _, _ in tallies} == set(KINDS)
+    for what in ("gross", "net"):
+        total = Tally()
+        for kind in KINDS:
+            assert tallies[kind, "frames", what].hits >= 9, (kind, what)
+            total = total.plus(tallies[kind, "frames", what])
+        assert abs(deviations(total.hits, total.sessions)) < 4
 
 
 @pytest.mark.slow
