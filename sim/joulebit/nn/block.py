@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from math import prod
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +13,14 @@ from joulebit.nn.context import Pass
 from joulebit.nn.conv import ConvLayer, InputGradient
 from joulebit.nn.graph import ResidualPlan
 from joulebit.nn.tensor import Tensor
+from joulebit.nn.workers import Share
+
+
+class Entered(NamedTuple):
+    """The samples that enter a block's body."""
+
+    positions: Int64Array  #: among this worker's samples, ascending
+    share: Share  #: where they lie among those of all workers
 
 
 class ResidualBlock:
@@ -19,52 +30,51 @@ class ResidualBlock:
         self.plan = plan
         self.layers = [ConvLayer(conv, masters[f"{conv.name}.weight"], engine) for conv in plan.body]
         self._x: Tensor | None = None
-        self._open: Int64Array | None = None
+        self._entered: Entered | None = None
         self.gated = False  #: whether a gate decides; then `branch_gradient` is available
         self._branch: tuple[Array, Array, int] | None = None
 
     def forward(
-        self, x: Tensor, run: Pass, open_samples: Int64Array | None = None, branch_scale_q16: int = 1 << 16
+        self, x: Tensor, run: Pass, entered: Entered | None = None, branch_scale_q16: int = 1 << 16
     ) -> Tensor:
-        """The block's output; open_samples (ascending positions) enter the body, None means all.
+        """The block's output; None means that all samples enter the body.
 
-        A sample that does not enter is passed on by the shortcut alone, and nothing else is computed for it.
+        A sample that does not enter is passed on by the shortcut alone, and nothing else is computed for it. What
+        is computed follows from all workers' samples, so that every worker takes part in the same sums.
         """
-        samples = int(x.data.shape[0])
-        if open_samples is not None and len(open_samples) == samples:
-            open_samples = None
-        self._x, self._open = x, open_samples
-        if open_samples is None and not self.gated:
+        if entered and entered.share.total == x.samples:
+            entered = None
+        self._x, self._entered = x, entered
+        if entered is None and not self.gated:
             return self._body(x, run, branch_scale_q16)
         engine, last = run.engine, self.layers[-1]
         exponent, bounds = last.output_format(engine.arithmetic)
         inside: Tensor | None = None
-        if open_samples is None:
+        if entered is None:
             inside = self._body(x, run, branch_scale_q16)
-        elif len(open_samples):
-            entered = x._replace(data=engine.take(x.data, open_samples))
-            inside = self._body(entered, run, branch_scale_q16)
+        elif entered.share.total:
+            inside = self._body(_taken(x, entered, engine), run, branch_scale_q16)
         passed, _ = engine.shortcut_forward(
             x.data,
             self.plan.stride,
             self.plan.out_shape[2],
             exponent - x.exponent,
             bounds,
-            run.rounding_key(last.plan.index, 4),
+            run.rounding_key(last.plan.index, 4, x.before * prod(self.plan.out_shape)),
         )
-        if open_samples is None:
+        if entered is None:
             output = inside.data if inside else passed
         else:
             if run.training:
-                run.accountant.shortcut(self.plan, samples - len(open_samples), backward=False)
+                run.accountant.shortcut(self.plan, x.samples - entered.share.total, backward=False)
             base = engine.copy(passed) if self.gated else passed
-            output = engine.put(base, open_samples, inside.data) if inside else passed
+            output = engine.put(base, entered.positions, inside.data) if inside else passed
         if self.gated and run.training:
             self._branch = (output, passed, exponent)
-        return last.output(output, exponent, bounds)
+        return last.output(output, exponent, bounds, x.share)
 
     def branch_gradient(self, g: Tensor, run: Pass) -> tuple[Int64Array, int]:
-        """Per sample the inner product of g with what the body added to the shortcut, and its exponent.
+        """The inner product of g with what the body added to the shortcut, per sample here, and its exponent.
 
         It is the derivative of the loss with respect to a factor on the body (zero where the block was closed);
         the gate learns from it.
@@ -84,11 +94,11 @@ class ResidualBlock:
         """The gradient of the block's input from the (masked) gradient of its output."""
         x, self._x = self._x, None
         assert x is not None, "backward without forward"
-        if self._open is None:
+        if self._entered is None:
             return self._backward_open(g, run)
-        if not len(self._open):
+        if not self._entered.share.total:
             return self._backward_closed(g, x, run)
-        return self._backward_mixed(g, x, self._open, run)
+        return self._backward_mixed(g, x, self._entered, run)
 
     def _backward_body(self, g: Tensor, run: Pass) -> InputGradient:
         current = g
@@ -101,30 +111,31 @@ class ResidualBlock:
 
     def _backward_closed(self, g: Tensor, x: Tensor, run: Pass) -> Tensor:
         first = self.layers[0]
-        run.accountant.shortcut(self.plan, int(x.data.shape[0]), backward=True)
+        run.accountant.shortcut(self.plan, x.samples, backward=True)
         result, exponent = first.g_exponent.quantise(
-            g.exponent, lambda shift: self._shortcut_gradient(g, x, shift, 0, run)
+            g.exponent, lambda shift: self._shortcut_gradient(g, x, shift, 0, run), run.totals
         )
         first.record_gradient(result, x, run)
         return Tensor(result.data, exponent)
 
-    def _backward_mixed(self, g: Tensor, x: Tensor, opened: Int64Array, run: Pass) -> Tensor:
+    def _backward_mixed(self, g: Tensor, x: Tensor, entered: Entered, run: Pass) -> Tensor:
         engine, first = run.engine, self.layers[0]
-        closed = np.setdiff1d(np.arange(x.data.shape[0]), opened)
-        body = self._backward_body(g._replace(data=engine.take(g.data, opened)), run)
-        closed_g = g._replace(data=engine.take(g.data, closed))
-        closed_x = x._replace(data=engine.take(x.data, closed))
+        opened = entered.positions
+        share = Share(x.before - entered.share.before, x.samples - entered.share.total)
+        closed = Entered(np.setdiff1d(np.arange(x.data.shape[0]), opened), share)
+        body = self._backward_body(_taken(g, entered, engine), run)
+        closed_g, closed_x = _taken(g, closed, engine), _taken(x, closed, engine)
         align = g.exponent - body.exponent
-        run.accountant.shortcut(self.plan, len(closed), backward=True)
+        run.accountant.shortcut(self.plan, share.total, backward=True)
 
         def compute(shift: int) -> Quantised:
             inside = body(shift)
             passed = self._shortcut_gradient(closed_g, closed_x, shift, align, run)
             merged = engine.put(engine.zeros_like_gradient(x.data), opened, inside.data)
-            merged = engine.put(merged, closed, passed.data)
+            merged = engine.put(merged, closed.positions, passed.data)
             return Quantised(merged, max(inside.peak, passed.peak), inside.saturated + passed.saturated)
 
-        result, exponent = first.g_exponent.quantise(body.exponent, compute)
+        result, exponent = first.g_exponent.quantise(body.exponent, compute, run.totals)
         first.record_gradient(result, x, run)
         return Tensor(result.data, exponent)
 
@@ -137,5 +148,9 @@ class ResidualBlock:
             align,
             x.mask,
             x.mask_below,
-            run.rounding_key(self.layers[0].plan.index, 5),
+            run.rounding_key(self.layers[0].plan.index, 5, x.before * prod(self.plan.in_shape)),
         )
+
+
+def _taken(tensor: Tensor, samples: Entered, engine: Engine) -> Tensor:
+    return tensor._replace(data=engine.take(tensor.data, samples.positions), share=samples.share)

@@ -10,8 +10,10 @@ from joulebit.engine.base import Engine
 from joulebit.fixed.rounding import Rounding
 from joulebit.nn.graph import ConvPlan, HeadPlan, ResidualPlan
 from joulebit.nn.parameters import HostParameters
+from joulebit.nn.workers import Totals
 
 _MASK64 = (1 << 64) - 1
+_GOLDEN = 0x9E3779B97F4A7C15
 
 
 class Mode(Enum):
@@ -59,16 +61,22 @@ class Pass:
     threshold_q12: int = 0  #: beta of PSG's adaptive threshold
     observe: bool = False  #: also evaluate the bound of equation (3)
     details: dict[str, Any] = field(default_factory=dict)
+    totals: Totals = field(default_factory=Totals)  #: sums and maxima over all workers
+    summing: Engine | None = None  #: with the widest accumulator: forms a worker's part of a weight gradient
 
     @property
     def training(self) -> bool:
         return self.mode is Mode.TRAIN
 
-    def rounding_key(self, layer: int, kind: int) -> int:
-        """The key of one requantisation (spec, section 1); kind 0 z, 1 activation, 2 dz, 3 gradient."""
+    def rounding_key(self, layer: int, kind: int, first: int = 0) -> int:
+        """The key of one requantisation (spec, section 1); kind 0 z, 1 activation, 2 dz, 3 gradient.
+
+        first is the position of this worker's first element among those of all workers: elements count from the
+        key on by steps of the golden ratio, so a key moved by `first` steps counts on from there.
+        """
         if self.engine.arithmetic.rounding_mode is not Rounding.STOCHASTIC:
             return 0
-        return mix64_scalar(self.key, 8 * layer + kind)
+        return (mix64_scalar(self.key, 8 * layer + kind) + first * _GOLDEN) & _MASK64
 
     def record(self, layer: str, **values: int | float) -> None:
         """Figures of one layer in this step, summed over the step's calls."""
@@ -76,10 +84,14 @@ class Pass:
         for name, value in values.items():
             entry[name] = entry.get(name, 0) + value
 
+    def record_total(self, layer: str, name: str, value: int) -> None:
+        """As `record`, of a figure that each worker knows for its own samples."""
+        self.totals.later_count(value, lambda total: self.record(layer, **{name: total}))
+
 
 def mix64_scalar(key: int, index: int) -> int:
     """`joulebit.fixed.rounding.mix64` of one index, in Python integers."""
-    z = (key + index * 0x9E3779B97F4A7C15) & _MASK64
+    z = (key + index * _GOLDEN) & _MASK64
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK64
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK64
     return z ^ (z >> 31)

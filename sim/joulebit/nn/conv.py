@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +11,13 @@ from numpy.typing import NDArray
 from joulebit.engine.base import Array, Engine, NormConstants, Quantised
 from joulebit.fixed.arithmetic import CONV_OUTPUT_BITS, SUM_FRACTION_BITS, Arithmetic
 from joulebit.fixed.rounding import bit_length, saturate, shift_round
-from joulebit.nn import predictor
-from joulebit.nn.context import Mode, Pass, Update
+from joulebit.nn.context import Mode, Pass
 from joulebit.nn.graph import ConvPlan
 from joulebit.nn.normalisation import batch_norm_constants, bias_constants, gradient_constants
 from joulebit.nn.parameters import ConvWeight
 from joulebit.nn.tensor import ActivationRange, DelayedExponent, Tensor
+from joulebit.nn.weight_gradient import weight_gradient
+from joulebit.nn.workers import Share
 
 _ALIGN_LIMIT = 20
 
@@ -28,7 +30,7 @@ class _Saved:
     z: Array
     z_exponent: int
     norm: NormConstants
-    count: int  #: samples * positions
+    count: int  #: samples of all workers * positions
 
 
 class ConvLayer:
@@ -59,7 +61,6 @@ class ConvLayer:
         branch_scale_q16 scales gamma and beta (stochastic depth at evaluation).
         """
         plan, engine = self.plan, run.engine
-        samples = int(x.data.shape[0])
         z, z_exponent, norm, count = self._normalised(x, run)
         if branch_scale_q16 != 1 << 16:
             norm = replace(
@@ -76,20 +77,20 @@ class ConvLayer:
             None if shortcut is None else shortcut.data,
             shortcut_stride,
             0 if shortcut is None else SUM_FRACTION_BITS + shortcut.exponent,
-            run.rounding_key(plan.index, 1),
+            run.rounding_key(plan.index, 1, x.before * prod(plan.out_shape)),
         )
         if run.training:
             self._saved = _Saved(x, z, z_exponent, norm, count)
-            self.observe_range(outside, samples, run)
-            run.accountant.forward(plan, samples)
-        return self.output(a, exponent, bounds)
+            self._observe_range(outside, x.samples, run)
+            run.accountant.forward(plan, x.samples)
+        return self.output(a, exponent, bounds, x.share)
 
     def _normalised(self, x: Tensor, run: Pass) -> tuple[Array, int, NormConstants, int]:
         plan, engine = self.plan, run.engine
         geometry, w = plan.geometry, self.weight.w
-        key = run.rounding_key(plan.index, 0)
+        key = run.rounding_key(plan.index, 0, x.before * prod(plan.out_shape))
         exponent = x.exponent + self.weight.exponent
-        count = int(x.data.shape[0]) * plan.out_shape[0] * plan.out_shape[1]
+        count = x.samples * plan.out_shape[0] * plan.out_shape[1]
         if run.mode is Mode.EVALUATE:
             if self._evaluation is None:
                 raise RuntimeError("evaluation needs the statistics of prepare_evaluation first")
@@ -97,18 +98,20 @@ class ConvLayer:
             return engine.conv_forward(x.data, w, geometry, shift, key).z, exponent + shift, norm, count
         delayed = self.z_exponent if run.training else DelayedExponent(CONV_OUTPUT_BITS)
         out, z_exponent = delayed.quantise(
-            exponent, lambda shift: engine.conv_forward(x.data, w, geometry, shift, key)
+            exponent, lambda shift: engine.conv_forward(x.data, w, geometry, shift, key), run.totals
         )
         if plan.norm:
             gamma = _narrow(run.host.view(f"{plan.name}.gamma"))
             beta = _narrow(run.host.view(f"{plan.name}.beta"))
-            norm = batch_norm_constants(out.total, out.total_squares, count, z_exponent, gamma, beta)
+            total, squares = run.totals.sums(out.total, out.total_squares)
+            norm = batch_norm_constants(total, squares, count, z_exponent, gamma, beta)
         else:
             norm = bias_constants(z_exponent, _narrow(run.host.view(f"{plan.name}.bias")))
         if run.mode is Mode.STATISTICS:
             self._evaluation = (norm, z_exponent - exponent)
         else:
-            run.record(plan.name, z_saturated=out.saturated, z_elements=count * plan.out_shape[2])
+            run.record(plan.name, z_elements=count * plan.out_shape[2])
+            run.record_total(plan.name, "z_saturated", out.saturated)
         return out.z, z_exponent, norm, count
 
     def output_format(self, arithmetic: Arithmetic) -> tuple[int, tuple[int, int]]:
@@ -120,19 +123,22 @@ class ConvLayer:
             high = min(high, 6 << -exponent if exponent <= 0 else 6 >> exponent)
         return exponent, (low, high)
 
-    def output(self, a: Array, exponent: int, bounds: tuple[int, int]) -> Tensor:
+    def output(self, a: Array, exponent: int, bounds: tuple[int, int], share: Share | None) -> Tensor:
         """The activation as a tensor that knows where its gradient passes."""
         below = bounds[1] if self.plan.activation == "relu6" else 0
-        return Tensor(a, exponent, self.plan.activation is not None, below)
+        return Tensor(a, exponent, self.plan.activation is not None, below, share)
 
-    def observe_range(self, outside: int, samples: int, run: Pass) -> None:
-        """Count saturated activations, and widen the range where the rule says so."""
-        height, width, channels = self.plan.out_shape
-        elements = samples * height * width * channels
+    def _observe_range(self, outside: int, samples: int, run: Pass) -> None:
+        """Count saturated activations, and widen the range for the next step where the rule says so."""
+        elements = samples * prod(self.plan.out_shape)
         if self.plan.activation == "relu6":
             outside = 0  # its bound is the function, not a lack of range
-        run.record(self.plan.name, activation_saturated=outside, activation_elements=elements)
-        self.range.observe(outside, elements)
+
+        def observe(total: int) -> None:
+            run.record(self.plan.name, activation_saturated=total, activation_elements=elements)
+            self.range.observe(total, elements)
+
+        run.totals.later_count(outside, observe)
 
     # --- backward ------------------------------------------------------------------------------------
 
@@ -150,7 +156,7 @@ class ConvLayer:
         if dropped := arithmetic.g_bits - (arithmetic.input_gradient_bits or arithmetic.g_bits):
             dz = run.engine.narrow_gradient(dz, dropped, arithmetic.input_gradient_bits)
             dz_exponent += dropped
-        run.accountant.input_gradient(self.plan, int(x.data.shape[0]))
+        run.accountant.input_gradient(self.plan, x.samples)
         exponent = dz_exponent + self.weight.exponent
         common = exponent if add is None else common_exponent(exponent, add.exponent)
         return InputGradient(self, x, dz, exponent, common, add, add_stride, run)
@@ -160,23 +166,23 @@ class ConvLayer:
         saved, self._saved = self._saved, None
         assert saved is not None, "backward without forward"
         dz, dz_exponent = self._norm_backward(g, saved, run)
-        self._weight_gradient(saved.x, dz, dz_exponent, run)
+        weight_gradient(self.plan, self.weight, saved.x, dz, dz_exponent, run)
         return saved.x, dz, dz_exponent
 
     def quantise_gradient(self, gradient: InputGradient, run: Pass) -> Tensor:
         """The requantised gradient of this layer's input, by its delayed exponent."""
-        result, exponent = self.g_exponent.quantise(gradient.exponent, gradient)
+        result, exponent = self.g_exponent.quantise(gradient.exponent, gradient, run.totals)
         self.record_gradient(result, gradient.x, run)
         return Tensor(result.data, exponent)
 
     def record_gradient(self, result: Quantised, x: Tensor, run: Pass) -> None:
-        elements = int(np.prod(x.data.shape))
-        run.record(self.plan.name, gradient_saturated=result.saturated, gradient_elements=elements)
+        run.record(self.plan.name, gradient_elements=x.samples * prod(self.plan.in_shape))
+        run.record_total(self.plan.name, "gradient_saturated", result.saturated)
 
     def _norm_backward(self, g: Tensor, saved: _Saved, run: Pass) -> tuple[Array, int]:
         plan, engine, norm = self.plan, run.engine, saved.norm
-        key = run.rounding_key(plan.index, 2)
-        sum_g, sum_gx = engine.norm_sums(g.data, saved.z, norm)
+        key = run.rounding_key(plan.index, 2, saved.x.before * prod(plan.out_shape))
+        sum_g, sum_gx = run.totals.sums(*engine.norm_sums(g.data, saved.z, norm))
         constants, exponents = gradient_constants(
             norm, sum_g, sum_gx, saved.count, g.exponent, saved.z_exponent, plan.norm
         )
@@ -192,45 +198,20 @@ class ConvLayer:
         lowest = int(exponents.max())
         if delayed.position is None:
             exponent = lowest + 24
-            delayed.position = bit_length(max(1, compute(exponent).peak)) + exponent - 1
+            peak = run.totals.largest(compute(exponent).peak)
+            delayed.position = bit_length(max(1, peak)) + exponent - 1
         exponent = max(delayed.position + 1 - (delayed.width - 1), lowest)
         result = compute(exponent)
-        if result.peak > 0:
-            delayed.position = bit_length(result.peak) + exponent
-        elements = saved.count * plan.out_shape[2]
-        run.record(plan.name, dz_saturated=result.saturated, dz_elements=elements)
-        run.accountant.norm_backward(plan, saved.count // (plan.out_shape[0] * plan.out_shape[1]))
-        return result.data, exponent
 
-    def _weight_gradient(self, x: Tensor, dz: Array, dz_exponent: int, run: Pass) -> None:
-        plan, engine = self.plan, run.engine
-        samples = int(x.data.shape[0])
-        exact, clamped = engine.conv_weight_gradient(x.data, dz, plan.geometry)
-        run.record(plan.name, weight_gradient_saturated=clamped)
-        if run.update is Update.SGD:
-            run.accountant.weight_gradient(plan, samples)
-            self.weight.set_gradient(exact, x.exponent + dz_exponent)
-            return
-        if run.update is Update.SIGN:
-            run.accountant.weight_gradient(plan, samples)
-            self.weight.set_direction(engine.sign(exact))
-            return
-        predicted = engine.conv_weight_gradient_msb(x.data, dz, plan.geometry)
-        direction, counts = engine.predict_signs(exact, predicted, run.threshold_q12)
-        run.accountant.weight_gradient(plan, samples, (counts["decided"], counts["total"]))
-        run.record(plan.name, **{name: counts[name] for name in ("total", "decided", "wrong")})
-        if run.observe:
-            bound = predictor.failure_bound(
-                engine.to_numpy(x.data),
-                engine.to_numpy(dz),
-                engine.to_numpy(exact),
-                engine.to_numpy(predicted),
-                counts["threshold"],
-                plan.geometry,
-                engine.arithmetic,
-            )
-            run.record(plan.name, bound_sum=bound, bound_decided=counts["decided"])
-        self.weight.set_direction(direction)
+        def follow(peak: int) -> None:
+            if peak > 0:
+                delayed.position = bit_length(peak) + exponent
+
+        run.totals.later_peak(result.peak, follow)
+        run.record(plan.name, dz_elements=saved.count * plan.out_shape[2])
+        run.record_total(plan.name, "dz_saturated", result.saturated)
+        run.accountant.norm_backward(plan, saved.x.samples)
+        return result.data, exponent
 
     # --- state ---------------------------------------------------------------------------------------
 
@@ -272,7 +253,7 @@ class InputGradient:
             0 if add is None else add.exponent - self.exponent,
             x.mask,
             x.mask_below,
-            self.run.rounding_key(plan.index, 3),
+            self.run.rounding_key(plan.index, 3, x.before * prod(plan.in_shape)),
         )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from math import prod
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,11 +13,19 @@ from joulebit.fixed.matmul import integer_matmul
 from joulebit.fixed.rounding import bit_length, ceil_log2, peak, saturate, shift_round
 from joulebit.nn.context import Pass
 from joulebit.nn.graph import HeadPlan
-from joulebit.nn.loss import cross_entropy
+from joulebit.nn.loss import loss_gradient, mean_loss
 from joulebit.nn.parameters import HostParameters
 from joulebit.nn.tensor import DelayedExponent, Tensor
 
 Int64Array = NDArray[np.int64]
+
+
+@dataclass
+class Outcome:
+    """What a batch's logits were worth; known once the workers' sums are."""
+
+    loss: float = float("nan")  #: mean cross-entropy, nats
+    correct: int = 0
 
 
 class Head:
@@ -30,20 +41,20 @@ class Head:
         self._saved: tuple[Tensor, Int64Array] | None = None
 
     def forward(self, x: Tensor, run: Pass) -> tuple[Int64Array, int]:
-        """(logits [N, classes], their exponent)."""
+        """(logits [N, classes] of this worker's samples, their exponent)."""
         features = self._features(x.data, run)
         w, w_exponent = self._quantised(run)
         exponent = x.exponent - self._pool_shift + w_exponent
         logits = integer_matmul(features, w.T) + shift_round(self._bias.view("head.bias"), 28 + exponent)
         if run.training:
             self._saved = (x, features)
-            run.accountant.head(self.plan, len(features), backward=False)
+            run.accountant.head(self.plan, x.samples, backward=False)
         return logits, exponent
 
     def _features(self, data: Array, run: Pass) -> Int64Array:
         if self.plan.pooled:
             return run.engine.spatial_sum(data)
-        return run.engine.to_numpy(data).reshape(data.shape[0], -1).astype(np.int64)
+        return run.engine.to_numpy(data).reshape(data.shape[0], self.plan.features).astype(np.int64)
 
     def _quantised(self, run: Pass) -> tuple[Int64Array, int]:
         bits = run.engine.arithmetic.w_bits
@@ -53,28 +64,49 @@ class Head:
 
     def backward(
         self, logits: Int64Array, exponent: int, labels: Int64Array, run: Pass, input_needed: bool
-    ) -> tuple[Tensor | None, float, int]:
-        """(gradient of the input, mean loss, correct answers); sets the head's own gradients."""
+    ) -> tuple[Tensor | None, Outcome]:
+        """(gradient of the input, loss and correct answers of the whole batch); sets the head's own gradients."""
         assert self._saved is not None, "backward without forward"
         x, features = self._saved
         self._saved = None
-        full, loss, correct = cross_entropy(logits, labels, exponent)
+        full, chosen, correct = loss_gradient(logits, labels, exponent)
+        outcome = self._outcome(chosen, correct, x, run)
         g = saturate(shift_round(full, 16 - self._g_bits), self._g_bits)
         g_exponent = 1 - self._g_bits
-        self._weight.set_gradient(
-            "head.weight", integer_matmul(g.T, features), g_exponent + x.exponent - self._pool_shift
-        )
-        self._bias.set_gradient("head.bias", g.sum(0), g_exponent)
-        run.accountant.head(self.plan, len(features), backward=True, input_needed=input_needed)
+        weight_exponent = g_exponent + x.exponent - self._pool_shift
+
+        def set_gradients(of_weight: Int64Array, of_bias: Int64Array) -> None:
+            self._weight.set_gradient("head.weight", of_weight, weight_exponent)
+            self._bias.set_gradient("head.bias", of_bias, g_exponent)
+
+        run.totals.later([integer_matmul(g.T, features), g.sum(0)], set_gradients)
+        run.accountant.head(self.plan, x.samples, backward=True, input_needed=input_needed)
         if not input_needed:
-            return None, loss, correct
+            return None, outcome
         w, w_exponent = self._quantised(run)
         value = integer_matmul(g, w)
-        like = x.data if self.plan.pooled else x.data.reshape(x.data.shape[0], 1, 1, -1)
-        key = run.rounding_key(1 << 20, 3)
+        like = x.data if self.plan.pooled else x.data.reshape(x.data.shape[0], 1, 1, self.plan.features)
+        elements = prod(self.plan.in_shape)
+        key = run.rounding_key(1 << 20, 3, x.before * elements)
         result, result_exponent = self.g_exponent.quantise(
             g_exponent + w_exponent - self._pool_shift,
             lambda shift: run.engine.spread(value, like, shift, x.masked, x.mask_below, key),
+            run.totals,
         )
-        run.record("head", gradient_saturated=result.saturated, gradient_elements=int(np.prod(like.shape)))
-        return Tensor(result.data.reshape(x.data.shape), result_exponent), loss, correct
+        run.record("head", gradient_elements=x.samples * elements)
+        run.record_total("head", "gradient_saturated", result.saturated)
+        return Tensor(result.data.reshape(x.data.shape), result_exponent), outcome
+
+    def _outcome(self, chosen: Int64Array, correct: int, x: Tensor, run: Pass) -> Outcome:
+        """The loss is the mean over all samples in the order of the batch: the same number with any workers."""
+        outcome = Outcome()
+        whole = chosen
+        if not run.totals.alone:
+            whole = np.zeros(x.samples, np.int64)
+            whole[x.before : x.before + len(chosen)] = chosen
+
+        def known(chosen: Int64Array, correct: Int64Array) -> None:
+            outcome.loss, outcome.correct = mean_loss(chosen), int(correct[0])
+
+        run.totals.later([whole, np.array([correct])], known)
+        return outcome

@@ -45,10 +45,19 @@ def cross_entropy(logits: Int64Array, labels: Int64Array, exponent: int) -> tupl
 
     The loss value is for display; only the gradient enters the run.
     """
-    p = probabilities(logits, exponent)
+    gradient, chosen, correct = loss_gradient(logits, labels, exponent)
+    return gradient, mean_loss(chosen), correct
+
+
+def loss_gradient(logits: Int64Array, labels: Int64Array, exponent: int) -> tuple[Int64Array, Int64Array, int]:
+    """(gradient as in `cross_entropy`, Q.15 probability [N] of the label, correct answers); N may be 0."""
+    gradient = probabilities(logits, exponent)
     rows = np.arange(len(labels))
-    chosen = np.maximum(p[rows, labels], 1) / _PROBABILITY_ONE
-    gradient = p.copy()
+    chosen = gradient[rows, labels]
     gradient[rows, labels] -= _PROBABILITY_ONE
-    correct = int(np.count_nonzero(logits.argmax(1) == labels))
-    return gradient, float(-np.log(chosen).mean()), correct
+    return gradient, chosen, int(np.count_nonzero(logits.argmax(1) == labels))
+
+
+def mean_loss(chosen: Int64Array) -> float:
+    """Mean cross-entropy in nats, from the probabilities [N] of the labels in Q.15."""
+    return float(-np.log(np.maximum(chosen, 1) / _PROBABILITY_ONE).mean())

@@ -11,9 +11,14 @@ from joulebit.engine.base import ConvGeometry
 from joulebit.fixed.arithmetic import Arithmetic
 
 
+def square_sums(value: NDArray[Any]) -> NDArray[np.int64]:
+    """int64 [C]: the sum of the squares of each channel of integers [N, H, W, C]."""
+    return np.asarray((value.astype(np.float64) ** 2).sum((0, 1, 2))).astype(np.int64)
+
+
 def failure_bound(
-    x: NDArray[Any],
-    dz: NDArray[Any],
+    squares_x: NDArray[np.int64],
+    squares_g: NDArray[np.int64],
     exact: NDArray[np.int64],
     predicted: NDArray[np.int64],
     threshold: int,
@@ -35,13 +40,12 @@ def failure_bound(
     derivation of PredictiveNet (Lin et al., ISCAS 2017) with the threshold added.
 
     Args:
-        x, dz: the operands [N, H, W, C]; exact, predicted: their products [kernel_h, kernel_w, c_in, c_out].
+        squares_x, squares_g: sums of the operands' squares per channel (`square_sums`).
+        exact, predicted: the operands' products [kernel_h, kernel_w, c_in, c_out].
         threshold: tau, in units of `predicted`.
     """
     x_step = 1 << (arithmetic.x_bits - arithmetic.x_msb_bits)
     g_step = 1 << (arithmetic.g_bits - arithmetic.g_msb_bits)
-    squares_g = (dz.astype(np.float64) ** 2).sum((0, 1, 2))
-    squares_x = (x.astype(np.float64) ** 2).sum((0, 1, 2))
     c_in, c_out = exact.shape[2:]
     group_of_output = np.arange(c_out) * geometry.groups // c_out
     per_input = squares_x.reshape(geometry.groups, c_in)[group_of_output].T

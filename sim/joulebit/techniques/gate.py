@@ -21,6 +21,7 @@ from joulebit.engine.base import UpdateRule
 from joulebit.fixed.philox import initial_normal
 from joulebit.fixed.rounding import ceil_log2, saturate, shift_round
 from joulebit.nn.parameters import HostParameters
+from joulebit.nn.workers import Totals
 
 Int64Array = NDArray[np.int64]
 
@@ -151,7 +152,7 @@ class GateNetwork:
         )
         return probability
 
-    def backward(self, gradients: dict[int, Int64Array]) -> None:
+    def backward(self, gradients: dict[int, Int64Array], totals: Totals) -> None:
         """Gradients of all gate parameters from those of the probabilities, Q.28 [N] per block.
 
         The gradient stops at the features: the trunk does not learn from its gates.
@@ -192,8 +193,12 @@ class GateNetwork:
             d_hidden = _gradient(d_pre @ recurrent.T, 12)
             add(f"gate{step.block}.weight", step.features.T @ d_projected)
             add(f"gate{step.block}.bias", d_projected.sum(0))
-        for name, value in sums.items():
-            self.parameters.set_gradient(name, value, _exponent(name))
+
+        def set_gradients(*values: Int64Array) -> None:
+            for name, value in zip(sums, values):
+                self.parameters.set_gradient(name, value, _exponent(name))
+
+        totals.later(list(sums.values()), set_gradients)
         self._steps = []
 
     def update(self, samples: int, rule: UpdateRule) -> int:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from joulebit.fixed.philox import Purpose, uniform_bits
 from joulebit.fixed.rounding import saturate, shift_round
 from joulebit.nn.graph import NetworkPlan
+from joulebit.nn.workers import Totals
 from joulebit.techniques.gate import GateNetwork
 
 Int64Array = NDArray[np.int64]
@@ -62,7 +63,7 @@ class GatePolicy:
         self._alpha_q28 = round(config.alpha * (1 << 28))
         self._target_macs_q16 = plan.macs * round(config.target_skip * (1 << 16))
         self._seed = seed
-        self._opened: dict[int, Int64Array] = {}
+        self._closed: dict[int, int] = {}
 
     def gated(self, block: int) -> bool:
         return block in self._cost_q16
@@ -75,28 +76,35 @@ class GatePolicy:
         positions: int,
         draw: tuple[int, Int64Array] | None,
     ) -> NDArray[np.bool_]:
-        """[N] open? draw = (step, sample numbers) in training, None at evaluation (deterministic)."""
+        """[N] open? draw = (step, sample numbers) in training, None at evaluation (deterministic).
+
+        N are this worker's samples; `observe` is to be told what came out for all.
+        """
         probability = self.gates.probability(block, pooled, exponent, positions)
         if draw is None:
             return np.asarray(probability > _HALF_Q15)
         step, samples = draw
         bits = uniform_bits(self._seed, Purpose.GATE, step, block, samples).astype(np.int64) >> 17
-        opened = bits < probability
-        self._opened[block] = opened.astype(np.int64)
-        return np.asarray(opened)
+        return np.asarray(bits < probability)
 
-    def backward(self, branch: dict[int, tuple[Int64Array, int]]) -> None:
-        """Gradients of the gates from the branch gradients per block: (sums [N], exponent)."""
-        samples = len(next(iter(self._opened.values())))
-        skipped = sum(self._macs[block] * int((1 - opened).sum()) for block, opened in self._opened.items())
+    def observe(self, block: int, closed: int) -> None:
+        """For how many samples of the batch, all workers' together, a block was closed in training."""
+        self._closed[block] = closed
+
+    def backward(self, branch: dict[int, tuple[Int64Array, int]], samples: int, totals: Totals) -> None:
+        """Gradients of the gates from the branch gradients per block: (sums [N], exponent).
+
+        samples: of the whole batch.
+        """
+        skipped = sum(self._macs[block] * closed for block, closed in self._closed.items())
         sign = 1 if skipped << 16 < self._target_macs_q16 * samples else -1
         gradients = {}
         for block, (product, exponent) in branch.items():
             learned = _to_q28(product, exponent)
             cost = sign * ((self._alpha_q28 * self._cost_q16[block]) >> 16)
             gradients[block] = saturate(learned + cost, _GRADIENT_BITS)
-        self.gates.backward(gradients)
-        self._opened = {}
+        self.gates.backward(gradients, totals)
+        self._closed = {}
 
 
 def _to_q28(value: Int64Array, exponent: int) -> Int64Array:

@@ -13,14 +13,17 @@ from joulebit.energy.accounting import Accountant
 from joulebit.energy.counters import Counters
 from joulebit.engine.base import Engine, UpdateRule
 from joulebit.fixed.rounding import saturate, shift_round
-from joulebit.nn.block import ResidualBlock
+from joulebit.nn.block import Entered, ResidualBlock
 from joulebit.nn.context import Mode, Pass, Update, mix64_scalar
 from joulebit.nn.conv import ConvLayer
+from joulebit.nn.empty import accepting_no_samples
 from joulebit.nn.graph import ConvPlan, MaxPoolPlan, NetworkPlan, ResidualPlan
 from joulebit.nn.head import Head
 from joulebit.nn.init import initial_masters
 from joulebit.nn.parameters import HostParameters
 from joulebit.nn.tensor import Tensor
+from joulebit.nn.weight_gradient import check_exact_sums
+from joulebit.nn.workers import OneWorker, Share, Totals, Workers, part_of
 from joulebit.techniques.slu import GatePolicy, SelectiveLayerUpdate
 from joulebit.techniques.stochastic_depth import StochasticDepth
 from joulebit.train.network import Batch, StepResult
@@ -46,10 +49,43 @@ class TrainingMethod:
 
 
 class IntegerNetwork:
-    """The integer implementation of `joulebit.train.network.Network`."""
+    """The integer implementation of `joulebit.train.network.Network`.
 
-    def __init__(self, plan: NetworkPlan, engine: Engine, seed: int, method: TrainingMethod | None = None) -> None:
+    Args:
+        plan: the network.
+        engine: who computes.
+        seed: of the initial weights, gates, stochastic depth and stochastic rounding.
+        method: what a training step does.
+        workers: who trains it together; every one has a network of its own, and all come to the same bits.
+        summing: an engine like `engine` with 48-bit accumulators: several workers need one where engine's are
+            narrower, since a weight gradient is clamped after all its parts were added.
+
+    Raises:
+        ValueError: several workers cannot train this network in these widths.
+    """
+
+    def __init__(
+        self,
+        plan: NetworkPlan,
+        engine: Engine,
+        seed: int,
+        method: TrainingMethod | None = None,
+        workers: Workers | None = None,
+        summing: Engine | None = None,
+    ) -> None:
         self.plan = plan
+        self.workers: Workers = workers or OneWorker()
+        if self.workers.size > 1:
+            for conv in plan.convs():
+                check_exact_sums(conv, engine.arithmetic)
+            wide = engine if summing is None else summing
+            if wide.arithmetic.accumulator_bits < 48:
+                raise ValueError(
+                    "several workers need an engine with 48-bit accumulators for the sums of weight gradients, "
+                    f"got {wide.arithmetic.accumulator_bits} bits: pass one as summing"
+                )
+            engine, summing = accepting_no_samples(engine), accepting_no_samples(wide)
+        self._summing = summing
         self.engine = engine
         self.seed = seed
         self.method = method or TrainingMethod()
@@ -87,7 +123,8 @@ class IntegerNetwork:
     def train_step(self, batch: Batch, learning_rate: float, sign_learning_rate: float) -> StepResult:
         """Forward, backward and update on one batch (see `Network.train_step`)."""
         method = self.method
-        samples = len(batch.labels)
+        share = self._share(len(batch.labels), batch.whole)
+        samples = share.total
         run = Pass(
             self.engine,
             self._vectors,
@@ -97,21 +134,35 @@ class IntegerNetwork:
             method.update,
             round(method.beta * 4096),
             bool(method.observe_every) and batch.step % method.observe_every == 0,
+            totals=Totals(self.workers),
+            summing=self._summing,
         )
         pools: dict[int, Tensor] = {}  # inputs of the pooling layers, by position
-        output = self._forward(batch.images, run, (batch.step, batch.samples), pools)
+        output = self._forward(batch.images, share, run, (batch.step, batch.samples), pools)
         logits, exponent = self._head.forward(output, run)
-        gradient, loss, correct = self._head.backward(
+        gradient, outcome = self._head.backward(
             logits, exponent, batch.labels, run, input_needed=not method.head_only
         )
         if gradient is not None:
-            self._backward(gradient, run, pools)
+            self._backward(gradient, share, run, pools)
+        run.totals.settle()
         self._update(samples, learning_rate, sign_learning_rate)
         self.counters.add("steps", 1)
         self.counters.add("batches.seen", 1)
         self.counters.add("samples.seen", samples)
         self._count_details(run.details)
-        return StepResult(loss, correct, run.details)
+        return StepResult(outcome.loss, outcome.correct, run.details)
+
+    def _share(self, own: int, whole: int | None) -> Share:
+        """The place of this worker's `own` samples in a batch of `whole` (None: there is one worker)."""
+        total = own if whole is None else whole
+        part = part_of(total, self.workers)
+        if own != part.stop - part.start:
+            raise ValueError(
+                f"worker {self.workers.rank} of {self.workers.size} takes {part.stop - part.start} of {total} "
+                f"samples, got {own}: say in Batch.whole how many all workers have"
+            )
+        return Share(part.start, total)
 
     def skip_batch(self, samples: int) -> None:
         """Count a batch that was dropped before it was loaded."""
@@ -120,12 +171,13 @@ class IntegerNetwork:
     def _forward(
         self,
         images: NDArray[np.uint8],
+        share: Share,
         run: Pass,
         draw: tuple[int, Int64Array] | None,
         pools: dict[int, Tensor] | None = None,
     ) -> Tensor:
         bits = self.engine.arithmetic.x_bits
-        current = Tensor(self.engine.from_numpy(input_integers(images, bits)), 2 - bits)
+        current = Tensor(self.engine.from_numpy(input_integers(images, bits)), 2 - bits, share=share)
         if self._gates:
             self._gates.gates.start(len(images))
         open_blocks = self._drawn_depth(draw)
@@ -138,7 +190,7 @@ class IntegerNetwork:
                 if pools is not None:
                     pools[position] = current
                 if run.training:
-                    self._accountant.pool(node.in_shape, node.out_shape, len(images), backward=False)
+                    self._accountant.pool(node.in_shape, node.out_shape, share.total, backward=False)
                 current = current._replace(data=self.engine.max_pool(current.data, node.size))
         return current
 
@@ -157,31 +209,32 @@ class IntegerNetwork:
         open_blocks: list[bool] | None,
     ) -> Tensor:
         plan = block.plan
-        samples = int(x.data.shape[0])
-        opened: Int64Array | None = None
+        entered: Entered | None = None
         scale = 1 << 16
         if block.gated and self._gates:
             positions = plan.in_shape[0] * plan.in_shape[1]
             pooled = self.engine.spatial_sum(x.data)
             decision = self._gates.decide(plan.index, pooled, x.exponent, positions, draw)
-            if run.training:
-                self._accountant.gate(self._gates.gates.macs[plan.index], samples, backward=False)
             opened = np.flatnonzero(decision)
-            if run.mode is Mode.STATISTICS and not len(opened):
+            entered = Entered(opened, run.totals.share(len(opened)))
+            if run.training:
+                self._accountant.gate(self._gates.gates.macs[plan.index], x.samples, backward=False)
+                self._gates.observe(plan.index, x.samples - entered.share.total)
+            if run.mode is Mode.STATISTICS and not entered.share.total:
                 block.forward(x, run)  # statistics of a block that no sample of the list enters
         elif open_blocks is not None and not open_blocks[plan.index]:
-            opened = np.zeros(0, np.int64)
+            entered = Entered(np.zeros(0, np.int64), Share(0, 0))
         elif self.method.stochastic_depth and not run.training:
             scale = self.method.stochastic_depth.survival_q16(plan.index, sum(1 for _ in self.plan.blocks()))
         if run.training:
-            entered = samples if opened is None else len(opened)
-            run.record(plan.name, entered=entered, samples=samples)
-            if entered < samples:
+            count = x.samples if entered is None else entered.share.total
+            run.record(plan.name, entered=count, samples=x.samples)
+            if count < x.samples:
                 reason = "slu" if block.gated else "sd"
-                self._accountant.skip_block(plan, samples - entered, reason)
-        return block.forward(x, run, opened, scale)
+                self._accountant.skip_block(plan, x.samples - count, reason)
+        return block.forward(x, run, entered, scale)
 
-    def _backward(self, gradient: Tensor, run: Pass, pools: dict[int, Tensor]) -> None:
+    def _backward(self, gradient: Tensor, share: Share, run: Pass, pools: dict[int, Tensor]) -> None:
         branch: dict[int, tuple[Int64Array, int]] = {}
         current = gradient
         for position in range(len(self._nodes) - 1, -1, -1):
@@ -198,12 +251,11 @@ class IntegerNetwork:
             else:
                 x = pools[position]
                 current = current._replace(data=self.engine.max_pool_gradient(current.data, x.data, node.size))
-                samples = int(x.data.shape[0])
-                self._accountant.pool(node.in_shape, node.out_shape, samples, backward=True)
+                self._accountant.pool(node.in_shape, node.out_shape, share.total, backward=True)
         if self._gates:
-            self._gates.backward(branch)
+            self._gates.backward(branch, share.total, run.totals)
             for macs in self._gates.gates.macs.values():
-                self._accountant.gate(macs, int(gradient.data.shape[0]), backward=True)
+                self._accountant.gate(macs, share.total, backward=True)
 
     def _update(self, samples: int, learning_rate: float, sign_learning_rate: float) -> None:
         method = self.method
@@ -236,16 +288,25 @@ class IntegerNetwork:
     # --- evaluation ----------------------------------------------------------------------------------
 
     def prepare_evaluation(self, images: NDArray[np.uint8]) -> None:
-        """Take the statistics of batch norm from these images (spec, section 8)."""
-        self._forward(images, self._evaluation_pass(Mode.STATISTICS), None)
+        """Take the statistics of batch norm from these images, the same for every worker (spec, section 8)."""
+        self._evaluated(images, Mode.STATISTICS)
 
     def logits(self, images: NDArray[np.uint8]) -> Int64Array:
-        """int64 [N, classes]; nothing changes."""
-        run = self._evaluation_pass(Mode.EVALUATE)
-        return self._head.forward(self._forward(images, run, None), run)[0]
+        """int64 [N, classes] of images that are the same for every worker; nothing changes."""
+        part = part_of(len(images), self.workers)
+        output, run = self._evaluated(images, Mode.EVALUATE)
+        logits = self._head.forward(output, run)[0]
+        if self.workers.size == 1:
+            return logits
+        whole = np.zeros((len(images), self.plan.head.classes), np.int64)
+        whole[part] = logits
+        return self.workers.sum(whole.reshape(-1)).reshape(whole.shape)
 
-    def _evaluation_pass(self, mode: Mode) -> Pass:
-        return Pass(self.engine, self._vectors, self._accountant, mode)
+    def _evaluated(self, images: NDArray[np.uint8], mode: Mode) -> tuple[Tensor, Pass]:
+        """The classifier's input for this worker's part of the images."""
+        part = part_of(len(images), self.workers)
+        run = Pass(self.engine, self._vectors, self._accountant, mode, totals=Totals(self.workers))
+        return self._forward(images[part], Share(part.start, len(images)), run, None), run
 
     # --- state ---------------------------------------------------------------------------------------
 

@@ -12,12 +12,13 @@ from joulebit.nn.graph import NetworkPlan
 
 
 class Batch(NamedTuple):
-    """One mini-batch and its place in the run."""
+    """One mini-batch and its place in the run; of several workers, the part that belongs to this one."""
 
     images: NDArray[np.uint8]  #: [N, H, W, C], augmented
     labels: NDArray[np.int64]  #: [N]
     samples: NDArray[np.int64]  #: [N] positions in the training set: counters of per-sample randomness
     step: int  #: iteration, counted over the whole run (dropped batches included)
+    whole: int | None = None  #: samples of all workers' parts (`joulebit.nn.workers.part_of`); None: N
 
 
 class StepResult(NamedTuple):
