@@ -2,6 +2,7 @@
 
 import base64
 import json
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from joulebit_host.evidence import audit as audit_module
 from joulebit_host.evidence.audit import audit_log, audit_path, compare
 from joulebit_host.evidence.log import EvidenceLog, canonical, chain, head_path, read_log
 from joulebit_host.meters.base import Received
+from joulebit_host.session.derive import registered_decoder
 from joulebit_host.session.session import measure
 from joulebit_host.session.settings import SessionSettings
 from joulebit_host.session.timing import VirtualClock
@@ -174,3 +176,61 @@ def test_results_are_compared_to_the_ninth_digit() -> None:
     ]
     assert list(compare([1], [1, 2])) == ["result: stored [1], derived [1, 2]"]
     assert list(compare(False, True)) == ["result: stored False, derived True"]
+
+
+def test_a_log_of_a_real_meters_frames_is_audited_by_the_registry(tmp_path: Path) -> None:
+    """Frames of an emulated INA226; 4 W work from 15 s to 40 s on 2.5 W idle."""
+    from joulebit_host.evidence.log import RECEIVED
+    from joulebit_host.meters.emulators.catalogue import EMULATORS
+    from joulebit_host.meters.emulators.curve import Steps
+    from joulebit_host.meters.options import as_settings
+    from joulebit_host.meters.registry import options_for
+    from joulebit_host.session.derive import CONFIGURATION, RESULT, derive
+
+    options: Any = options_for("ina226", {"interval_s": 0.05})
+    header = {
+        "kind": "ina226",
+        "identity": "INA226 config 4127",
+        "settings": as_settings(options),
+        "reading": options.reading().value,
+        "accuracy": vars(options.accuracy()),
+        "interval_s": options.interval(),
+    }
+    emulator = EMULATORS["ina226"](Steps([(0, 2.5), (15, 4.0), (40, 2.5)]), interval_s=0.05, seed=3)
+    path = tmp_path / "run" / "cell.evidence.jsonl"
+    path.parent.mkdir()
+    with EvidenceLog.create(path, {"meter": header}) as log:
+        log.append(CONFIGURATION, session="s", settings=SessionSettings().as_json())
+        for received in emulator.play(55.0):
+            log.received(received)
+        for name, t_s in (("idle_start", 1.0), ("idle_end", 12.0), ("window_start", 16.0), ("window_end", 38.0)):
+            log.mark(name, t_s, **({"index": 0} if name == "window_start" else {}))
+        log.mark("idle_start", 42.0)
+        log.mark("idle_end", 53.0)
+        log.append(RESULT, result=derive(read_log(path), registered_decoder))
+    process = subprocess.run(
+        [sys.executable, "-m", "joulebit.cli", "audit", str(path.parent), "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    found = json.loads(process.stdout)
+    assert found["ok"]
+    (window,) = found["results"][0]["derived"]
+    assert window["valid"]
+    assert window["gross_j"] == pytest.approx(4.0 * 22, rel=2e-3)
+    assert window["net_j"] == pytest.approx(1.5 * 22, rel=2e-3)
+    assert any(record.type == RECEIVED for record in read_log(path))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(data)
+    process = subprocess.run(
+        [sys.executable, "-m", "joulebit.cli", "audit", str(path.parent)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 1
+    assert "NOT OK" in process.stdout
+    assert "record" in process.stderr

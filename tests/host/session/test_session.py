@@ -14,7 +14,7 @@ from joulebit_host.session.clock import Exchange
 from joulebit_host.session.ranging import Peak, ranged_meter
 from joulebit_host.session.session import Marks, measure, rehearse
 from joulebit_host.session.settings import Limits, SessionSettings
-from joulebit_host.session.timing import VirtualClock
+from joulebit_host.session.timing import HostClock, VirtualClock
 
 SETTINGS = SessionSettings(windows=2, window_s=12)
 READINGS = list(Reading)
@@ -344,3 +344,17 @@ def test_settings_with_unknown_or_wrong_keys_stop() -> None:
     for bad in (-1, "3", True, 1.5):
         with pytest.raises(JoulebitError, match="windows must be a whole number"):
             SessionSettings.from_json({"windows": bad})
+
+
+def test_the_same_procedure_runs_on_the_hosts_clock() -> None:
+    """Two seconds of real time: threads, queues, and a meter at 50 Hz."""
+    clock = HostClock()
+    device = VirtualDevice(clock)
+    meter = VirtualMeter(device, Reading.AVERAGE, 0.02)
+    limits = Limits(shortest_window_s=0.4, fewest_samples=10, shortest_idle_s=0.2, fewest_idle_samples=5)
+    settings = SessionSettings(idle_s=0.3, settle_s=0.05, warmup_s=0.1, windows=2, window_s=0.4, limits=limits)
+    result = rehearse("s", meter, device.work(1.5, 0.01), settings, decoder_for, clock=clock)
+    assert len(result["windows"]) == 2
+    for window in result["windows"]:
+        assert window["seconds"] >= 0.4 / 1.1
+        assert window["net"]["value"] / window["seconds"] == pytest.approx(1.5, rel=0.1)

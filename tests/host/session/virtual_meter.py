@@ -9,13 +9,13 @@ from typing import Any
 
 from joulebit_host.meters.base import Accuracy, Fault, Reading, Received, Sample
 from joulebit_host.session.session import Marks
-from joulebit_host.session.timing import VirtualClock
+from joulebit_host.session.timing import Clock
 
 
 class VirtualDevice:
     """Idle power until something runs; keeps the exact energy."""
 
-    def __init__(self, clock: VirtualClock, idle_w: float = 2.5) -> None:
+    def __init__(self, clock: Clock, idle_w: float = 2.5) -> None:
         self.clock = clock
         self.history: list[tuple[float, float]] = [(clock.now(), idle_w)]
         self.idle_w = idle_w
