@@ -1,10 +1,10 @@
 """Passes of the weight gradient, exactly as the accelerator's scheduler makes them (`hw/rtl/jb_scheduler.sv`).
 
-A pass takes every pixel of a tile's dz once and gives each of 6 * out_lanes slots one of the 72 values of a window of x
-(3 x 3 taps of a word of 8 channels) and up to two channels of dz. Slots belong to classes: to a half of the output
-block (at most 8 channels of dz) and to channels 0..3 or 4..7 of the word of x. Elements whose sign was predicted need no
-slot. A value of x with n undecided channels of dz in a half needs ceil(n / 2) slots, and a window takes as many passes as
-its fullest class. A window in which nothing is undecided costs one request to the scheduler but no pass over pixels.
+A pass takes every pixel of a tile's dz once and gives each of 6 * out_lanes slots one of the 72 values of a window of
+x (3 x 3 taps of a word of 8 channels) and up to two channels of dz. Slots belong to classes: to a half of the output
+block (at most 8 channels of dz) and to channels 0..3 or 4..7 of the word of x. Elements whose sign was predicted need
+no slot. A value of x with n undecided channels of dz in a half needs ceil(n / 2) slots, and a window takes as many
+passes as its fullest class. A window in which nothing is undecided costs one request to the scheduler but no pass.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def layer_passes(decided: npt.NDArray[np.bool_], out_lanes: int) -> npt.NDArray[
     height, width, inputs, outputs = decided.shape
     if inputs % WORD or outputs % 4 or not decided.size:
         raise JoulebitError(
-            f"channels of x and dz must be multiples of 8 and 4, got {inputs} and {outputs}: pad the mask"
+            f"channels of x and dz must be multiples of 8 and 4, got {inputs}, {outputs}: pad the mask"
         )
     shape = (-(-outputs // out_lanes), inputs // WORD, -(-height // WINDOW), -(-width // WINDOW))
     passes = np.zeros(shape, np.int64)
