@@ -1,10 +1,11 @@
 """Passes of the weight gradient, exactly as the accelerator's scheduler makes them (`hw/rtl/jb_scheduler.sv`).
 
-A pass takes every pixel of a tile's dz once and gives each of 6 * out_lanes slots one of the 72 values of a window of
-x (3 x 3 taps of a word of 8 channels) and up to two channels of dz. Slots belong to classes: to a half of the output
-block (at most 8 channels of dz) and to channels 0..3 or 4..7 of the word of x. Elements whose sign was predicted need
-no slot. A value of x with n undecided channels of dz in a half needs ceil(n / 2) slots, and a window takes as many
-passes as its fullest class. A window in which nothing is undecided costs one request to the scheduler but no pass.
+A pass takes every pixel of a tile's dz once and gives each of 6 * out_lanes slots one of the 72 values of a
+window of x (3 x 3 taps of a word of 8 channels) and up to two channels of dz. Slots belong to classes: to a
+half of the output block (at most 8 channels of dz) and to channels 0..3 or 4..7 of the word of x. Elements
+whose sign was predicted need no slot. A value of x with n undecided channels of dz in a half needs ceil(n / 2)
+slots, and a window takes as many passes as its fullest class. A window in which nothing is undecided costs one
+request to the scheduler but no pass.
 """
 
 from __future__ import annotations
