@@ -1,10 +1,12 @@
 """Runs layers on an accelerator (the functional model or the RTL) and compares with an engine.
 
-A device has `config`, `memory` (uint8, first byte at address `base`) and `run(descriptor address, count) -> Status`.
+A device has `config`, `memory` (uint8, first byte at address `base`) and `run(address, count) -> Status`.
 `Job` lays a layer's tensors out between guard bytes, plans, runs and unpacks, `expected_*` ask an engine.
 """
 
+import runpy
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +18,12 @@ from joulebit.fixed.rounding import Rounding
 from joulebit.spec import accelerator as spec
 from joulebit.spec import tiling
 from joulebit.spec.accelerator import Operation
-from joulebit.spec.descriptor import RESULT_DTYPE
+from joulebit.spec.descriptor import DESCRIPTOR_DTYPE, RESULT_DTYPE
+from joulebit.spec.functional import Functional
 from joulebit.spec.packing import pack_tensor, pack_weights, unpack_gradient, unpack_signs, unpack_tensor
 from joulebit.spec.tiling import Addresses, Layer
 
+GOLDEN = Path(__file__).with_name("golden") / "accelerator.npz"
 GUARD = 64
 GUARD_BYTE = 0xA5
 PASSES = ("forward", "input_gradient", "weight_gradient", "signs")
@@ -317,3 +321,77 @@ LENET5 = {
 def network_layer(row, images):
     size, c_in, c_out, kernel, stride, padding = row
     return Layer(images, size, size, c_in, c_out, kernel, kernel, stride, padding, padding)
+
+
+class Mirror:
+    """A device that also runs every list on the functional model, and compares memory, results and counters."""
+
+    def __init__(self, device):
+        self.device, self.config = device, device.config
+        self.memory, self.base = device.memory, device.base
+        self.model = Functional(device.config, np.zeros(0, np.uint8), device.base)
+
+    def run(self, address, count):
+        model, device = self.model, self.device
+        model.memory = device.memory.copy()
+        before = model.counters.copy()
+        started = device.counters()
+        wanted = model.run(address, count)
+        status = device.run(address, count)
+        ended = device.counters()
+        assert (status.error, status.error_index, status.done) == (wanted.error, wanted.error_index, wanted.done)
+        compare_memory(device.memory, model.memory, device.base, address, count)
+        for name, value in model.counters.items():
+            assert ended[name] - started[name] == value - before[name], f"counter {name}"
+        return status
+
+
+def compare_memory(got, wanted, base, address, count):
+    """Equal but for the cycle counts in the list's result blocks."""
+    got, wanted = got.copy(), wanted.copy()
+    begin = address - base
+    descriptors = wanted[begin : begin + spec.DESCRIPTOR_BYTES * count].view(DESCRIPTOR_DTYPE)
+    timing = np.zeros(1, RESULT_DTYPE)
+    for name in ("cycles", "compute_cycles", "stall_cycles"):
+        timing[name] = 0xFFFFFFFF
+    timing = timing.view(np.uint8) == 0
+    for result in descriptors["result_address"]:
+        block = slice(int(result) - base, int(result) - base + spec.RESULT_BYTES)
+        if block.start >= 0 and block.stop <= len(got):
+            got[block] *= timing
+            wanted[block] *= timing
+    different = np.flatnonzero(got != wanted)
+    assert not len(different), (
+        f"{len(different)} bytes differ, the first at 0x{different[0] + base:X}: "
+        f"got {got[different[0]]}, expected {wanted[different[0]]}"
+    )
+
+
+def mirrored(device):
+    """The device itself where it is a model, else with the functional model at its side."""
+    return device if isinstance(device, Functional) else Mirror(device)
+
+
+def golden_names():
+    """Layers of tests/golden/accelerator.npz."""
+    with np.load(GOLDEN) as arrays:
+        return sorted({key.split("/")[0] for key in arrays})
+
+
+def check_golden(device, name):
+    """Runs all passes on a golden layer's operands and compares with the results of plain Python integers."""
+    make = runpy.run_path(str(GOLDEN.with_name("make_accelerator.py")), run_name="golden")
+    with np.load(GOLDEN) as arrays:
+        golden = {key.split("/")[1]: value for key, value in arrays.items() if key.split("/")[0] == name}
+    layer, unsigned = make["LAYERS"][name]
+    operands = (golden["x"], golden["w"], golden["dz"])
+    data = Data(layer, *operands, shift=make["SHIFT"], masked=unsigned, beta_q12=make["BETA_Q12"])
+    forward = execute(device, data, Operation.FORWARD)
+    backward = execute(device, data, Operation.INPUT_GRADIENT, selective=True)
+    signs = execute(device, data, Operation.WEIGHT_GRADIENT, selective=True)
+    exact = execute(device, data, Operation.WEIGHT_GRADIENT)
+    got = forward.tensors | backward.tensors | exact.tensors | signs.tensors
+    for key, tensor in got.items():
+        np.testing.assert_array_equal(tensor, golden[key], err_msg=key)
+    assert [one.peak for one in (forward, backward, exact, signs)] == golden["peaks"].tolist()
+    assert [one.total("saturated") for one in (forward, backward)] == golden["saturated"].tolist()

@@ -66,7 +66,7 @@ def weight_bytes(
     if lane_mode == 1:
         groups = ceil_div(fours, 3) * kernel[0] * kernel[1]
     else:
-        groups = fours * kernel[0] * ceil_div(kernel[1], 3)
+        groups = fours * kernel[0] * min(max(ceil_div(kernel[1], 3), 1), 3)  # of kernels 1..7
     return 8 * config.out_lanes + groups * 8 * ceil_div(config.multipliers, 8)
 
 

@@ -152,7 +152,7 @@ class _Axis:
     padding: int
 
     def from_g(self, size: int, taps: tuple[int, int]) -> list[_Cut] | None:
-        """Parts of `size` pixels of z or dz and the x that taps (start, stop) meet; None: no descriptor can say it."""
+        """Parts of `size` pixels of z or dz and the x that taps (start, stop) meet; None where none can say it."""
         cuts = []
         for start in range(0, self.g, size):
             stop = min(start + size, self.g)

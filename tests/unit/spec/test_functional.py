@@ -2,13 +2,24 @@
 
 import numpy as np
 import pytest
-from accelerator_bench import LENET5, PASSES, RESNET20, check_pass, network_layer, random_data, random_layer
+from accelerator_bench import (
+    LENET5,
+    PASSES,
+    RESNET20,
+    check_golden,
+    check_pass,
+    golden_names,
+    network_layer,
+    random_data,
+    random_layer,
+)
 
 from joulebit.errors import JoulebitError
 from joulebit.spec.accelerator import CONFIGS
 from joulebit.spec.functional import Functional
 
 MEMORY = 1 << 22
+TOO_LARGE_FOR_THE_PREDICTOR = {("tiny", "5x5")}
 
 
 def device(name, base=0x100000):
@@ -39,3 +50,13 @@ def test_layers_of_resnet20_and_lenet5(config, which, images):
     rng = np.random.default_rng(7)
     for row in (*RESNET20.values(), *LENET5.values()):
         check(device(config), random_data(network_layer(row, images), rng), which)
+
+
+@pytest.mark.parametrize("name", golden_names())
+@pytest.mark.parametrize("config", CONFIGS)
+def test_golden_vectors(config, name):
+    if (config, name) in TOO_LARGE_FOR_THE_PREDICTOR:
+        with pytest.raises(JoulebitError, match="predictor"):
+            check_golden(device(config), name)
+    else:
+        check_golden(device(config), name)

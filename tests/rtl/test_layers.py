@@ -1,0 +1,91 @@
+"""The RTL computes what the engine computes: random shapes and the layers of ResNet-20 and LeNet-5."""
+
+import numpy as np
+import pytest
+from accelerator_bench import (
+    LENET5,
+    PASSES,
+    RESNET20,
+    check_golden,
+    check_pass,
+    golden_names,
+    mirrored,
+    network_layer,
+    random_data,
+    random_layer,
+)
+
+from joulebit.errors import JoulebitError
+from joulebit.rtl.model import BusTiming
+from joulebit.spec.accelerator import CONFIGS
+from joulebit.spec.tiling import Layer
+
+pytestmark = pytest.mark.rtl
+
+STALLS = (
+    BusTiming(),
+    BusTiming(latency_min=1, latency_max=1),
+    BusTiming(latency_min=1, latency_max=80, idle=300),
+    BusTiming(latency_min=5, latency_max=30, back_pressure=500),
+    BusTiming(latency_min=1, latency_max=200, idle=500, back_pressure=300, outstanding=2),
+)
+
+
+def check(device, data, which):
+    """Runs a pass on the RTL, compares it with the engine and its counters with the functional model's."""
+    try:
+        check_pass(mirrored(device), data, which)
+    except JoulebitError as error:
+        if which != "signs" or "does not fit" not in str(error):
+            raise
+
+
+def random_case(config, seed):
+    rng = np.random.default_rng(seed)
+    return random_data(random_layer(rng, config), rng, extreme=seed % 10 == 0)
+
+
+def run_random(devices, config, which, seeds):
+    device = devices(config)
+    for seed in seeds:
+        device.configure(STALLS[seed % len(STALLS)], seed)
+        check(device, random_case(config, seed), which)
+
+
+@pytest.mark.parametrize("which", PASSES)
+def test_a_small_layer(devices, which):
+    layer = Layer(2, 6, 6, 8, 8, 3, 3, 1, 1, 1)
+    check(devices(), random_data(layer, np.random.default_rng(3), masked=True), which)
+
+
+@pytest.mark.parametrize("which", PASSES)
+def test_a_small_layer_with_stride_2(devices, which):
+    layer = Layer(1, 7, 6, 5, 12, 3, 3, 2, 1, 1)
+    check(devices(), random_data(layer, np.random.default_rng(4)), which)
+
+
+@pytest.mark.parametrize("name", [name for name in golden_names() if name != "5x5"])
+def test_golden_vectors(devices, name):
+    check_golden(mirrored(devices()), name)
+
+
+@pytest.mark.parametrize("which", PASSES)
+def test_random_shapes(devices, which):
+    run_random(devices, "tiny", which, range(6))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", PASSES)
+@pytest.mark.parametrize("config", CONFIGS)
+def test_200_random_shapes(devices, config, which):
+    run_random(devices, config, which, range(200))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", PASSES)
+@pytest.mark.parametrize("images", [1, 2])
+@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("name", [*RESNET20, *LENET5])
+def test_layers_of_resnet20_and_lenet5(devices, name, config, images, which):
+    row = (RESNET20 | LENET5)[name]
+    check(devices(config), random_data(network_layer(row, images), np.random.default_rng(images)), which)
