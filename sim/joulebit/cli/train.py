@@ -14,6 +14,9 @@ from joulebit.cli.progress import RichProgress
 from joulebit.errors import Interrupted
 from joulebit.experiments.config import ENGINES, RunConfig, config_hash, load_config
 from joulebit.experiments.rundir import RunDirectory, holds_run, read_summary
+from joulebit.nn.workers import Workers
+from joulebit.train.distributed import BACKENDS, TIMEOUT_S, WorkerLostError, joined
+from joulebit.train.progress import SilentProgress
 
 RUNS = Path("runs")
 
@@ -28,6 +31,17 @@ RUNS = Path("runs")
 @click.option("--download", is_flag=True, help="Fetch the data set into the data directory if it is missing.")
 @click.option("--run-dir", type=click.Path(path_type=Path), help="Where the run is kept; runs/NAME by default.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --run-dir, or start it if there is none.")
+@click.option(
+    "--worker-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=TIMEOUT_S,
+    show_default=True,
+    metavar="SECONDS",
+    help="Under torchrun: how long one worker may keep the others waiting.",
+)
+@click.option(
+    "--backend", type=click.Choice(BACKENDS), default=BACKENDS[0], help="Under torchrun: who carries large sums."
+)
 @json_option
 def train(
     source: str,
@@ -37,9 +51,35 @@ def train(
     download: bool,
     run_dir: Path | None,
     resume: bool,
+    worker_timeout: float,
+    backend: str,
     as_json: bool,
 ) -> None:
-    """Do one training run, which a preset or a file describes."""
+    """Do one training run, which a preset or a file describes.
+
+    `torchrun --nproc-per-node N -m joulebit.cli train ...` shares it among N workers, to the same bits.
+    """
+    with joined(worker_timeout, backend) as workers:
+        summary = _train(source, overrides, engine, data_dir, download, run_dir, resume, workers)
+        if summary is None:
+            return
+        if as_json:
+            emit_json(summary)
+        else:
+            show(_table(summary))
+
+
+def _train(
+    source: str,
+    overrides: tuple[str, ...],
+    engine: str | None,
+    data_dir: Path | None,
+    download: bool,
+    run_dir: Path | None,
+    resume: bool,
+    workers: Workers,
+) -> dict[str, Any] | None:
+    """The summary; None for all workers but the first."""
     chosen = [f'engine="{engine}"'] if engine else []
     config = load_config(source, [*overrides, *chosen])
     path = run_dir or _default_run_dir(source, config, engine, overrides)
@@ -47,18 +87,18 @@ def train(
         if download:
             from joulebit.data import load_dataset
 
-            load_dataset(config.data.name, data_dir, download=True)
+            if workers.rank == 0:
+                load_dataset(config.data.name, data_dir, download=True)
+            workers.broadcast(None)
         try:
-            summary = _run(config, path, resume, data_dir)
-        except Interrupted as stop:
+            return _run(config, path, resume, data_dir, workers)
+        except (Interrupted, WorkerLostError) as stop:
             again = command_line(
                 "train", source, set=overrides, engine=engine, data_dir=data_dir, run_dir=path, resume=True
             )
-            raise resumable(stop, again) from None
-    if as_json:
-        emit_json(summary)
-    else:
-        show(_table(summary))
+            if isinstance(stop, Interrupted):
+                raise resumable(stop, again) from None
+            raise WorkerLostError(f"{stop}; go on with any number of workers: {again}") from stop
 
 
 def _default_run_dir(source: str, config: RunConfig, engine: str | None, overrides: tuple[str, ...]) -> Path:
@@ -71,19 +111,30 @@ def _default_run_dir(source: str, config: RunConfig, engine: str | None, overrid
     return RUNS / name
 
 
-def _run(config: RunConfig, path: Path, resume: bool, data_dir: Path | None) -> dict[str, Any]:
+def _run(
+    config: RunConfig, path: Path, resume: bool, data_dir: Path | None, workers: Workers
+) -> dict[str, Any] | None:
     from joulebit.experiments.run import run_training
 
+    if workers.rank > 0:
+        finished, goes_on = workers.broadcast((False, False))
+        if not finished:
+            run_training(config, None, goes_on, data_dir, SilentProgress(), workers)
+        return None
     goes_on = resume and holds_run(path)
-    run = RunDirectory.open_for_resume(path, config) if goes_on else RunDirectory.create(path, config)
-    with run:
+    opened = RunDirectory.open_for_resume if goes_on else RunDirectory.create
+    with opened(path, config, workers.size) as run:
+        workers.broadcast((run.finished, goes_on))
         if run.finished:
             note(f"{path} is finished: nothing to do")
             return read_summary(path)
         note(f"{config.name}: {config.model.name} on {config.data.name}, engine {config.engine}, in {path}")
+        if workers.size > 1:
+            note(f"{workers.size} workers, {workers.threads} threads each")
         progress = RichProgress()
+        several = {"workers": workers} if workers.size > 1 else {}
         try:
-            summary = run_training(config, run, goes_on, data_dir, progress)
+            summary = run_training(config, run, goes_on, data_dir, progress, **several)
         except BaseException:
             if not goes_on:
                 run.discard_if_unused()

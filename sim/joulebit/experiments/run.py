@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import joulebit
 from joulebit.data import (
     Augmentation,
     Dataset,
@@ -30,17 +32,19 @@ from joulebit.energy.model import EnergyReport, simulate_energy
 from joulebit.energy.steps import training_step
 from joulebit.energy.table import EnergyTable, load_table
 from joulebit.engine.factory import make_engine
-from joulebit.errors import Interrupted
+from joulebit.errors import Interrupted, JoulebitError
 from joulebit.experiments.config import ConfigError, RunConfig, config_hash
-from joulebit.experiments.rundir import RunDirectory, read_weights
+from joulebit.experiments.rundir import RunDirectory, read_weights, spec_sha256
 from joulebit.nn.context import Update
 from joulebit.nn.graph import NetworkPlan, plan
 from joulebit.nn.models import model
+from joulebit.nn.workers import OneWorker, Workers, part_of
 from joulebit.techniques.schedule import Schedule
 from joulebit.techniques.slu import SelectiveLayerUpdate
 from joulebit.techniques.smd import StochasticMinibatchDropping
 from joulebit.techniques.stochastic_depth import StochasticDepth
 from joulebit.techniques.swa import StochasticWeightAveraging
+from joulebit.train.distributed import WorkerLostError
 from joulebit.train.integer import IntegerNetwork, TrainingMethod
 from joulebit.train.network import Batch, Network
 from joulebit.train.progress import Progress, SilentProgress
@@ -54,26 +58,33 @@ _SWA_MOMENTS = 20  # at least so many moments are averaged, where the run has th
 
 def run_training(
     config: RunConfig,
-    run_dir: RunDirectory,
+    run_dir: RunDirectory | None,
     resume: bool = False,
     data_dir: Path | None = None,
     progress: Progress | None = None,
+    workers: Workers | None = None,
 ) -> dict[str, Any]:
     """Train as configured, or go on from the last checkpoint; returns the summary of the contract.
 
+    Of several workers each calls this; worker 0 alone has a run directory and gets a summary.
+
     Raises:
-        Interrupted: after SIGINT or SIGTERM, once the checkpoint is written.
+        Interrupted: after SIGINT or SIGTERM to any worker, once the checkpoint is written.
+        WorkerLostError: another worker died or does not answer.
         ConfigError, DataError: what was asked for does not fit together or is not there.
     """
-    trainer = Trainer(config, run_dir, data_dir)
+    trainer = Trainer(config, run_dir, data_dir, workers)
     if resume:
         trainer.restore()
+    trainer.check_agreement("before the first step")
     progress = progress or SilentProgress()
     progress.start(trainer.total_steps, trainer.step)
     try:
         with _stop_requested() as requested:
             trainer.train(progress, requested)
         return trainer.finish(progress)
+    except WorkerLostError as lost:
+        raise WorkerLostError(f"{lost} (after step {trainer.step}); the last checkpoint is whole") from lost
     finally:
         progress.finish()
 
@@ -92,8 +103,9 @@ def prepared_data(config: RunConfig, data_dir: Path | None) -> Dataset:
     return Dataset(loaded.name, loaded.classes, train, test, loaded.image_shape)
 
 
-def build_network(config: RunConfig, resolved: NetworkPlan, threads: int | None = None) -> Network:
+def build_network(config: RunConfig, resolved: NetworkPlan, workers: Workers | None = None) -> Network:
     """The network of a configuration, with its initial weights."""
+    workers = workers or OneWorker()
     method, training = config.method, config.training
     depth = method.stochastic_depth.final_survival
     common: dict[str, Any] = {
@@ -106,15 +118,24 @@ def build_network(config: RunConfig, resolved: NetworkPlan, threads: int | None 
     }
     network: Network
     if config.engine == "float32":
+        if workers.size > 1:
+            raise ConfigError(
+                f"engine float32 cannot be trained by {workers.size} workers: its sums would depend on their "
+                "number. Start it without torchrun, or choose engine numba, numpy or torch"
+            )
         from joulebit.train.float32 import Float32Method, Float32Network
 
         network = Float32Network(resolved, config.seed, Float32Method(update=method.update, **common))
     else:
         slu = method.slu
         gates = SelectiveLayerUpdate(slu.target_skip, slu.alpha, slu.gate_learning_rate)
+        wide = replace(config.arithmetic, accumulator_bits=48)
+        summing = None
+        if workers.size > 1 and wide != config.arithmetic:
+            summing = make_engine(config.engine, wide, workers.threads)
         network = IntegerNetwork(
             resolved,
-            make_engine(config.engine, config.arithmetic, threads),
+            make_engine(config.engine, config.arithmetic, workers.threads),
             config.seed,
             TrainingMethod(
                 update=Update(method.update),
@@ -123,6 +144,8 @@ def build_network(config: RunConfig, resolved: NetworkPlan, threads: int | None 
                 observe_every=_OBSERVE_EVERY,
                 **common,
             ),
+            workers,
+            summing,
         )
     if training.initial_weights:
         try:
@@ -152,10 +175,17 @@ class _Interval:
 
 
 class Trainer:
-    """The state of one run between two steps."""
+    """The state of one run between two steps; of several workers, worker 0 alone has a run directory."""
 
-    def __init__(self, config: RunConfig, run_dir: RunDirectory, data_dir: Path | None = None) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        run_dir: RunDirectory | None,
+        data_dir: Path | None = None,
+        workers: Workers | None = None,
+    ) -> None:
         self.config = config
+        self.workers: Workers = workers or OneWorker()
         self.run_dir = run_dir
         self.data = prepared_data(config, data_dir)
         self.plan = plan(model(config.model.name, self.data.classes), self.data.image_shape)
@@ -166,7 +196,7 @@ class Trainer:
         self.batch_size = min(training.batch_size, count)
         self.epoch_steps = batches_per_epoch(count, self.batch_size)
         self.total_steps = config.total_steps(self.epoch_steps)
-        self.network = build_network(config, self.plan)
+        self.network = build_network(config, self.plan, self.workers)
         self.table: EnergyTable = load_table(config.energy.table)
         self.step = 0
         self._schedule = Schedule(
@@ -203,7 +233,7 @@ class Trainer:
             if evaluated:
                 self._evaluate(progress)
             progress.update(self.step, *self._last, self._energy().total_j)
-            stop = requested()
+            stop = self._any_requested(requested())
             if stop or last or self.step % checkpoint_every == 0:
                 self._save()
             if stop and not last:
@@ -212,21 +242,22 @@ class Trainer:
     def _one_step(self) -> None:
         training = self.config.training
         epoch, number = step_position(self.step, len(self.data.train), self.batch_size)
-        chosen = self._batch(epoch, number)
+        batch = self._batch(epoch, number)
         if not self._dropping.keeps(self.config.seed, self.step):
-            self.network.skip_batch(len(chosen))
+            self.network.skip_batch(len(batch))
             return
+        chosen = batch[part_of(len(batch), self.workers)]
         images = self.data.train.images[chosen]
         if self._augmentation.mirror or self._augmentation.shift:
             images = augment(images, chosen, self.config.seed, epoch, self._augmentation)
         labels = self.data.train.labels[chosen]
         result = self.network.train_step(
-            Batch(images, labels, chosen, self.step),
+            Batch(images, labels, chosen, self.step, len(batch)),
             self._schedule.rate(training.learning_rate, self.step, self.total_steps),
             self._schedule.rate(training.sign_learning_rate, self.step, self.total_steps),
         )
-        self._interval.add(result.loss, result.correct, len(chosen), result.details)
-        self._last = (result.loss, result.correct / len(chosen))
+        self._interval.add(result.loss, result.correct, len(batch), result.details)
+        self._last = (result.loss, result.correct / len(batch))
 
     def _batch(self, epoch: int, number: int) -> NDArray[np.int64]:
         if self._epoch_order[0] != epoch:
@@ -252,7 +283,7 @@ class Trainer:
             return
         training = self.config.training
         done = self.step - 1
-        self.run_dir.append_metrics(
+        self._append(
             {
                 "kind": "train",
                 "step": self.step,
@@ -262,7 +293,7 @@ class Trainer:
                 "learning_rate": self._schedule.rate(training.learning_rate, done, self.total_steps),
                 "sign_learning_rate": self._schedule.rate(training.sign_learning_rate, done, self.total_steps),
                 "energy_j": self._energy().total_j,
-                "layers": interval.layers,
+                "layers": {layer: dict(sorted(values.items())) for layer, values in interval.layers.items()},
                 "counters": self.network.counters.as_dict(),
             }
         )
@@ -272,7 +303,7 @@ class Trainer:
         """(top-1, top-5) in percent on the test set, with the present weights."""
         self.network.prepare_evaluation(self.data.train.images[: self.config.training.statistics_samples])
         top1, top5 = accuracy(self.network, self.data.test)
-        self.run_dir.append_metrics(
+        self._append(
             {
                 "kind": "evaluation",
                 "step": self.step,
@@ -285,24 +316,62 @@ class Trainer:
         progress.evaluation(self.step, top1, top5)
         return top1, top5
 
+    def _append(self, record: Mapping[str, Any]) -> None:
+        if self.run_dir is not None:
+            self.run_dir.append_metrics(record)
+
+    # --- workers -------------------------------------------------------------------------------------
+
+    def _any_requested(self, signal_number: int) -> int:
+        """The signal that this or another worker received, or 0: all stop after the same step."""
+        if self.workers.size == 1:
+            return signal_number
+        return int(self.workers.gather(np.array([signal_number], np.int64)).max())
+
+    def check_agreement(self, when: str) -> None:
+        """JoulebitError where the workers do not train the same weights on the same data by the same rules."""
+        if self.workers.size == 1:
+            return
+        train = self.data.train
+        facts = {
+            "versions of joulebit": f"{joulebit.__version__} {spec_sha256()}",
+            "configurations": config_hash(self.config),
+            "data": f"{train.images.shape} {hashlib.sha256(train.labels.tobytes()).hexdigest()}",
+            "weights": weights_sha256(self.network.weights()),
+        }
+        digests = [hashlib.sha256(fact.encode()).digest()[:8] for fact in facts.values()]
+        every = self.workers.gather(np.array([int.from_bytes(d, "big", signed=True) for d in digests], np.int64))
+        for name, own in zip(facts, every.T):
+            if (own != own[0]).any():
+                other = int(np.flatnonzero(own != own[0])[0])
+                raise JoulebitError(
+                    f"workers 0 and {other} have different {name} {when}: they cannot train one run"
+                )
+
     # --- checkpoints ---------------------------------------------------------------------------------
 
     def _save(self) -> None:
         self._log()
+        self.check_agreement(f"after step {self.step}")
+        if self.run_dir is not None:
+            self._write_checkpoint(self.run_dir)
+        self.workers.broadcast(None)  # nobody goes on, or says that all is saved, before it is
+
+    def _write_checkpoint(self, run_dir: RunDirectory) -> None:
         arrays = {f"network/{name}": value for name, value in self.network.state().items()}
         if self._averaging.count:
             arrays.update({f"average/{name}": value for name, value in self._averaging.state().items()})
         meta = {"counters": self.network.counters.as_dict(), "model": repr(self.plan.model)}
-        self.run_dir.save_checkpoint(self.step, arrays, meta)
+        run_dir.save_checkpoint(self.step, arrays, meta)
 
     def restore(self) -> None:
         """Go back to the last checkpoint, if there is one."""
-        checkpoint = self.run_dir.load_latest_checkpoint()
+        checkpoint = self.workers.broadcast(self.run_dir.load_latest_checkpoint() if self.run_dir else None)
         if checkpoint is None:
             return
         if checkpoint.meta["model"] != repr(self.plan.model):
             raise ConfigError(
-                f"{self.run_dir.path}: model {self.config.model.name} is not described as it was when the run "
+                f"model {self.config.model.name} is not described as it was when the run "
                 "began: restore its file, or begin a new run"
             )
         self.network.load_state(_part(checkpoint.arrays, "network/"))
@@ -314,13 +383,15 @@ class Trainer:
     # --- the end -------------------------------------------------------------------------------------
 
     def finish(self, progress: Progress) -> dict[str, Any]:
-        """Average, evaluate, and write weights and summary."""
+        """Average, evaluate, and write weights and summary (worker 0 alone; the others return nothing)."""
         if self._averaging.count:
             self.network.load_weights(self._averaging.average())
         top1, top5 = self._evaluate(progress)
+        if self.run_dir is None:
+            return {}
         weights = self.network.weights()
         self.run_dir.write_weights(weights)
-        summary = self._summary(top1, top5, weights_sha256(weights))
+        summary = {"run_dir": str(self.run_dir.path), **self._summary(top1, top5, weights_sha256(weights))}
         self.run_dir.write_summary(summary)
         return summary
 
@@ -330,7 +401,6 @@ class Trainer:
         standard = config.training.iterations or round(config.training.epochs * self.epoch_steps)
         baseline = self._float32_baseline(standard)
         return {
-            "run_dir": str(self.run_dir.path),
             "name": config.name,
             "config_hash": config_hash(config),
             "engine": config.engine,

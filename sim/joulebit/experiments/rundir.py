@@ -69,8 +69,8 @@ class RunDirectory:
         self._metrics: IO[bytes] | None = None
 
     @classmethod
-    def create(cls, path: Path | str, config: RunConfig) -> RunDirectory:
-        """A new run in an absent or empty folder."""
+    def create(cls, path: Path | str, config: RunConfig, workers: int = 1) -> RunDirectory:
+        """A new run in an absent or empty folder, to be trained by so many workers."""
         path = Path(path)
         with _explained(path, "create"):
             path.mkdir(parents=True, exist_ok=True)
@@ -85,7 +85,7 @@ class RunDirectory:
             run = cls(path, config, lock)
             with _explained(path, "write"):
                 (path / CHECKPOINTS).mkdir()
-                _write_json(path / RUN, {**_start(config), "resumed": []})
+                _write_json(path / RUN, {**_start(config, workers), "resumed": []})
                 # Last, since it is what makes this folder a run.
                 replace_file(path / CONFIG, lambda file: file.write(to_toml(config).encode()))
         except BaseException:
@@ -94,10 +94,10 @@ class RunDirectory:
         return run
 
     @classmethod
-    def open_for_resume(cls, path: Path | str, config: RunConfig | None = None) -> RunDirectory:
+    def open_for_resume(cls, path: Path | str, config: RunConfig | None = None, workers: int = 1) -> RunDirectory:
         """An existing run, to be continued; with `config`, only if that describes the same run.
 
-        Another integer engine is the same run, since it computes the same bits.
+        Another integer engine and another number of workers are the same run, since they compute the same bits.
         """
         path = Path(path)
         if not holds_run(path):
@@ -110,7 +110,7 @@ class RunDirectory:
         try:
             run = cls(path, config or saved, lock)
             if not run.finished:
-                run._note_resume()
+                run._note_resume(workers)
         except BaseException:
             lock.close()
             raise
@@ -244,15 +244,15 @@ class RunDirectory:
         with _explained(self.path, "write the summary to", "the last checkpoint is whole"):
             _write_json(self.path / SUMMARY, jsonable(summary))
 
-    def _note_resume(self) -> None:
+    def _note_resume(self, workers: int) -> None:
         """Adds this start to run.json, and warns where it is not like the first one."""
         with _explained(self.path, "write"):
             try:
                 record = json.loads((self.path / RUN).read_text())
             except (OSError, ValueError):
                 warnings.warn(f"{self.path / RUN} is missing or damaged: written anew", RunDirectoryWarning, 3)
-                record = {**_start(self.config), "resumed": []}
-            now = _start(self.config)
+                record = {**_start(self.config, workers), "resumed": []}
+            now = _start(self.config, workers)
             if record.get("spec_sha256") != now["spec_sha256"]:
                 warnings.warn(
                     f"{self.path} was begun under another numeric specification: its result may belong to neither",
@@ -351,7 +351,7 @@ def _explained(path: Path, action: str, comfort: str = "") -> Iterator[None]:
         raise RunDirectoryError(f"cannot {action} {path}: {error.strerror or error}{tail}") from error
 
 
-def _start(config: RunConfig) -> dict[str, Any]:
+def _start(config: RunConfig, workers: int) -> dict[str, Any]:
     """Who runs what, where, since when."""
     versions = {"joulebit": joulebit.__version__, "python": platform.python_version()}
     for package in PACKAGES:
@@ -360,6 +360,7 @@ def _start(config: RunConfig) -> dict[str, Any]:
     return {
         "config_hash": config_hash(config),
         "engine": config.engine,
+        "workers": workers,
         "spec_sha256": spec_sha256(),
         "versions": versions,
         "platform": platform.platform(),
