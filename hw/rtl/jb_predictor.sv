@@ -170,7 +170,7 @@ module jb_predictor #(
     assign g_now = gradient_words[39:0];
   end
 
-  logic captured;
+  logic captured, drain_step;
   logic [3:0] drain_select;
   logic [OutLanes*18-1:0] upper;
   logic [OutLanes*20-1:0] lower;
@@ -188,6 +188,7 @@ module jb_predictor #(
     .x_i           (x_now),
     .g_i           (g_now),
     .captured_o    (captured),
+    .drain_step_i  (drain_step),
     .drain_select_i(drain_select),
     .upper_o       (upper),
     .lower_o       (lower)
@@ -213,6 +214,7 @@ module jb_predictor #(
     .columns_i      (segment_columns),
     .replace_i      (tile_i[jb_pkg::FLAGS_LSB+jb_pkg::FLAG_PREDICT_FIRST] && segment_first),
     .check_i        (tile_i[jb_pkg::FLAGS_LSB+jb_pkg::FLAG_PREDICT_LAST] && segment_last),
+    .step_o         (drain_step),
     .select_o       (drain_select),
     .upper_i        (upper),
     .lower_i        (lower),

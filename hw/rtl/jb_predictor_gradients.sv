@@ -54,31 +54,33 @@ module jb_predictor_gradients #(
     words_o        <= swap_q2 ? {even, odd} : {odd, even};
   end
 
-  jb_predictor_ram #(
-    .Width(40),
-    .Depth(8 * BankDepth)
-  ) u_even (
-    .clk_i,
-    .write_i        (load_valid_q && !load_address_q[0]),
-    .write_address_i({load_half_q, load_address_q[AddressBits-1:1]}),
-    .write_data_i   (load_word_q),
-    .read_i         (1'b1),
-    .read_address_i ({half_q, even_address_q}),
-    .read_data_o    (even)
-  );
+  for (genvar slice = 0; slice < 5; slice++) begin : gen_slice  // 8 bits: with 4096 words one RAMB36 each
+    jb_predictor_ram #(
+      .Width(8),
+      .Depth(8 * BankDepth)
+    ) u_even (
+      .clk_i,
+      .write_i        (load_valid_q && !load_address_q[0]),
+      .write_address_i({load_half_q, load_address_q[AddressBits-1:1]}),
+      .write_data_i   (load_word_q[8*slice+:8]),
+      .read_i         (1'b1),
+      .read_address_i ({half_q, even_address_q}),
+      .read_data_o    (even[8*slice+:8])
+    );
 
-  jb_predictor_ram #(
-    .Width(40),
-    .Depth(8 * BankDepth)
-  ) u_odd (
-    .clk_i,
-    .write_i        (load_valid_q && load_address_q[0]),
-    .write_address_i({load_half_q, load_address_q[AddressBits-1:1]}),
-    .write_data_i   (load_word_q),
-    .read_i         (1'b1),
-    .read_address_i ({half_q, odd_address_q}),
-    .read_data_o    (odd)
-  );
+    jb_predictor_ram #(
+      .Width(8),
+      .Depth(8 * BankDepth)
+    ) u_odd (
+      .clk_i,
+      .write_i        (load_valid_q && load_address_q[0]),
+      .write_address_i({load_half_q, load_address_q[AddressBits-1:1]}),
+      .write_data_i   (load_word_q[8*slice+:8]),
+      .read_i         (1'b1),
+      .read_address_i ({half_q, odd_address_q}),
+      .read_data_o    (odd[8*slice+:8])
+    );
+  end
 
   logic unused;
   assign unused = ^{load_data_i, next_address[0]};

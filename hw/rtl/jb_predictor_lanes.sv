@@ -16,8 +16,9 @@ module jb_predictor_lanes #(
   input  wire logic [3*XChannels*8-1:0] x_i,
   input  wire logic [Half*10-1:0]      g_i,
   output      logic                    captured_o,  // pulse: the segment's sums can be drained from now on
+  input  wire logic                    drain_step_i,
   input  wire logic [3:0]              drain_select_i,
-  output      logic [OutLanes*18-1:0]  upper_o,
+  output      logic [OutLanes*18-1:0]  upper_o,     // in the cycle after drain_step_i
   output      logic [OutLanes*20-1:0]  lower_o
 );
   localparam int Values = 3 * XChannels;
@@ -80,17 +81,45 @@ module jb_predictor_lanes #(
     end
   end
 
-  // Word of the drain; selects beyond 11 do not occur
-  always_comb begin
-    upper_o = upper[11*OutLanes*18+:OutLanes*18];
-    lower_o = lower[11*OutLanes*20+:OutLanes*20];
-    for (int k = 0; k < 11; k++) begin
-      if (drain_select_i == 4'(k)) begin
-        upper_o = upper[k*OutLanes*18+:OutLanes*18];
-        lower_o = lower[k*OutLanes*20+:OutLanes*20];
+  // Word of the drain: four of a tap, then one of three taps, the others being held at zero
+  localparam int Upper = OutLanes * 18;
+  localparam int Lower = OutLanes * 20;
+  logic [Upper-1:0] tap_upper_q[3];
+  logic [Lower-1:0] tap_lower_q[3];
+
+  for (genvar t = 0; t < 3; t++) begin : gen_drain
+    logic [Upper-1:0] now_upper;
+    logic [Lower-1:0] now_lower;
+
+    always_comb begin
+      unique case (drain_select_i[1:0])
+        2'd0: now_upper = upper[(4*t+0)*Upper+:Upper];
+        2'd1: now_upper = upper[(4*t+1)*Upper+:Upper];
+        2'd2: now_upper = upper[(4*t+2)*Upper+:Upper];
+        default: now_upper = upper[(4*t+3)*Upper+:Upper];
+      endcase
+      unique case (drain_select_i[1:0])
+        2'd0: now_lower = lower[(4*t+0)*Lower+:Lower];
+        2'd1: now_lower = lower[(4*t+1)*Lower+:Lower];
+        2'd2: now_lower = lower[(4*t+2)*Lower+:Lower];
+        default: now_lower = lower[(4*t+3)*Lower+:Lower];
+      endcase
+    end
+
+    always_ff @(posedge clk_i) begin
+      if (drain_step_i) begin
+        if (drain_select_i[3:2] != 2'(t)) begin
+          tap_upper_q[t] <= '0;
+          tap_lower_q[t] <= '0;
+        end else begin
+          tap_upper_q[t] <= now_upper;
+          tap_lower_q[t] <= now_lower;
+        end
       end
     end
   end
+  assign upper_o = tap_upper_q[0] | tap_upper_q[1] | tap_upper_q[2];
+  assign lower_o = tap_lower_q[0] | tap_lower_q[1] | tap_lower_q[2];
 
   logic unused;
   assign unused = ^x_i;

@@ -18,8 +18,9 @@ module jb_predictor_sums #(
   input  wire logic [1:0]               columns_i,        // taps that exist, 1..3
   input  wire logic                     replace_i,        // sums start here
   input  wire logic                     check_i,          // sums are complete
-  output      logic [3:0]               select_o,         // to jb_predictor_lanes
-  input  wire logic [OutLanes*18-1:0]   upper_i,
+  output      logic                     step_o,           // to jb_predictor_lanes
+  output      logic [3:0]               select_o,
+  input  wire logic [OutLanes*18-1:0]   upper_i,          // of the word before the one selected now
   input  wire logic [OutLanes*20-1:0]   lower_i,
   output      logic                     drained_o,        // pulse
   output      logic [35:0]              peak_o,
@@ -64,9 +65,9 @@ module jb_predictor_sums #(
   logic [AddressBits-1:0] address0_q, address1_q, address2_q, address3_q, address4_q;
   logic [3:0] word0_q, word1_q, word2_q;
   logic [OutLanes*36-1:0] memory_data, old2_q, old3_q, sum_q;
-  logic [OutLanes*18-1:0] upper1_q;
-  logic [OutLanes*20-1:0] lower1_q, now2_q, earlier2_q, added3_q;
+  logic [OutLanes*20-1:0] now2_q, earlier2_q, added3_q;
 
+  assign step_o   = step;
   assign select_o = word0_q;
 
   always_ff @(posedge clk_i) begin
@@ -90,8 +91,6 @@ module jb_predictor_sums #(
       word0_q    <= word_q;
       word1_q    <= word0_q;
       word2_q    <= word1_q;
-      upper1_q   <= upper_i;
-      lower1_q   <= lower_i;
     end
   end
 
@@ -104,7 +103,7 @@ module jb_predictor_sums #(
       if (step) begin
         if (fresh_q) earlier2_q[20*lane+:20] <= '0;
         else earlier2_q[20*lane+:20] <= earlier[word1_q];
-        now2_q[20*lane+:20] <= {upper1_q[18*lane+:18], 2'b00} + lower1_q[20*lane+:20];
+        now2_q[20*lane+:20] <= {upper_i[18*lane+:18], 2'b00} + lower_i[20*lane+:20];
         if (zero_q[1]) old2_q[36*lane+:36] <= '0;
         else old2_q[36*lane+:36] <= memory_data[36*lane+:36];
         if (valid_q[2]) added3_q[20*lane+:20] <= now2_q[20*lane+:20] - earlier2_q[20*lane+:20];

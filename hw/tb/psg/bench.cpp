@@ -1,0 +1,294 @@
+// Drives the Verilated jb_predictor: loads dz, answers its requests to the x buffer six cycles later (checking the address
+// that goes with each), asks for windows of the weight gradient and takes passes at random times. Called from bench.py.
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <deque>
+#include <memory>
+#include <random>
+#include "Vjb_predictor.h"
+#include "Vjb_predictor___024root.h"
+#include "verilated.h"
+
+namespace {
+
+template <typename T>
+uint32_t bits(const T& value, int low, int count) {
+  return static_cast<uint32_t>((static_cast<uint64_t>(value) >> low) & ((1ull << count) - 1));
+}
+
+template <std::size_t N>
+uint32_t bits(const VlWide<N>& value, int low, int count) {
+  uint32_t result = 0;
+  for (int i = 0; i < count; i++) result |= ((value[(low + i) / 32] >> ((low + i) % 32)) & 1u) << i;
+  return result;
+}
+
+struct Request {
+  bool valid = false;
+  int image = 0, row = 0, column = 0, word = 0;
+};
+
+struct Bench {
+  VerilatedContext context;
+  std::unique_ptr<Vjb_predictor> top;
+  std::mt19937 random;
+  uint64_t cycles = 0;
+  // x tile
+  const uint64_t* x = nullptr;
+  int rows = 1, columns = 1, words = 1, images = 1;
+  std::deque<Request> pipe = std::deque<Request>(6);
+  uint64_t errors = 0, requests = 0;
+
+  explicit Bench(uint32_t seed) : random(seed) {
+    top = std::make_unique<Vjb_predictor>(&context);
+    top->clk_i = 0;
+    top->rst_ni = 0;
+    top->eval();
+    for (int i = 0; i < 4; i++) tick();
+    top->rst_ni = 1;
+    tick();
+  }
+
+  int quarter() const { return (columns + 3) / 4; }
+  int group() const { return words * quarter(); }
+  int image_step() const { return (rows + 3) / 4 * group(); }
+
+  Request request() {
+    Request r;
+    r.valid = top->x_valid_o;
+    if (!r.valid) return r;
+    requests++;
+    r.row = static_cast<int32_t>(top->x_row_o << 14) >> 14;
+    r.column = static_cast<int32_t>(top->x_column_o << 14) >> 14;
+    const int group_row = r.row >= 0 ? r.row / 4 : -((3 - r.row) / 4);
+    const int rest = static_cast<int16_t>(top->x_base_o - group_row * group());
+    r.image = rest / image_step();
+    r.word = rest % image_step() / quarter();
+    if (rest < 0 || r.image >= images || rest % image_step() % quarter() || r.word >= words || (r.word & 3) != top->x_word_o)
+      errors++;
+    return r;
+  }
+
+  uint64_t pixel(const Request& r, int column) const {
+    if (!r.valid || r.row < 0 || r.row >= rows || column < 0 || column >= columns) return 0;
+    return x[((static_cast<int64_t>(r.image) * rows + r.row) * columns + column) * words + r.word];
+  }
+
+  void tick() {
+    top->clk_i = 0;
+    top->eval();
+    top->clk_i = 1;
+    top->eval();
+    cycles++;
+    pipe.push_back(request());
+    const Request r = pipe.front();
+    pipe.pop_front();
+    for (int i = 0; i < 18; i++) top->x_window_i[i] = random();  // only the first row counts
+    for (int j = 0; j < 3; j++) {
+      const uint64_t value = x ? pixel(r, r.column + j) : 0;
+      top->x_window_i[2 * j] = static_cast<uint32_t>(value);
+      top->x_window_i[2 * j + 1] = static_cast<uint32_t>(value >> 32);
+    }
+    top->eval();
+  }
+};
+
+}  // namespace
+
+extern "C" {
+
+void* psg_new(uint32_t seed) { return new Bench(seed); }
+void psg_delete(void* handle) { delete static_cast<Bench*>(handle); }
+
+// words of dz, in the order of memory; gaps: percent of cycles without a word
+void psg_load(void* handle, int half, int images, int rows, int columns, int words, const uint64_t* data, int gaps) {
+  Bench& b = *static_cast<Bench*>(handle);
+  for (int i = 0; i < images; i++)
+    for (int r = 0; r < rows; r++)
+      for (int c = 0; c < columns; c++)
+        for (int w = 0; w < words; w++) {
+          while (static_cast<int>(b.random() % 100) < gaps) b.tick();
+          b.top->load_valid_i = 1;
+          b.top->load_half_i = half;
+          b.top->load_image_i = i;
+          b.top->load_row_i = r;
+          b.top->load_column_i = c;
+          b.top->load_word_i = w;
+          b.top->load_data_i = *data++;
+          b.tick();
+          b.top->load_valid_i = 0;
+          b.top->load_data_i = b.random();
+          b.top->load_word_i = 0;
+        }
+  b.tick();
+  b.tick();
+}
+
+void psg_tile(void* handle, const uint8_t* tile, int half) {
+  Bench& b = *static_cast<Bench*>(handle);
+  std::memcpy(b.top->tile_i.data(), tile, 128);
+  b.top->half_i = half;
+  b.top->x_geometry_valid_i = 0;
+  b.top->tile_start_i = 1;
+  b.tick();
+  b.top->tile_start_i = 0;
+}
+
+// Runs until the prediction of the tile is complete; cycles from its start, or -1 after limit cycles
+int64_t psg_predict(void* handle, const uint64_t* x, int images, int rows, int columns, int words, int64_t limit) {
+  Bench& b = *static_cast<Bench*>(handle);
+  b.x = x;
+  b.images = images;
+  b.rows = rows;
+  b.columns = columns;
+  b.words = words;
+  for (int i = b.random() % 8; i > 0; i--) b.tick();
+  b.top->x_words_columns_i = b.group();
+  b.top->x_image_i = b.image_step();
+  b.top->x_geometry_valid_i = 1;
+  const uint64_t start = b.cycles;
+  while (b.top->predict_busy_o) {
+    b.tick();
+    if (static_cast<int64_t>(b.cycles - start) > limit) return -1;
+  }
+  b.x = nullptr;
+  return static_cast<int64_t>(b.cycles - start);
+}
+
+// windows: (block, word, row, column) each. passes: one row of 4 per slot used: (pass number, slot, tap, lanes), lanes = first | second << 3 |
+// use << 6; and per window its number of passes in counts (bit 31: an empty one). work: cycles that a pass takes; wait: percent of cycles without
+// a request. first: cycles from the first request to the first pass; stall: cycles between passes beyond work. Returns the rows, or -1.
+int64_t psg_lists(void* handle, int windows, const int32_t* request, int32_t* passes, int64_t room, uint32_t* counts, int work, int wait,
+                  int64_t* stall) {
+  Bench& b = *static_cast<Bench*>(handle);
+  const int slots = SLOTS;
+  int asked = 0, answered = 0, number = 0, busy = 0;
+  int64_t rows = 0, idle = 0, waited = 0;
+  bool was_valid = false, first = true;
+  std::deque<uint32_t> held;
+  for (int i = 0; i < windows; i++) counts[i] = 0;
+  *stall = 0;
+  while (answered < windows) {
+    if (!b.top->list_valid_i && asked < windows && static_cast<int>(b.random() % 100) >= wait) {
+      b.top->list_valid_i = 1;
+      b.top->list_block_i = request[4 * asked];
+      b.top->list_word_i = request[4 * asked + 1];
+      b.top->list_row_i = request[4 * asked + 2];
+      b.top->list_column_i = request[4 * asked + 3];
+    }
+    b.top->pass_ready_i = busy == 0;
+    b.top->clk_i = 0;
+    b.top->eval();
+    if (b.top->pass_valid_o) {
+      std::deque<uint32_t> now;
+      for (int s = 0; s < slots; s++) {
+        now.push_back(bits(b.top->pass_tap_o, 7 * s, 7));
+        now.push_back(bits(b.top->pass_lane_o, 6 * s, 6) | bits(b.top->pass_use_o, 2 * s, 2) << 6);
+      }
+      now.push_back(b.top->pass_last_o | b.top->pass_empty_o << 1);
+      if (was_valid && now != held) b.errors++;
+      held = now;
+      was_valid = true;
+    } else if (was_valid) {
+      b.errors++;
+      was_valid = false;
+    }
+    if (busy == 0 && !b.top->pass_valid_o && !first) (*stall)++;
+    if (b.top->pass_valid_o && b.top->pass_ready_i) {
+      counts[answered]++;
+      bool used = false;
+      for (int s = 0; s < slots; s++) {
+        const uint32_t lanes = bits(b.top->pass_lane_o, 6 * s, 6) | bits(b.top->pass_use_o, 2 * s, 2) << 6;
+        if (lanes >> 6) {
+          used = true;
+          if (rows == room) return -1;
+          passes[4 * rows] = number;
+          passes[4 * rows + 1] = s;
+          passes[4 * rows + 2] = static_cast<int32_t>(bits(b.top->pass_tap_o, 7 * s, 7));
+          passes[4 * rows + 3] = static_cast<int32_t>(lanes);
+          rows++;
+        }
+      }
+      if (used == static_cast<bool>(b.top->pass_empty_o)) b.errors++;
+      if (b.top->pass_empty_o) counts[answered] |= 0x80000000u;
+      first = false;
+      number++;
+      if (b.top->pass_last_o) answered++;
+      busy = used ? (work < 0 ? static_cast<int>(b.random() % static_cast<uint32_t>(-work)) : work) : 0;
+      was_valid = false;
+    } else if (busy) {
+      busy--;
+    }
+    const bool taken = b.top->list_valid_i && b.top->list_ready_o;
+    b.tick();
+    if (taken) {
+      asked++;
+      b.top->list_valid_i = 0;
+    }
+    idle = rows == waited ? idle + 1 : 0;
+    waited = rows;
+    if (idle > 100000) return -2;
+  }
+  b.top->pass_ready_i = 0;
+  for (int i = 0; i < 20; i++) {
+    b.tick();
+    if (b.top->pass_valid_o) return -3;
+  }
+  return rows;
+}
+
+void psg_signs(void* handle, int count, const int32_t* address, uint32_t* decided, uint32_t* value) {
+  Bench& b = *static_cast<Bench*>(handle);
+  for (int i = 0; i < count + 2; i++) {  // an address per cycle; its answer is there two edges later
+    if (i < count) {
+      b.top->sign_valid_i = 1;
+      b.top->sign_address_i = address[i];
+    }
+    if (i >= 2) {
+      b.top->clk_i = 0;
+      b.top->eval();
+      decided[i - 2] = b.top->sign_decided_o;
+      value[i - 2] = b.top->sign_value_o;
+    }
+    b.tick();
+  }
+  b.top->sign_valid_i = 0;
+}
+
+// Sums of two lanes (36 bits each) of a word of the predictor's memory
+void psg_sums(void* handle, int pair, int address, int64_t* sums) {
+  auto* root = static_cast<Bench*>(handle)->top->rootp;
+  uint32_t word[3] = {0, 0, 0};
+#define PAIR(N)                                                                                                          \
+  case N:                                                                                                                \
+    for (int i = 0; i < 3; i++)                                                                                          \
+      word[i] = root->jb_predictor__DOT__u_sums__DOT__gen_memory__BRA__##N##__KET____DOT__u_memory__DOT__memory[address][i]; \
+    break;
+  switch (pair) {
+    PAIR(0)
+    PAIR(1)
+#if SLOTS >= 48
+    PAIR(2)
+    PAIR(3)
+#endif
+#if SLOTS >= 96
+    PAIR(4)
+    PAIR(5)
+    PAIR(6)
+    PAIR(7)
+#endif
+    default: break;
+  }
+  const uint64_t low = word[0] | static_cast<uint64_t>(word[1] & 15) << 32;
+  const uint64_t high = word[1] >> 4 | static_cast<uint64_t>(word[2]) << 28;
+  sums[0] = static_cast<int64_t>(low << 28) >> 28;
+  sums[1] = static_cast<int64_t>(high << 28) >> 28;
+}
+
+uint64_t psg_peak(void* handle) { return static_cast<Bench*>(handle)->top->peak_o; }
+uint32_t psg_decided(void* handle) { return static_cast<Bench*>(handle)->top->decided_o; }
+uint32_t psg_undecided(void* handle) { return static_cast<Bench*>(handle)->top->undecided_o; }
+uint64_t psg_errors(void* handle) { return static_cast<Bench*>(handle)->errors; }
+uint64_t psg_requests(void* handle) { return static_cast<Bench*>(handle)->requests; }
+}
