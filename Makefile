@@ -76,4 +76,8 @@ $(VENV)/.dev: $(VENV)/.python
 	$(call install,simulator$(comma)dev)
 	@touch $(VENV)/.simulator $@
 
+$(VENV)/.hw: $(VENV)/.dev
+	$(call install,simulator$(comma)dev$(comma)hw)
+	@touch $@
+
 comma := ,

@@ -154,6 +154,10 @@ module jb_dma_walk (
 
   logic unused;
   assign unused = ^address_q[1:0];
+
+`ifdef FORMAL
+  `include "jb_dma_walk_properties.svh"
+`endif
 endmodule
 
 `default_nettype wire

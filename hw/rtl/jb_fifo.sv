@@ -50,6 +50,10 @@ module jb_fifo #(
       if (!push && pop) count_q <= count_q - 1'b1;
     end
   end
+
+`ifdef FORMAL
+  `include "jb_fifo_properties.svh"
+`endif
 endmodule
 
 `default_nettype wire

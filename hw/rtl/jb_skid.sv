@@ -37,6 +37,10 @@ module jb_skid #(
     if (!valid_q || ready_i) data_q <= spare_valid_q ? spare_q : data_i;
     if (ready_o) spare_q <= data_i;
   end
+
+`ifdef FORMAL
+  `include "jb_skid_properties.svh"
+`endif
 endmodule
 
 `default_nettype wire

