@@ -1,0 +1,129 @@
+// Takes the packed weights of a tile from their stream: per output block the initial sums, then groups. One group is
+// staged while the array works with another; the array copies it when the step that needs it begins. Beside the group it
+// makes the sum of each chain's three weights, with which the array centres the lower one of two packed rows.
+`default_nettype none
+
+module jb_array_weights #(
+  parameter int OutLanes = 16
+) (
+  input  wire logic                    clk_i,
+  input  wire logic                    rst_ni,
+  input  wire logic                    start_i,       // a tile with weights begins: initial sums come first
+  input  wire logic                    forward_i,     // stable during a tile
+  input  wire logic                    valid_i,
+  output      logic                    ready_o,
+  input  wire logic [63:0]             data_i,
+  output      logic                    staged_o,      // a group (and before a block's first one its initial sums) is here
+  input  wire logic                    taken_i,       // it has been copied and may be overwritten
+  input  wire logic                    taken_last_i,  // with taken_i: it was the block's last; initial sums follow
+  input  wire logic                    finished_i,    // with taken_i: it was the tile's last
+  output      logic [96*OutLanes-1:0]  group_o,       // byte (lane * 4 + i) * 3 + k
+  output      logic [40*OutLanes-1:0]  chain_o,       // 10 bits per chain (lane * 4 + i): sum over k; 0 unless forward
+  output      logic [48*OutLanes-1:0]  initial_o
+);
+  localparam int Beats = 12 * OutLanes / 8;
+
+  typedef enum logic [1:0] {
+    StIdle,
+    StInitial,
+    StGroup,
+    StStaged
+  } state_e;
+
+  state_e state_q;
+  logic [4:0] beat_q;
+  logic transfer;
+
+  assign ready_o  = state_q == StInitial || state_q == StGroup;
+  assign staged_o = state_q == StStaged;
+  assign transfer = valid_i && ready_o;
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      state_q <= StIdle;
+      beat_q  <= '0;
+    end else begin
+      if (transfer) beat_q <= beat_q + 5'd1;
+      unique case (state_q)
+        StIdle: if (start_i) state_q <= StInitial;
+        StInitial: begin
+          if (transfer && beat_q == 5'(OutLanes - 1)) begin
+            state_q <= StGroup;
+            beat_q  <= '0;
+          end
+        end
+        StGroup: begin
+          if (transfer && beat_q == 5'(Beats - 1)) begin
+            state_q <= StStaged;
+            beat_q  <= '0;
+          end
+        end
+        default: begin
+          if (taken_i) state_q <= finished_i ? StIdle : taken_last_i ? StInitial : StGroup;
+        end
+      endcase
+    end
+  end
+
+  // Three beats hold the weights of eight chains.
+  logic [1:0] third_q;
+  logic [8:0] two, late, carry_q;
+  logic [9:0] sum[3];
+
+  always_comb begin
+    two  = 9'($signed(data_i[48+:8])) + 9'($signed(data_i[56+:8]));
+    late = third_q == 2'd1 ? 9'($signed(data_i[0+:8])) : 9'($signed(data_i[0+:8])) + 9'($signed(data_i[8+:8]));
+    unique case (third_q)
+      2'd0: begin
+        sum[0] = 10'($signed(data_i[0+:8])) + 10'($signed(data_i[8+:8])) + 10'($signed(data_i[16+:8]));
+        sum[1] = 10'($signed(data_i[24+:8])) + 10'($signed(data_i[32+:8])) + 10'($signed(data_i[40+:8]));
+        sum[2] = '0;
+      end
+      2'd1: begin
+        sum[0] = {carry_q[8], carry_q} + {late[8], late};
+        sum[1] = 10'($signed(data_i[8+:8])) + 10'($signed(data_i[16+:8])) + 10'($signed(data_i[24+:8]));
+        sum[2] = 10'($signed(data_i[32+:8])) + 10'($signed(data_i[40+:8])) + 10'($signed(data_i[48+:8]));
+      end
+      default: begin
+        sum[0] = {carry_q[8], carry_q} + {late[8], late};
+        sum[1] = 10'($signed(data_i[16+:8])) + 10'($signed(data_i[24+:8])) + 10'($signed(data_i[32+:8]));
+        sum[2] = 10'($signed(data_i[40+:8])) + 10'($signed(data_i[48+:8])) + 10'($signed(data_i[56+:8]));
+      end
+    endcase
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (state_q != StGroup) third_q <= '0;
+    else if (transfer) third_q <= third_q == 2'd2 ? 2'd0 : third_q + 2'd1;
+    if (transfer) carry_q <= third_q == 2'd0 ? two : 9'($signed(data_i[56+:8]));
+  end
+
+  for (genvar beat = 0; beat < Beats; beat++) begin : g_beat
+    localparam int First = 8 * (beat / 3) + (beat % 3 == 0 ? 0 : 3 * (beat % 3) - 1);
+    localparam int Count = beat % 3 == 0 ? 2 : 3;
+    logic here;
+
+    assign here = transfer && state_q == StGroup && beat_q == 5'(beat);
+
+    always_ff @(posedge clk_i) begin
+      if (here) group_o[64*beat+:64] <= data_i;
+    end
+
+    for (genvar n = 0; n < Count; n++) begin : g_chain
+      always_ff @(posedge clk_i) begin
+        if (here) chain_o[10*(First+n)+:10] <= forward_i ? sum[n] : '0;
+      end
+    end
+  end
+
+  for (genvar lane = 0; lane < OutLanes; lane++) begin : g_initial
+    always_ff @(posedge clk_i) begin
+      if (transfer && state_q == StInitial && beat_q == 5'(lane)) initial_o[48*lane+:48] <= data_i[47:0];
+    end
+  end
+
+  logic unused;
+  assign unused = ^data_i;
+endmodule
+
+`default_nettype wire
