@@ -485,6 +485,9 @@ def _stop_requested() -> Iterator[Callable[[], int]]:
             break
     try:
         yield lambda: received[0] if received else 0
+    except WorkerLostError:
+        previous.clear()  # torchrun now ends us by SIGTERM: not before this error is told
+        raise
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
