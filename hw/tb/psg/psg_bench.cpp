@@ -1,5 +1,5 @@
 // Drives the Verilated jb_predictor: loads dz, answers its requests to the x buffer six cycles later (checking the address
-// that goes with each), asks for windows of the weight gradient and takes passes at random times. Called from bench.py.
+// that goes with each), asks for windows of the weight gradient and takes passes at random times. Called from psg_bench.py.
 #include <cstdint>
 #include <cstdio>
 #include <cstring>

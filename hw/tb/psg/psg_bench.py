@@ -1,4 +1,4 @@
-"""Builds and calls the Verilated `jb_predictor` (see bench.cpp), and says in plain integers what it must answer."""
+"""Builds and calls the Verilated `jb_predictor` (see psg_bench.cpp); says in plain integers what it must answer."""
 
 import ctypes
 import os
@@ -29,13 +29,31 @@ def build(config, folder):
     slots = 6 * spec.CONFIGS[config].out_lanes
     folder.mkdir(parents=True, exist_ok=True)
     command = ["verilator", "--cc", "--build", "-j", "1", "-Wall", "--top", "jb_predictor", f"-GConfig={number}"]
-    command += ["-MAKEFLAGS", "CFG_CXXFLAGS_PCH_I=-include", "-O3", "--x-initial", "unique", "--x-assign", "unique", "-y", str(RTL), "--Mdir", str(folder)]
-    command += [str(HERE / "public.vlt"), "-CFLAGS", "-fPIC -O1", str(RTL / "jb_pkg.sv"), str(RTL / "jb_predictor.sv")]
+    command += [
+        "-MAKEFLAGS",
+        "CFG_CXXFLAGS_PCH_I=-include",
+        "-O3",
+        "--x-initial",
+        "unique",
+        "--x-assign",
+        "unique",
+        "-y",
+        str(RTL),
+        "--Mdir",
+        str(folder),
+    ]
+    command += [
+        str(HERE / "public.vlt"),
+        "-CFLAGS",
+        "-fPIC -O1",
+        str(RTL / "jb_pkg.sv"),
+        str(RTL / "jb_predictor.sv"),
+    ]
     subprocess.run(command, check=True, env=environment, capture_output=True)
     include = Path(environment["VERILATOR_ROOT"]) / "include"
     library = folder / "psg.so"
     compiler = ["g++", "-std=c++20", "-O1", "-fPIC", "-shared", f"-DSLOTS={slots}", f"-I{folder}", f"-I{include}"]
-    compiler += [f"-I{include / 'vltstd'}", str(HERE / "bench.cpp"), "-o", str(library)]
+    compiler += [f"-I{include / 'vltstd'}", str(HERE / "psg_bench.cpp"), "-o", str(library)]
     compiler += [str(folder / "libVjb_predictor.a"), str(folder / "libverilated.a"), "-lpthread"]
     subprocess.run(compiler, check=True)
     return library
@@ -165,7 +183,7 @@ class Shape:
         return ((block * x_words + word) * self.kernel_h + kernel_row) * self.kernel_w + kernel_column
 
     def sums(self, x, dz):
-        """numerics.md section 6 in Python integers: dw_msb[kernel row][kernel column][channel of x][channel of dz]."""
+        """numerics.md section 6 in Python integers: dw_msb[kernel row, kernel column, channel of x, of dz]."""
         unsigned = x.dtype == np.uint8
         low, high = (0, 15) if unsigned else (-7, 7)
         images, rows, columns, inputs = x.shape
@@ -198,7 +216,9 @@ class Shape:
         rows, columns = dz.shape[1:3]
         top, left = self.padding
         need = [(n - 1) * self.stride + k for n, k in ((rows, self.kernel_h), (columns, self.kernel_w))]
-        field = np.zeros((x.shape[0], max(need[0], x.shape[1] + top), max(need[1], x.shape[2] + left), x.shape[3]), np.int64)
+        field = np.zeros(
+            (x.shape[0], max(need[0], x.shape[1] + top), max(need[1], x.shape[2] + left), x.shape[3]), np.int64
+        )
         field[:, top : top + x.shape[1], left : left + x.shape[2]] = xm
         result = np.zeros((self.kernel_h, self.kernel_w, x.shape[3], dz.shape[3]), object)
         for kr in range(self.kernel_h):
