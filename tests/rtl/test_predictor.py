@@ -1,4 +1,4 @@
-"""The predictor and the weight gradient's scheduler against Python integers written from numerics.md, section 6."""
+"""The predictor and the weight gradient's scheduler against integers written from numerics.md, section 6."""
 
 import itertools
 import sys

@@ -1,4 +1,4 @@
-"""Builds and calls the Verilated `jb_predictor` (see psg_bench.cpp); says in plain integers what it must answer."""
+"""Builds and calls the Verilated `jb_predictor` (see psg_bench.cpp) and says in integers what it must answer."""
 
 import ctypes
 import os
