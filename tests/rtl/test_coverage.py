@@ -9,7 +9,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from accelerator_bench import prepared
-from test_layers import STALLS, random_case
+from test_convolutions import STALLS, random_case
 
 from joulebit.errors import JoulebitError
 from joulebit.spec.accelerator import CONFIGS, Flag, Operation
