@@ -128,20 +128,49 @@ module jb_predictor_sums #(
     assign unused_compare = ^compare[36:0];
   end
 
-  // One memory for two lanes: 72 bits are a RAMB36 of 512 words
-  for (genvar pair = 0; pair < OutLanes / 2; pair++) begin : gen_memory
+  // Words below Main in one memory, the others in a second one, which needs fewer selectors than what tools make of Depth words
+  localparam int Main = 1 << ($clog2(Depth + 1) - 1);
+  localparam int Rest = Depth - Main;
+  localparam int MainBits = $clog2(Main);
+  logic write;
+  logic [OutLanes*36-1:0] main_data;
+
+  assign write = valid_q[4] && write_q[4] && step;
+
+  for (genvar lane = 0; lane < OutLanes; lane++) begin : gen_memory
     jb_predictor_ram #(
-      .Width(72),
-      .Depth(Depth)
+      .Width(36),
+      .Depth(Main)
     ) u_memory (
       .clk_i,
-      .write_i        (valid_q[4] && write_q[4] && step),
-      .write_address_i(address4_q),
-      .write_data_i   (sum_q[72*pair+:72]),
+      .write_i        (write && (Rest == 0 || !address4_q[AddressBits-1])),
+      .write_address_i(address4_q[MainBits-1:0]),
+      .write_data_i   (sum_q[36*lane+:36]),
       .read_i         (step),
-      .read_address_i (address0_q),
-      .read_data_o    (memory_data[72*pair+:72])
+      .read_address_i (address0_q[MainBits-1:0]),
+      .read_data_o    (main_data[36*lane+:36])
     );
+  end
+
+  if (Rest != 0) begin : gen_rest
+    logic [OutLanes*36-1:0] rest_data;
+    for (genvar pair = 0; pair < OutLanes / 2; pair++) begin : gen_pair
+      jb_predictor_ram #(
+        .Width(72),
+        .Depth(Rest)
+      ) u_memory (
+        .clk_i,
+        .write_i        (write && address4_q[AddressBits-1]),
+        .write_address_i(address4_q[$clog2(Rest)-1:0]),
+        .write_data_i   (sum_q[72*pair+:72]),
+        .read_i         (step),
+        .read_address_i (address0_q[$clog2(Rest)-1:0]),
+        .read_data_o    (rest_data[72*pair+:72])
+      );
+    end
+    assign memory_data = address1_q[AddressBits-1] ? rest_data : main_data;
+  end else begin : gen_no_rest
+    assign memory_data = main_data;
   end
 
   always_ff @(posedge clk_i) begin

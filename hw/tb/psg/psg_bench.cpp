@@ -256,34 +256,42 @@ void psg_signs(void* handle, int count, const int32_t* address, uint32_t* decide
   b.top->sign_valid_i = 0;
 }
 
-// Sums of two lanes (36 bits each) of a word of the predictor's memory
-void psg_sums(void* handle, int pair, int address, int64_t* sums) {
+// The sum (36 bits) of a lane of a word of the predictor's memory, which is two memories when its depth is no power of two
+int64_t psg_sum(void* handle, int lane, int address) {
   auto* root = static_cast<Bench*>(handle)->top->rootp;
-  uint32_t word[3] = {0, 0, 0};
-#define PAIR(N)                                                                                                          \
-  case N:                                                                                                                \
-    for (int i = 0; i < 3; i++)                                                                                          \
-      word[i] = root->jb_predictor__DOT__u_sums__DOT__gen_memory__BRA__##N##__KET____DOT__u_memory__DOT__memory[address][i]; \
+  uint64_t word = 0;
+#define MAIN(N)                                                                                                  \
+  case N:                                                                                                        \
+    word = root->jb_predictor__DOT__u_sums__DOT__gen_memory__BRA__##N##__KET____DOT__u_memory__DOT__memory[address]; \
     break;
-  switch (pair) {
-    PAIR(0)
-    PAIR(1)
+#define REST(N)                                                                                                                     \
+  case N:                                                                                                                           \
+    for (int i = 0; i < 3; i++)                                                                                                     \
+      pair[i] =                                                                                                                     \
+          root->jb_predictor__DOT__u_sums__DOT__gen_rest__DOT__gen_pair__BRA__##N##__KET____DOT__u_memory__DOT__memory[address - 2048][i]; \
+    break;
+#if SLOTS >= 96
+  if (address >= 2048) {
+    uint32_t pair[3] = {0, 0, 0};
+    switch (lane / 2) {
+      REST(0) REST(1) REST(2) REST(3) REST(4) REST(5) REST(6) REST(7)
+      default: break;
+    }
+    word = lane % 2 ? pair[1] >> 4 | static_cast<uint64_t>(pair[2]) << 28 : pair[0] | static_cast<uint64_t>(pair[1] & 15) << 32;
+    return static_cast<int64_t>(word << 28) >> 28;
+  }
+#endif
+  switch (lane) {
+    MAIN(0) MAIN(1) MAIN(2) MAIN(3)
 #if SLOTS >= 48
-    PAIR(2)
-    PAIR(3)
+    MAIN(4) MAIN(5) MAIN(6) MAIN(7)
 #endif
 #if SLOTS >= 96
-    PAIR(4)
-    PAIR(5)
-    PAIR(6)
-    PAIR(7)
+    MAIN(8) MAIN(9) MAIN(10) MAIN(11) MAIN(12) MAIN(13) MAIN(14) MAIN(15)
 #endif
     default: break;
   }
-  const uint64_t low = word[0] | static_cast<uint64_t>(word[1] & 15) << 32;
-  const uint64_t high = word[1] >> 4 | static_cast<uint64_t>(word[2]) << 28;
-  sums[0] = static_cast<int64_t>(low << 28) >> 28;
-  sums[1] = static_cast<int64_t>(high << 28) >> 28;
+  return static_cast<int64_t>(word << 28) >> 28;
 }
 
 uint64_t psg_peak(void* handle) { return static_cast<Bench*>(handle)->top->peak_o; }

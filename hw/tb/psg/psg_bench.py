@@ -66,7 +66,7 @@ class Device:
         self.config = spec.CONFIGS[config]
         self.lib = ctypes.CDLL(str(library))
         self.lib.psg_new.restype = ctypes.c_void_p
-        for name in ("psg_predict", "psg_lists"):
+        for name in ("psg_predict", "psg_lists", "psg_sum"):
             getattr(self.lib, name).restype = ctypes.c_int64
         for name in ("psg_peak", "psg_errors", "psg_requests"):
             getattr(self.lib, name).restype = ctypes.c_uint64
@@ -133,15 +133,13 @@ class Device:
         lanes = self.config.out_lanes
         half = min(8, lanes)
         result = np.zeros((shape.kernel_h, shape.kernel_w, inputs, outputs), object)
-        pair = (ctypes.c_int64 * 2)()
         for kr, kc, a, b in np.ndindex(result.shape):
             tap = shape.tap(b // lanes, a // 8, kr, kc, inputs // 8)
             if lanes == 16:
                 word, lane = 8 * tap + b % 16 // 8 * 4 + a % 8 // 2, a % 2 * 8 + b % 8
             else:
                 word, lane = 8 * tap + a % 8, b % half
-            self.lib.psg_sums(self.handle, lane // 2, word, pair)
-            result[kr, kc, a, b] = int(pair[lane % 2])
+            result[kr, kc, a, b] = int(self.lib.psg_sum(self.handle, lane, word))
         return result
 
     def signs(self, addresses):
