@@ -101,13 +101,16 @@ def find(name: str) -> Path:
 
 def script(proof: Proof) -> str:
     """The sby file of a proof."""
-    define = "-DFORMAL " if proof.top.startswith("jb_") else ""
-    reads = "\n".join(f"read_verilog -sv -formal {define}-I{HERE} {find(name)}" for name in proof.sources)
+    define = "-DJB_PROPERTIES " if proof.top.startswith("jb_") else ""
+    reads = "\n".join(f"read_verilog -sv -formal {define}{name}" for name in proof.sources)
     parameters = "".join(f" -chparam {name} {value}" for name, value in proof.parameters)
+    properties = [f"{proof.top}_properties.svh"] if define else []
+    files = "\n".join(str(find(name)) for name in (*proof.sources, *properties))
     return (
         f"[options]\nmode {'prove' if proof.prove else 'bmc'}\ndepth {proof.depth}\n\n"
         f"[engines]\nsmtbmc z3\n\n"
-        f"[script]\n{reads}\nhierarchy -check -top {proof.top}{parameters}\nprep -top {proof.top} -flatten\nmemory_map\nopt -full\n"
+        f"[script]\n{reads}\nhierarchy -check -top {proof.top}{parameters}\nprep -top {proof.top} -flatten\n"
+        f"memory_map\nopt -full\n\n[files]\n{files}\n"
     )
 
 

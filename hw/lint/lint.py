@@ -25,6 +25,11 @@ def sources() -> list[str]:
     return [str(path) for path in files]
 
 
+def is_remark(line: str) -> bool:
+    """Verilator's summary; and Yosys' word that a local array became wires, which is what local arrays are for."""
+    return line.startswith("- ") or ("Replacing memory" in line and "with list of registers" in line)
+
+
 def run(what: str, command: list[str], environment: dict[str, str]) -> bool:
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     said = [

@@ -155,7 +155,7 @@ module jb_dma_walk (
   logic unused;
   assign unused = ^address_q[1:0];
 
-`ifdef FORMAL
+`ifdef JB_PROPERTIES
   `include "jb_dma_walk_properties.svh"
 `endif
 endmodule

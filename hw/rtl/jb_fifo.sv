@@ -51,7 +51,7 @@ module jb_fifo #(
     end
   end
 
-`ifdef FORMAL
+`ifdef JB_PROPERTIES
   `include "jb_fifo_properties.svh"
 `endif
 endmodule

@@ -38,7 +38,7 @@ module jb_skid #(
     if (ready_o) spare_q <= data_i;
   end
 
-`ifdef FORMAL
+`ifdef JB_PROPERTIES
   `include "jb_skid_properties.svh"
 `endif
 endmodule

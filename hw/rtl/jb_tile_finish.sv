@@ -248,7 +248,7 @@ module jb_tile_finish #(
   assign error              = error_q | bus_errors;
   assign write_block        = trusted_q && result_address[2:0] == '0;
   assign block_data_valid_o = state_q == StBlockData && !filled_q;
-  assign block_data_o       = block[64*32'(beat_q)+:64];
+  assign block_data_o       = block[{beat_q, 6'd0}+:64];
 
   always_comb begin
     block = '0;

