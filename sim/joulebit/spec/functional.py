@@ -298,7 +298,7 @@ class Functional:
         if tile.on(Flag.MASK):
             strides = (tile.mask_image_stride, tile.mask_row_stride, tile.out_pixel_stride // dtype.itemsize, 1)
             mask = self._view(tile.mask_address + first, total.shape, strides)
-            self.counters["PORT1_READ_BYTES"] += mask.size
+            self.counters["PORT1_READ_BYTES"] += self._beat_bytes(total, 1)
             passes = (mask > 0) & ((tile.mask_below == 0) | (mask < tile.mask_below))
             total = np.where(passes, total, 0)
         outcome.peak = peak(total)
@@ -315,7 +315,14 @@ class Functional:
         except _BusError as error:
             raise _BusError(int(ErrorBit.BUS_WRITE)) from error
         target[...] = data
-        self.counters["PORT0_WRITE_BYTES"] += data.size
+        self.counters["PORT0_WRITE_BYTES"] += self._beat_bytes(total, dtype.itemsize)
+
+    def _beat_bytes(self, total: Int64Array, element: int) -> int:
+        """Bytes of the beats that carry these elements: each pixel's part of a block has beats of its own."""
+        lanes = self.config.out_lanes
+        blocks = [min(lanes, total.shape[3] - first) for first in range(0, total.shape[3], lanes)]
+        beats = sum(ceil_div(channels * element, spec.WORD_BYTES) for channels in blocks)
+        return spec.WORD_BYTES * beats * (total.size // total.shape[3])
 
     def _correlate(self, tile: _Tile, x: Int64Array, g: Int64Array, blocks: range) -> Int64Array:
         """sum x * dz as [block, word of x, kernel row, kernel column, 8, lane]."""
