@@ -15,19 +15,21 @@ module jb_array_weights #(
   input  wire logic [63:0]             data_i,
   output      logic                    staged_o,      // a group (and before a block's first one its initial sums) is here
   input  wire logic                    taken_i,       // it has been copied and may be overwritten
-  input  wire logic                    taken_last_i,  // with taken_i: it was the block's last; initial sums follow
-  input  wire logic                    finished_i,    // with taken_i: it was the tile's last
+  input  wire logic                    taken_last_i,  // with taken_i: it was the block's last
+  input  wire logic                    over_i,        // the block's initial sums may be overwritten, not before taken_last_i
+  input  wire logic                    finished_i,    // with over_i: it was the tile's last block
   output      logic [96*OutLanes-1:0]  group_o,       // byte (lane * 4 + i) * 3 + k
   output      logic [40*OutLanes-1:0]  chain_o,       // 10 bits per chain (lane * 4 + i): sum over k; 0 unless forward
   output      logic [48*OutLanes-1:0]  initial_o
 );
   localparam int Beats = 12 * OutLanes / 8;
 
-  typedef enum logic [1:0] {
+  typedef enum logic [2:0] {
     StIdle,
     StInitial,
     StGroup,
-    StStaged
+    StStaged,
+    StHold
   } state_e;
 
   state_e state_q;
@@ -58,9 +60,12 @@ module jb_array_weights #(
             beat_q  <= '0;
           end
         end
-        default: begin
-          if (taken_i) state_q <= finished_i ? StIdle : taken_last_i ? StInitial : StGroup;
+        StStaged: begin
+          if (taken_i && !taken_last_i) state_q <= StGroup;
+          else if (taken_i && over_i) state_q <= finished_i ? StIdle : StInitial;
+          else if (taken_i) state_q <= StHold;
         end
+        default: if (over_i) state_q <= finished_i ? StIdle : StInitial;
       endcase
     end
   end

@@ -76,7 +76,7 @@ module jb_core #(
   logic [1023:0] tile;
   logic [BankBits-1:0] x_group, x_image, g_group;
   logic predict_busy;
-  logic weights_start, weights_staged, swap, weights_taken, weights_last, weights_finished;
+  logic weights_start, weights_staged, swap, weights_taken, weights_last, weights_over, weights_finished;
   logic list_valid, list_ready, pass_valid, pass_ready, pass_last, pass_empty, pass_load, drain_busy, capture;
   logic [15:0] list_block, list_word;
   logic [2:0] list_row, list_column;
@@ -121,6 +121,7 @@ module jb_core #(
     .swap_o            (swap),
     .weights_taken_o   (weights_taken),
     .weights_last_o    (weights_last),
+    .weights_over_o    (weights_over),
     .weights_finished_o(weights_finished),
     .list_valid_o      (list_valid),
     .list_ready_i      (list_ready),
@@ -345,6 +346,7 @@ module jb_core #(
     .staged_o    (weights_staged),
     .taken_i     (weights_taken),
     .taken_last_i(weights_last),
+    .over_i      (weights_over),
     .finished_i  (weights_finished),
     .group_o     (group),
     .chain_o     (chain),

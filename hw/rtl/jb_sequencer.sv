@@ -38,6 +38,7 @@ module jb_sequencer #(
   output      logic          swap_o,             // with the first pixel's data in cycle 0 of the array
   output      logic          weights_taken_o,
   output      logic          weights_last_o,
+  output      logic          weights_over_o,
   output      logic          weights_finished_o,
   // windows of the weight gradient, and their passes
   output      logic          list_valid_o,
@@ -191,7 +192,7 @@ module jb_sequencer #(
   logic [7:0] row_q, column_q;
   logic [15:0] fours, group_step, left_q;
   logic [7:0] row_step, column_step;
-  logic phases, empty_phase, column_end, row_end, group_end, phase_end, block_end, step_first;
+  logic phases, empty_phase, column_end, row_end, group_end, phase_end, block_end, weights_end, step_first;
   logic [BankBits-1:0] word_base_q;  // of the group's first word
   logic [18:0] quads_q;     // fours of output channels from this block on
   logic [2:0] quads;
@@ -208,6 +209,9 @@ module jb_sequencer #(
   assign group_end   = left_q <= group_step || empty_phase;
   assign phase_end   = !phases || phase_q == 2'd3;
   assign block_end   = column_end && row_end && group_end && phase_end;
+  // The block's last group of weights: phases without taps may follow.
+  assign weights_end = column_end && row_end && group_end
+                       && (!phases || phase_q == {kernel_h != 8'd1, kernel_w != 8'd1});
   assign step_first  = group_q == '0 && row_q == {7'd0, phase_q[1]} && column_q == {7'd0, phase_q[0]};
   assign quads       = quads_q > 19'(Quads) ? 3'(Quads) : quads_q[2:0];
 
@@ -218,7 +222,7 @@ module jb_sequencer #(
   logic [15:0] next_x_word_q, next_g_word_q, list_g_word;
   logic [15:0] walk_rows_q, walk_columns_q, rows_d, columns_d;
   logic [PsumBits-1:0] next_address_q;
-  logic next_empty_q, next_odd_q, next_first_q, next_weights_q, next_block_end_q, next_tile_end_q;
+  logic next_empty_q, next_odd_q, next_first_q, next_weights_q, next_weights_end_q, next_block_end_q, next_tile_end_q;
   logic [1:0] next_products_q;  // taps * fours of channels of the group: 0..3
   logic row_start, column_start;  // input gradient, stride 2: first row and column of x in the phase
   logic [17:0] kernel_row, kernel_column, top, left;
@@ -453,8 +457,8 @@ module jb_sequencer #(
   logic [11:1] last_request_q;
   logic [6:1] odd_delay_q, first_delay_q;
   logic [PsumBits-1:0] address_delay_q[Delay];
-  logic [17:1] start_q, start_first_q;
-  logic [19:1] start_weights_q, start_block_end_q, start_tile_end_q;
+  logic [17:1] start_first_q;
+  logic [19:1] start_q, start_weights_q, start_weights_end_q, start_block_end_q, start_tile_end_q;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
@@ -465,7 +469,7 @@ module jb_sequencer #(
     end else begin
       valid_q         <= {valid_q[Delay-1:1], walk_active};
       last_request_q  <= {last_request_q[10:1], walk_active && walk_last};
-      start_q         <= {start_q[16:1], start};
+      start_q         <= {start_q[18:1], start};
       start_weights_q <= {start_weights_q[18:1], start && next_weights_q};
     end
   end
@@ -475,6 +479,7 @@ module jb_sequencer #(
     odd_delay_q       <= {odd_delay_q[5:1], odd_q};
     first_delay_q     <= {first_delay_q[5:1], first_q};
     start_first_q     <= {start_first_q[16:1], next_first_q && first};
+    start_weights_end_q <= {start_weights_end_q[18:1], next_weights_end_q};
     start_block_end_q <= {start_block_end_q[18:1], next_block_end_q};
     start_tile_end_q  <= {start_tile_end_q[18:1], next_tile_end_q};
     address_delay_q[0] <= {half_q, address_q[PsumBits-2:0]};
@@ -492,8 +497,9 @@ module jb_sequencer #(
   assign initial_load_o     = start_q[17];
   assign initial_use_o      = start_first_q[17] && !weight_gradient;
   // The initial sums must stay until they have been copied.
-  assign weights_taken_o    = start_weights_q[19] && start_block_end_q[19] || start_weights_q[12] && !start_block_end_q[12];
-  assign weights_last_o     = start_weights_q[19] && start_block_end_q[19];
+  assign weights_last_o     = start_weights_q[19] && start_weights_end_q[19];
+  assign weights_taken_o    = weights_last_o || (start_weights_q[12] && !start_weights_end_q[12]);
+  assign weights_over_o     = start_q[19] && start_block_end_q[19] && !weight_gradient;
   assign weights_finished_o = start_tile_end_q[19];
   assign pass_load_o        = start_q[6] && weight_gradient;
   assign pass_take          = pass_load_o || (state_q == StPrepare && weight_gradient && pass_valid_i && !pending_q && pass_empty_i);
@@ -679,6 +685,7 @@ module jb_sequencer #(
       next_odd_q       <= group_q[0];
       next_first_q     <= step_first;
       next_weights_q   <= !weight_gradient && !empty_phase;
+      next_weights_end_q <= weights_end;
       next_block_end_q <= block_end;
       next_tile_end_q  <= block_end && block_q == out_blocks - 16'd1;
       next_address_q   <= (row_start ? x_columns[PsumBits-1:0] : '0) + PsumBits'(column_start);
