@@ -213,5 +213,5 @@ def test_an_error_of_all_workers_is_one_line(run: Runs) -> None:
     _, err = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode not in (0, None)
     (line,) = own_lines(err)
-    assert "resnet9" in line
+    assert "a CIFAR ResNet has depth 6n + 2" in line
     assert not (run.folder / "wrong").exists()

@@ -111,7 +111,7 @@ class DistributedWorkers:
     def is_first_to_end(self) -> bool:
         """Whether no other worker has asked this before; also True where that cannot be found out."""
         try:
-            return int(self._store.add("ended", 1)) == 1
+            return int(self._store.add("joulebit-ended", 1)) == 1
         except RuntimeError:
             return True
 
@@ -144,18 +144,19 @@ def _join(size: int, timeout_s: float, backend: str) -> DistributedWorkers:
         raise JoulebitError("backend nccl needs a CUDA device, and torch finds none: use gloo")
     timeout = timedelta(seconds=timeout_s)
     try:
-        store, _, _ = next(rendezvous("env://", rank, size, timeout=timeout))
-        store.set_timeout(timeout)
+        shared, _, _ = next(rendezvous("env://", rank, size, timeout=timeout))
+        shared.set_timeout(timeout)
+        # After a restart by torchrun the store may still hold the addresses of workers that are gone.
+        store = dist.PrefixStore(f"joulebit{_from_environment('TORCHELASTIC_RESTART_COUNT', 0)}", shared)
         kinds = "cpu:gloo,cuda:nccl" if backend == "nccl" else "gloo"
-        group_store = dist.PrefixStore("joulebit", store)
-        dist.init_process_group(kinds, store=group_store, rank=rank, world_size=size, timeout=timeout)
+        dist.init_process_group(kinds, store=store, rank=rank, world_size=size, timeout=timeout)
     except (RuntimeError, ValueError) as error:
         raise JoulebitError(
             f"the {size} workers did not meet at {os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']} within "
             f"{timeout_s:g} s: {str(error).splitlines()[0]}"
         ) from error
     device = torch.device("cuda" if backend == "nccl" else "cpu")
-    return DistributedWorkers(rank, size, threads, timeout_s, dist.PrefixStore("joulebit-end", store), device)
+    return DistributedWorkers(rank, size, threads, timeout_s, store, device)
 
 
 def _from_environment(name: str, default: int | None = None) -> int:
