@@ -60,11 +60,12 @@ module jb_predictor_sums #(
 
   // ---- stages 0..4; all move with step
   logic [4:0] valid_q, write_q, last_q, read_q;
-  logic [1:0] zero_q;
+  logic [2:0] zero_q;
   logic [4:0] check_q;
   logic [AddressBits-1:0] address0_q, address1_q, address2_q, address3_q, address4_q;
   logic [3:0] word0_q, word1_q, word2_q;
-  logic [OutLanes*36-1:0] memory_data, old2_q, old3_q, sum_q;
+  logic [OutLanes*36-1:0] main_data, rest_data, main3_q, rest3_q, sum_q;  // one of main and rest is zero
+  logic rest2;
   logic [OutLanes*20-1:0] now2_q, earlier2_q, added3_q;
 
   assign step_o   = step;
@@ -82,7 +83,7 @@ module jb_predictor_sums #(
       write_q    <= {write_q[3:0], issue && word_q[3:2] < columns_i};
       check_q    <= {check_q[3:0], issue && word_q[3:2] < columns_i && check_i};
       last_q     <= {last_q[3:0], issue && word_q == 4'd11};
-      zero_q     <= {zero_q[0], replace_i && busy_i};
+      zero_q     <= {zero_q[1:0], replace_i && busy_i};
       address0_q <= busy_i ? AddressBits'(drain_address) : read_address_i;
       address1_q <= address0_q;
       address2_q <= address1_q;
@@ -104,12 +105,13 @@ module jb_predictor_sums #(
         if (fresh_q) earlier2_q[20*lane+:20] <= '0;
         else earlier2_q[20*lane+:20] <= earlier[word1_q];
         now2_q[20*lane+:20] <= {upper_i[18*lane+:18], 2'b00} + lower_i[20*lane+:20];
-        if (zero_q[1]) old2_q[36*lane+:36] <= '0;
-        else old2_q[36*lane+:36] <= memory_data[36*lane+:36];
+        if (zero_q[2] || rest2) main3_q[36*lane+:36] <= '0;
+        else main3_q[36*lane+:36] <= main_data[36*lane+:36];
+        if (zero_q[2] || !rest2) rest3_q[36*lane+:36] <= '0;
+        else rest3_q[36*lane+:36] <= rest_data[36*lane+:36];
         if (valid_q[2]) added3_q[20*lane+:20] <= now2_q[20*lane+:20] - earlier2_q[20*lane+:20];
         else added3_q[20*lane+:20] <= '0;
-        old3_q[36*lane+:36] <= old2_q[36*lane+:36];
-        sum_q[36*lane+:36] <= old3_q[36*lane+:36] + {{16{added3_q[20*lane+19]}}, added3_q[20*lane+:20]};
+        sum_q[36*lane+:36] <= {{16{added3_q[20*lane+19]}}, added3_q[20*lane+:20]} + (main3_q[36*lane+:36] | rest3_q[36*lane+:36]);
         if (valid_q[2]) earlier[word2_q] <= now2_q[20*lane+:20];
       end
     end
@@ -133,7 +135,6 @@ module jb_predictor_sums #(
   localparam int Rest = Depth - Main;
   localparam int MainBits = $clog2(Main);
   logic write;
-  logic [OutLanes*36-1:0] main_data;
 
   assign write = valid_q[4] && write_q[4] && step;
 
@@ -147,13 +148,12 @@ module jb_predictor_sums #(
       .write_address_i(address4_q[MainBits-1:0]),
       .write_data_i   (sum_q[36*lane+:36]),
       .read_i         (step),
-      .read_address_i (address0_q[MainBits-1:0]),
+      .read_address_i (address1_q[MainBits-1:0]),
       .read_data_o    (main_data[36*lane+:36])
     );
   end
 
   if (Rest != 0) begin : gen_rest
-    logic [OutLanes*36-1:0] rest_data;
     for (genvar pair = 0; pair < OutLanes / 2; pair++) begin : gen_pair
       jb_predictor_ram #(
         .Width(72),
@@ -164,13 +164,14 @@ module jb_predictor_sums #(
         .write_address_i(address4_q[$clog2(Rest)-1:0]),
         .write_data_i   (sum_q[72*pair+:72]),
         .read_i         (step),
-        .read_address_i (address0_q[$clog2(Rest)-1:0]),
+        .read_address_i (address1_q[$clog2(Rest)-1:0]),
         .read_data_o    (rest_data[72*pair+:72])
       );
     end
-    assign memory_data = address1_q[AddressBits-1] ? rest_data : main_data;
+    assign rest2 = address2_q[AddressBits-1];
   end else begin : gen_no_rest
-    assign memory_data = main_data;
+    assign rest2     = 1'b0;
+    assign rest_data = '0;
   end
 
   always_ff @(posedge clk_i) begin
