@@ -322,7 +322,7 @@ class Functional:
         lanes = self.config.out_lanes
         blocks = [min(lanes, total.shape[3] - first) for first in range(0, total.shape[3], lanes)]
         beats = sum(ceil_div(channels * element, spec.WORD_BYTES) for channels in blocks)
-        return spec.WORD_BYTES * beats * (total.size // total.shape[3])
+        return spec.WORD_BYTES * beats * int(total.size // total.shape[3])
 
     def _correlate(self, tile: _Tile, x: Int64Array, g: Int64Array, blocks: range) -> Int64Array:
         """sum x * dz as [block, word of x, kernel row, kernel column, 8, lane]."""

@@ -1,0 +1,248 @@
+"""How many cycles a list of tiles takes, derived from the structure of the RTL; nothing is simulated.
+
+`compute_cycles` is exact: the cycles in which the array takes operands. `estimate` adds what lies between them, by
+the rules of `jb_sequencer` (when a step may start), `jb_array_weights` (when a group is there), `jb_output` (how long
+a block takes to leave) and `jb_tile_queue` (one tile is loaded while the one before is computed). Its constants are
+the pipeline lengths of those modules; the memory's latency is the one thing that a caller may choose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulebit.spec.accelerator import ArrayConfig, Flag, Operation
+from joulebit.spec.descriptor import ceil_div
+from joulebit.spec.slots import plain_passes
+
+__all__ = ["Estimate", "TileCycles", "compute_cycles", "estimate"]
+
+SETUP = 10  #: jb_sequencer: from taking a tile to its first step
+STEP_SPACE = 9  #: shortest distance of two steps of a convolution: sums must be back
+WEIGHTS_TAKEN = 13  #: from a step's start until the next group of weights may come
+BLOCK_WEIGHTS_TAKEN = 20  #: likewise after a block's last group, when initial sums follow
+BLOCK_END = 30  #: from a block's last operands to the next block's first step, or to the next tile
+PASS_GAP = 8  #: weight gradient: from a pass's last operands to the next pass
+PASS_END = 12  #: beside 3 * out_lanes slots: from a pass's operands until the array's copies are emptied
+LIST_LATENCY = 20  #: jb_scheduler: before and after the reads of the first window
+OUTPUT_END = 18  #: jb_output: from a block's last result to the next block
+FINISH = 60  #: from the last result to the result block in memory, beside the memory's latency
+FETCH = 190  #: descriptor fetch and check of a list's first tile, beside the memory's latency
+LOAD = 8  #: jb_tile_queue and jb_loader: around a load, beside the memory's latency
+
+
+@dataclass(frozen=True)
+class TileCycles:
+    """Cycles of one tile.
+
+    Attributes:
+        compute: in which the array takes operands.
+        busy: from taking the tile to taking the next, if nothing has to be waited for.
+        load: until its features are in the buffers.
+        output: of the output path, after `busy` (a block is written while the next is computed).
+    """
+
+    compute: int
+    busy: int
+    load: int
+    output: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Cycles of a list: `total` as the counter CYCLES_TOTAL, `compute` as CYCLES_COMPUTE, and each tile's."""
+
+    total: int
+    compute: int
+    tiles: tuple[TileCycles, ...]
+
+    @property
+    def utilisation(self) -> float:
+        """Share of the cycles in which the array takes operands."""
+        return self.compute / self.total
+
+
+def _fields(descriptor: Any) -> dict[str, int]:
+    return {name: int(descriptor[name]) for name in descriptor.dtype.names}
+
+
+def _on(d: dict[str, int], bit: Flag) -> bool:
+    return bool(d["flags"] >> bit & 1)
+
+
+def _steps(d: dict[str, int]) -> list[int]:
+    """Operands (cycles) of each step of one output block: a group of weights over all pixels that it reaches."""
+    fours = d["g_words"] if d["operation"] == Operation.INPUT_GRADIENT else 2 * d["x_words"]
+    height, width = d["kernel_h"], d["kernel_w"]
+    if d["operation"] == Operation.FORWARD:
+        pixels = d["images"] * ceil_div(d["g_rows"], 2) * d["g_columns"]
+    else:
+        pixels = d["images"] * d["x_rows"] * d["x_columns"]
+    if d["lane_mode"] == 0:
+        return [pixels] * (fours * height * ceil_div(width, 3))
+    groups = ceil_div(fours, 3)
+    if d["operation"] == Operation.FORWARD or d["stride"] == 1:
+        return [pixels] * (groups * height * width)
+    steps = []
+    for a in (0, 1):
+        for b in (0, 1):
+            rows = len(range((a + d["pad_top"]) % 2, d["x_rows"], 2))
+            columns = len(range((b + d["pad_left"]) % 2, d["x_columns"], 2))
+            taps = len(range(a, height, 2)) * len(range(b, width, 2))
+            # A parity without taps is one step of zeros.
+            steps += [d["images"] * rows * columns] * (groups * taps if taps else 1)
+    return steps
+
+
+def _passes(d: dict[str, int], config: ArrayConfig, passes: NDArray[np.int64] | None) -> list[int]:
+    """Passes of each window, in order."""
+    blocks = slice(d["out_block"], d["out_block"] + d["out_blocks"])
+    if passes is None:
+        passes = plain_passes(d["kernel_h"], d["kernel_w"], d["x_words"], 4 * d["g_words"], config.out_lanes)
+    return [int(count) for count in passes[blocks].reshape(-1)]
+
+
+def compute_cycles(descriptor: Any, config: ArrayConfig, passes: NDArray[np.int64] | None = None) -> int:
+    """Cycles in which the array takes operands for this tile: exactly the result block's `compute_cycles`.
+
+    passes: for a SELECTIVE tile, those of `joulebit.spec.slots.layer_passes` for the whole layer.
+    """
+    d = _fields(descriptor)
+    if d["operation"] in (Operation.FORWARD, Operation.INPUT_GRADIENT):
+        return d["out_blocks"] * sum(_steps(d))
+    if d["operation"] == Operation.WEIGHT_GRADIENT:
+        return sum(_passes(d, config, passes)) * d["images"] * d["g_rows"] * d["g_columns"]
+    return 0
+
+
+def _results(d: dict[str, int], config: ArrayConfig) -> list[int]:
+    """Cycles in which the output path emits each block of the tile: 4 results a cycle, or one of 64 bits."""
+    if not _on(d, Flag.LAST):
+        return []
+    lanes = config.out_lanes
+    raw = _on(d, Flag.RAW)
+    if d["operation"] == Operation.WEIGHT_GRADIENT:
+        block = d["x_words"] * d["kernel_h"] * d["kernel_w"] * 8 * lanes
+        return [block if raw else block // 4] * d["out_blocks"]
+    forward = d["operation"] == Operation.FORWARD
+    channels = 4 * d["g_words"] if forward else 8 * d["x_words"]
+    rows, columns = (d["g_rows"], d["g_columns"]) if forward else (d["x_rows"], d["x_columns"])
+    pixels = d["images"] * rows * columns
+    here = [min(lanes, channels - lanes * (d["out_block"] + block)) for block in range(d["out_blocks"])]
+    return [pixels * (count if raw else count // 4) for count in here]
+
+
+def _convolution(d: dict[str, int], config: ArrayConfig) -> tuple[int, int]:
+    """(cycles until the next tile may come, cycles of output after that)."""
+    lanes = config.out_lanes
+    beats = ceil_div(config.multipliers, 8)
+    steps, results = _steps(d), _results(d, config)
+    start = max(SETUP, 2 + lanes + beats)
+    path_free = 0  # when the output path takes a job
+    half_free = [0, 0]  # when the sums of a half may be overwritten
+    for block in range(d["out_blocks"]):
+        start = max(start, half_free[block % 2])
+        for index, pixels in enumerate(steps):
+            last = index == len(steps) - 1
+            taken = BLOCK_WEIGHTS_TAKEN + lanes if last else WEIGHTS_TAKEN
+            staged = start + taken + beats
+            end = start + pixels
+            start = max(end, start + STEP_SPACE, staged) if not last else max(end + BLOCK_END, staged)
+        end += BLOCK_END - 2
+        if results:
+            job = max(end, path_free)
+            start = max(start, job + 2)
+            path_free = job + results[block] + OUTPUT_END
+            half_free[block % 2] = path_free
+            end = job
+    return end + 2, max(0, path_free - end - 2)
+
+
+def _weight_gradient(d: dict[str, int], config: ArrayConfig, passes: NDArray[np.int64] | None) -> int:
+    pixels = d["images"] * d["g_rows"] * d["g_columns"]
+    slots = 3 * config.out_lanes
+    counts = _passes(d, config, passes)
+    window = 8 * min(3, d["kernel_h"]) * min(3, d["kernel_w"])
+    interval = max(pixels + PASS_GAP, slots + PASS_END + 1)
+    time = SETUP + LIST_LATENCY + window
+    for count in counts:
+        # the next window is read while this one is worked on
+        time += max(count * interval, window + 4)
+    time += max(0, slots + PASS_END + 6 - PASS_GAP)
+    return time + sum(cycles + OUTPUT_END for cycles in _results(d, config))
+
+
+def _predictor(d: dict[str, int], config: ArrayConfig) -> int:
+    """Cycles of the predictor for the tile: three taps of Half channels of dz and 8 (or 4) of x per cycle."""
+    half = min(8, config.out_lanes)
+    parts = 1 if config.out_lanes >= 16 else 2
+    groups = ceil_div(4 * d["g_words"], half)
+    passes = groups * d["x_words"] * d["kernel_h"] * ceil_div(d["kernel_w"], 3) * parts
+    return SETUP + LIST_LATENCY + passes * d["images"] * d["g_rows"] * d["g_columns"]
+
+
+def _tile(d: dict[str, int], config: ArrayConfig, passes: NDArray[np.int64] | None, latency: int) -> TileCycles:
+    operation = d["operation"]
+    predicts = operation == Operation.PREDICT or _on(d, Flag.PREDICT)
+    x = d["images"] * d["x_rows"] * d["x_columns"] * d["x_words"]
+    g = d["images"] * d["g_rows"] * d["g_columns"] * d["g_words"]
+    if operation == Operation.INPUT_GRADIENT and not predicts:
+        x = 0
+    if operation == Operation.FORWARD:
+        g = 0
+    output, compute, busy = 0, 0, SETUP
+    if operation in (Operation.FORWARD, Operation.INPUT_GRADIENT):
+        busy, output = _convolution(d, config)
+        compute = d["out_blocks"] * sum(_steps(d))
+    elif operation == Operation.WEIGHT_GRADIENT:
+        busy = _weight_gradient(d, config, passes)
+        compute = sum(_passes(d, config, passes)) * d["images"] * d["g_rows"] * d["g_columns"]
+    if predicts:
+        busy = max(busy, _predictor(d, config))
+    return TileCycles(compute, busy, max(x, g) + LOAD + latency, output)
+
+
+def estimate(
+    descriptors: NDArray[Any],
+    config: ArrayConfig,
+    passes: Sequence[NDArray[np.int64] | None] | None = None,
+    latency: int = 20,
+) -> Estimate:
+    """Cycles of a list from its start to its last result block.
+
+    Args:
+        descriptors: of DESCRIPTOR_DTYPE.
+        config: the accelerator's.
+        passes: per descriptor, for SELECTIVE tiles (see `compute_cycles`).
+        latency: of the memory, in cycles.
+    """
+    known: dict[bytes, TileCycles] = {}
+    tiles = []
+    for index, descriptor in enumerate(descriptors):
+        given = passes[index] if passes is not None else None
+        d = _fields(descriptor)
+        key = repr([(k, v) for k, v in d.items() if "address" not in k and k != "check"]).encode()
+        if given is not None:
+            key += given.tobytes()
+        if key not in known:
+            known[key] = _tile(d, config, given, latency)
+        tiles.append(known[key])
+    loaded = FETCH + latency + tiles[0].load
+    taken = free = 0
+    released = [0, 0]
+    path = 0
+    for index, tile in enumerate(tiles):
+        if index:
+            loaded = max(taken + LOAD, released[index % 2]) + tile.load
+        taken = max(loaded, free)
+        free = taken + tile.busy
+        # A tile that computes faster than the one before is written waits for the output path.
+        free = max(free, path)
+        released[index % 2] = free
+        path = free + tile.output
+    total = max(free, path) + FINISH + latency
+    return Estimate(total, sum(tile.compute for tile in tiles), tuple(tiles))
