@@ -1,0 +1,1 @@
+"""Campaigns: many measurements by one plan, unattended; and what follows from them."""

@@ -1,0 +1,283 @@
+"""A campaign's plan as frozen objects: every key, its meaning, its default; how a file is read and checked.
+
+    name = "sign-gradients"
+    seed = 7
+    repeats = 5
+    [[methods]]
+    name = "fixed"
+    source = "digits-resnet8-fixed"        # a preset, or a file relative to this one
+    [[methods]]
+    name = "psg"
+    source = "digits-resnet8-psg"
+    set = ["training.epochs=1"]
+    [[meters]]
+    name = "shunt"
+    spec = "ina226:/dev/ttyUSB0?shunt_ohm=0.01"
+    [[devices]]
+    name = "here"
+    kind = "local"
+    [session]                              # keys of `SessionSettings`
+    window_s = 20
+    [session.limits]
+    largest_gap_share = 0.0005
+
+Cells are methods x models x meters x devices x repeats. `models` replaces each source's own model; without it
+every source keeps its own. Unknown, missing and ill-typed keys stop the campaign before anything is measured.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+from attrs import Factory, field, frozen
+
+from joulebit.errors import JoulebitError, did_you_mean
+from joulebit_host.session.settings import SessionSettings
+
+DEVICES = ("local", "command", "virtual")
+WORKS = ("source", "command", "counters")
+#: What each kind of device can do.
+ABLE = {"local": ("source",), "command": ("command",), "virtual": ("source", "counters")}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*")
+_Section = TypeVar("_Section")
+
+
+class CampaignError(JoulebitError, ValueError):
+    """A campaign cannot be used. One line: the file, the key, what came, what was allowed."""
+
+
+def _name(instance: Any, attribute: attrs.Attribute[Any], value: str) -> None:
+    if not _NAME.fullmatch(value):
+        raise CampaignError(f"{attribute.name} must be letters, digits, _, + and -, got {value!r}")
+
+
+def _range(low: float, high: float = math.inf) -> Any:
+    def check(instance: Any, attribute: attrs.Attribute[Any], value: float) -> None:
+        if not low <= value <= high:
+            what = f"at least {low:g}" if math.isinf(high) else f"in [{low:g}, {high:g}]"
+            raise CampaignError(f"{attribute.name} must be {what}, got {value!r}")
+
+    return check
+
+
+def _known_device(instance: Any, attribute: attrs.Attribute[Any], value: str) -> None:
+    if value not in DEVICES:
+        raise CampaignError(
+            f"kind must be one of {', '.join(DEVICES)}, got {value!r}{did_you_mean(value, DEVICES)}"
+        )
+
+
+@frozen
+class Method:
+    """What is done. Exactly one of source, command and counters says it."""
+
+    name: str = field(validator=_name)
+    source: str = ""  #: a training configuration: preset or file
+    set: tuple[str, ...] = ()  #: changes of it, `section.key=value`
+    command: str = ""  #: a shell command, for devices of kind command
+    counters: Mapping[str, int] = Factory(dict)  #: of one run, by the keys of `joulebit.energy.counters`
+
+    def __attrs_post_init__(self) -> None:
+        given = [work for work in WORKS if getattr(self, work)]
+        if len(given) != 1:
+            came = " and ".join(given) or "none"
+            raise CampaignError(f"method {self.name}: exactly one of {', '.join(WORKS)} must be given, got {came}")
+        if self.set and not self.source:
+            raise CampaignError(f"method {self.name}: set changes a source, but there is none")
+        for key, count in self.counters.items():
+            if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+                raise CampaignError(
+                    f"method {self.name}: counters.{key} must be a whole number >= 0, got {count!r}"
+                )
+
+    @property
+    def work(self) -> str:
+        """Which of source, command and counters."""
+        return next(work for work in WORKS if getattr(self, work))
+
+
+@frozen
+class MeterPlan:
+    """A meter; for a virtual device the kind that is emulated, without an address."""
+
+    name: str = field(validator=_name)
+    spec: str  #: see `joulebit_host.meters.registry`; "own" is this machine's own counter
+
+
+@frozen
+class DevicePlan:
+    """A device under test."""
+
+    name: str = field(validator=_name)
+    kind: str = field(validator=_known_device)
+    timeout_s: float = field(default=86400.0, validator=_range(0.1))  #: longest silence of a run
+    data_dir: str = ""  #: local: where data sets lie
+    engine: str = ""  #: local: who computes; the configuration's own if empty
+    table: str = ""  #: virtual: the hidden energy table
+    idle_w: float = field(default=2.5, validator=_range(0))  #: virtual: power at rest
+    noise_w: float = field(default=0.02, validator=_range(0))  #: virtual: noise of one reading of its meter
+    gain: float = field(default=0.0, validator=_range(-0.5, 0.5))  #: virtual: gain error of its meter
+    offset_w: float = 0.0  #: virtual: offset of its meter
+    idle_drift_w: float = 0.0  #: virtual: change of the power at rest over a measurement, on attempts with a fault
+    faults: tuple[str, ...] = ()  #: virtual: of its meter, such as unplug@30+5; or of the device, see `virtual`
+    faults_in: tuple[str, ...] = ()  #: virtual: methods that suffer them; all if empty
+    faults_last: int = field(default=1, validator=_range(0))  #: virtual: so many attempts suffer them
+    speed: float = field(default=0.0, validator=_range(0))  #: virtual: seconds per real second; 0 = no limit
+
+    def __attrs_post_init__(self) -> None:
+        if self.kind == "virtual" and not self.table:
+            raise CampaignError(f"device {self.name}: a virtual device needs the key 'table', its energy table")
+
+
+@frozen
+class Campaign:
+    """A plan."""
+
+    name: str = field(validator=_name)
+    methods: tuple[Method, ...]
+    meters: tuple[MeterPlan, ...]
+    devices: tuple[DevicePlan, ...]
+    description: str = ""
+    seed: int = field(default=0, validator=_range(0))  #: of the order
+    repeats: int = field(default=5, validator=_range(1, 10_000))
+    models: tuple[str, ...] = ()
+    whole_runs: bool = False  #: measure each run once, as a whole, instead of as often as fills a window
+    retries: int = field(default=2, validator=_range(0, 100))  #: of a cell that failed or came out invalid
+    backoff_s: float = field(default=5.0, validator=_range(0))  #: before the first retry; doubled for each further
+    largest_backoff_s: float = field(default=600.0, validator=_range(0))
+    cooldown_s: float = field(default=0.0, validator=_range(0))  #: rest between cells, in real time
+    session: SessionSettings = Factory(SessionSettings)
+
+    def __attrs_post_init__(self) -> None:
+        for what in ("methods", "meters", "devices"):
+            entries = getattr(self, what)
+            names = [entry.name for entry in entries]
+            if not names:
+                raise CampaignError(f"[[{what}]] must have at least one entry")
+            for name in names:
+                if names.count(name) > 1:
+                    raise CampaignError(f"[[{what}]] has two entries named {name!r}")
+        if len(set(self.models)) != len(self.models):
+            raise CampaignError(f"models has an entry twice: {list(self.models)}")
+        for model in self.models:
+            if not _NAME.fullmatch(model):
+                raise CampaignError(f"models must be names of models, got {model!r}")
+        for device in self.devices:
+            for method in self.methods:
+                if method.work not in ABLE[device.kind]:
+                    raise CampaignError(
+                        f"device {device.name} ({device.kind}) cannot do method {method.name} ({method.work}); "
+                        f"it takes {' or '.join(ABLE[device.kind])}"
+                    )
+            names = [method.name for method in self.methods]
+            for name in device.faults_in:
+                if name not in names:
+                    raise CampaignError(
+                        f"device {device.name}: faults_in: unknown method {name!r}{did_you_mean(name, names)}"
+                    )
+        for method in self.methods:
+            if self.models and not method.source:
+                raise CampaignError(f"models cannot be applied to method {method.name}: it has no source")
+
+
+def load_campaign(path: Path | str) -> Campaign:
+    """The plan in a TOML file; CampaignError says in one line what is wrong with it. Sources that are files are
+    made absolute, so that the plan can be kept elsewhere."""
+    from joulebit.experiments.config import read_toml
+
+    path = Path(path)
+    return campaign_from_table(read_toml(path), str(path), path.parent)
+
+
+def campaign_from_table(table: Mapping[str, Any], where: str = "campaign", folder: Path = Path(".")) -> Campaign:
+    """The plan that nested dictionaries describe; `where` begins the messages, `folder` is where files lie."""
+    try:
+        campaign = _structure(Campaign, table, "")
+    except JoulebitError as error:
+        raise CampaignError(f"{where}: {error}") from None
+    methods = tuple(
+        attrs.evolve(m, source=str((folder / m.source).resolve())) if _is_file(m.source) else m
+        for m in campaign.methods
+    )
+    devices = tuple(
+        attrs.evolve(d, table=str((folder / d.table).resolve())) if _is_file(d.table) else d
+        for d in campaign.devices
+    )
+    return attrs.evolve(campaign, methods=methods, devices=devices)
+
+
+def as_table(campaign: Campaign) -> dict[str, Any]:
+    """Plain JSON values, every key written out; `campaign_from_table` gives the same plan back."""
+    table: dict[str, Any] = json.loads(json.dumps(attrs.asdict(attrs.evolve(campaign, session=None))))  # type: ignore[arg-type]
+    table["session"] = campaign.session.as_json()
+    return table
+
+
+def campaign_hash(campaign: Campaign) -> str:
+    """SHA-256 (hex) of what the cells' results follow from: not the description, retries and waiting times."""
+    table = as_table(campaign)
+    for key in ("description", "retries", "backoff_s", "largest_backoff_s", "cooldown_s"):
+        del table[key]
+    for device in table["devices"]:
+        del device["speed"], device["timeout_s"], device["data_dir"]
+    return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()
+
+
+def _is_file(source: str) -> bool:
+    return source.endswith(".toml") or "/" in source
+
+
+def _structure(kind: type[_Section], table: Any, where: str) -> _Section:
+    """An object of attrs class `kind` from a table; CampaignError for the first thing that is wrong."""
+    place = f"[{where}]" if where else "the top level"
+    if not isinstance(table, Mapping):
+        raise CampaignError(f"{place} must be a table, got {table!r}")
+    fields = {f.name: f for f in attrs.fields(kind)}  # type: ignore[arg-type]
+    hints = typing.get_type_hints(kind)
+    for key in table:
+        if key not in fields:
+            raise CampaignError(
+                f"unknown key {key!r} in {place}{did_you_mean(key, fields)}; known: {', '.join(fields)}"
+            )
+    for key, f in fields.items():
+        if f.default is attrs.NOTHING and key not in table:
+            raise CampaignError(f"missing key {key!r} in {place}")
+    values = {key: _value(hints[key], value, f"{where}.{key}" if where else key) for key, value in table.items()}
+    try:
+        return kind(**values)
+    except CampaignError as error:
+        raise CampaignError(f"{place}: {error}" if where else str(error)) from None
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is SessionSettings:
+        if not isinstance(value, Mapping) or not isinstance(value.get("limits", {}), Mapping):
+            raise CampaignError(f"[{where}] must be a table, got {value!r}")
+        return SessionSettings.from_json(value)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise CampaignError(f"{where} must be a list, got {value!r}")
+        item = arguments[0]
+        if attrs.has(item):
+            return tuple(_structure(item, v, f"{where}.{n}") for n, v in enumerate(value))
+        return tuple(_value(item, v, f"{where}[{n}]") for n, v in enumerate(value))
+    if origin is not None and issubclass(origin, Mapping):
+        if not isinstance(value, Mapping):
+            raise CampaignError(f"{where} must be a table, got {value!r}")
+        return dict(value)
+    wanted = {str: "a text", bool: "true or false", int: "a whole number", float: "a finite number"}[hint]
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is float and number and math.isfinite(value):
+        return float(value)
+    if (hint is int and number and isinstance(value, int)) or (hint in (str, bool) and isinstance(value, hint)):
+        return value
+    raise CampaignError(f"{where} must be {wanted}, got {value!r}")
