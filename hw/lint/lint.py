@@ -1,4 +1,4 @@
-"""Lints the RTL: Verilator with all warnings for every configuration, then a read by Yosys. Fails at the first warning.
+"""Lints the RTL: Verilator with all warnings for every configuration, then a read by Yosys. Any warning fails.
 
 python hw/lint/lint.py
 """
@@ -26,7 +26,7 @@ def sources() -> list[str]:
 
 
 def is_remark(line: str) -> bool:
-    """Verilator's summary; and Yosys' word that a local array became wires, which is what local arrays are for."""
+    """Verilator's summary; Yosys' word that a local array became wires, which is what such arrays are for."""
     return line.startswith("- ") or ("Replacing memory" in line and "with list of registers" in line)
 
 
@@ -56,7 +56,8 @@ def main() -> int:
     good &= run(
         "yosys read", [*yosys, f"{reads}; hierarchy -check -top {TOPS[0]}; proc; check -assert"], environment
     )
-    board = "read_verilog -sv synth/zedboard/jb_zedboard.sv; read_verilog -lib +/xilinx/cells_sim.v +/xilinx/cells_xtra.v"
+    cells = "read_verilog -lib +/xilinx/cells_sim.v +/xilinx/cells_xtra.v"
+    board = f"read_verilog -sv synth/zedboard/jb_zedboard.sv; {cells}"
     script = f"{reads}; {board}; hierarchy -check -top jb_zedboard; proc; check -assert"
     good &= run("yosys read, the ZedBoard's top", [*yosys, script], environment)
     return 0 if good else 1

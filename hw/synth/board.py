@@ -1,4 +1,4 @@
-"""The ZedBoard's description (`zedboard/zedboard.json`), which both flows to a bitstream read, and how they look for tools."""
+"""The ZedBoard's description (`zedboard/zedboard.json`) for both flows to a bitstream; how they look for tools."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Builds the ZedBoard's bitstream by open tools: Yosys, nextpnr-xilinx, and prjxray's fasm2frames and xc7frames2bit.
+"""Builds the ZedBoard's bitstream by open tools: Yosys, nextpnr-xilinx, fasm2frames and xc7frames2bit.
 
     NEXTPNR_XILINX_CHIPDB=... PRJXRAY_DB_DIR=... python hw/synth/openxc7.py
 

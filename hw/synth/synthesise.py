@@ -2,8 +2,8 @@
 
     python hw/synth/synthesise.py default open    # the named configurations; writes reports/
 
-For each configuration: reports/<name>.json, and reports/README.md with a table of all that were made. The run fails where a
-number is over budget, where a latch was inferred, and where a multiplier came to be outside the array.
+For each configuration: reports/<name>.json, and reports/README.md with a table of all that were made. The run
+fails where a number is over budget, a latch was inferred, or a multiplier came to be outside the array.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ FLIP_FLOPS = ("FDRE", "FDSE", "FDCE", "FDPE", "FDRE_1", "FDSE_1", "FDCE_1", "FDP
 LATCHES = ("LDCE", "LDPE", "$_DLATCH_P_", "$_DLATCH_N_", "$dlatch")
 
 
-#: Modules (by the start of their names) that are mapped once, whatever the number of their instances: minutes instead of hours.
+#: Modules (by the start of their names) that are mapped once, whatever the number of their instances.
 KEPT = (
     "jb_array",
     "jb_core",
@@ -145,27 +145,28 @@ def faults(report: dict[str, Any]) -> list[str]:
     return found
 
 
+def share(report: dict[str, Any], key: str) -> str:
+    """A number and its part of the device."""
+    return f"{report[key]:,} ({100 * report[key] / DEVICE[key]:.0f} %)"
+
+
 def table() -> str:
     """Markdown of all reports."""
     reports = [json.loads(path.read_text()) for path in sorted(REPORTS.glob("*.json"))]
     lines = [
         "# Utilisation on the XC7Z020, by Yosys",
         "",
-        "Written by `make -C hw synth` (`synth_xilinx -family xc7 -flatten`, the large modules apart); LUTs are an upper bound, since Yosys does not share a LUT6",
-        "between two functions. Not placed, not routed: no clock rate follows from this.",
+        "Written by `make -C hw synth` (`synth_xilinx -family xc7 -flatten`, the large modules apart).",
+        "LUTs are an upper bound, since Yosys does not share a LUT6 between two functions. Not placed, not routed:",
+        "no clock rate follows from this.",
         "",
         "| configuration | multipliers | DSP48E1 | RAMB36 | LUT | of it memory | FF | CARRY4 | latches |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for report in reports:
-        shares = {
-            key: f"{report[key]:,g} ({100 * report[key] / DEVICE[key]:.0f} %)"
-            for key in ("dsp", "bram36", "lut", "ff")
-        }
-        lines.append(
-            f"| {report['configuration']} | {report['multipliers']} | {shares['dsp']} | {shares['bram36']} | {shares['lut']} | "
-            f"{report['lut_memory']:,} | {shares['ff']} | {report['carry4']:,} | {report['latches']} |"
-        )
+        dsp, bram, lut, ff = (share(report, key) for key in ("dsp", "bram36", "lut", "ff"))
+        row = (dsp, bram, lut, f"{report['lut_memory']:,}", ff, f"{report['carry4']:,}", str(report["latches"]))
+        lines.append(f"| {report['configuration']} | {report['multipliers']} | {' | '.join(row)} |")
     lines.append(f"| budget | | {BUDGET['dsp']} | {BUDGET['bram36']} | {BUDGET['lut']:,} | | | | 0 |")
     return "\n".join([*lines, ""])
 
@@ -198,9 +199,8 @@ def main() -> int:
         report = synthesise(name)
         (REPORTS / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n")
         found = faults(report)
-        print(
-            f"{'OVER' if found else 'ok':5} {name}: {report['dsp']} DSP, {report['bram36']} RAMB36, {report['lut']} LUT, {report['ff']} FF"
-        )
+        numbers = f"{report['dsp']} DSP, {report['bram36']} RAMB36, {report['lut']} LUT, {report['ff']} FF"
+        print(f"{'OVER' if found else 'ok':5} {name}: {numbers}")
         for fault in found:
             print(f"      {fault}")
         over = over or bool(found)

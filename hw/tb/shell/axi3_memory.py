@@ -1,7 +1,7 @@
-"""An AXI3 memory for cocotb: random latencies and back-pressure, answers of different IDs in any order, errors on request.
+"""An AXI3 memory for cocotb: random latencies and back-pressure, IDs answered in any order, errors on request.
 
-The rules that the master must keep are asserted beside the design (`hw/formal/jb_axi_rules.sv`); here, that it stays inside the
-memory. cocotbext-axi models AXI4 only, where write data and lengths differ.
+The rules that the master must keep are asserted beside the design (`hw/formal/jb_axi_rules.sv`); here, that it
+stays inside the memory. cocotbext-axi models AXI4 only, where write data and lengths differ.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ class Memory:
 
     def write(self, address: int, payload: bytes) -> None:
         start = address - self.base
-        assert 0 <= start and start + len(payload) <= self.size
+        assert start >= 0 and start + len(payload) <= self.size
         self.data[start : start + len(payload)] = payload
 
     def read(self, address: int, count: int) -> bytes:
         start = address - self.base
-        assert 0 <= start and start + count <= self.size
+        assert start >= 0 and start + count <= self.size
         return bytes(self.data[start : start + count])
 
 
@@ -77,10 +77,32 @@ class Axi3Port:
         self.answers: deque = deque()  # [ready at, response]
         self.bad = False
         self.time = 0
-        names = (
-            "arvalid arready araddr arlen arid rvalid rready rdata rresp rlast rid awvalid awready awaddr awlen "
-            "wvalid wready wdata wstrb wlast bvalid bready bresp bid"
-        ).split()
+        names = [
+            "arvalid",
+            "arready",
+            "araddr",
+            "arlen",
+            "arid",
+            "rvalid",
+            "rready",
+            "rdata",
+            "rresp",
+            "rlast",
+            "rid",
+            "awvalid",
+            "awready",
+            "awaddr",
+            "awlen",
+            "wvalid",
+            "wready",
+            "wdata",
+            "wstrb",
+            "wlast",
+            "bvalid",
+            "bready",
+            "bresp",
+            "bid",
+        ]
         for name in names:
             setattr(self, name, getattr(dut, f"{prefix}_{name}"))
         for name in (

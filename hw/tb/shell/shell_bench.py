@@ -1,7 +1,7 @@
-"""The shell against random memories: lists of random tiles, wrong descriptors, bus errors, resets. Run by tests/rtl/test_shell.py.
+"""The shell against random memories: random tiles, wrong descriptors, bus errors, resets (for test_shell.py).
 
-The core is a stand-in (`jb_core.sv` here) whose results depend on every word it is given. The whole memory is compared
-after each list, so that a byte written outside the results is seen.
+The core is a stand-in (`jb_core.sv` here) whose results depend on every word it is given. The whole memory is
+compared after each list, so that a byte written outside the results is seen.
 """
 
 from __future__ import annotations
@@ -247,9 +247,19 @@ def spoil(tb: TB, tile: dict[str, int], bit: ErrorBit) -> list[dict[str, int]]:
         ],
         ErrorBit.STRIDES: [
             other(**{f"{name}_stride": tile[f"{name}_stride"] + 4})
-            for name in (
-                "x_row x_image x_pixel g_row g_image g_pixel mask_row mask_image out_row out_image out_pixel"
-            ).split()
+            for name in [
+                "x_row",
+                "x_image",
+                "x_pixel",
+                "g_row",
+                "g_image",
+                "g_pixel",
+                "mask_row",
+                "mask_image",
+                "out_row",
+                "out_image",
+                "out_pixel",
+            ]
         ],
         ErrorBit.PSUM_SIZE: {
             Operation.FORWARD: [other(g_rows=300, g_columns=300), other(images=65535)],
@@ -283,7 +293,8 @@ async def run_wrong(
     trusted = bit not in (ErrorBit.MAGIC, ErrorBit.VERSION, ErrorBit.CHECK) and wrong["result_address"] % 8 == 0
     if trusted:
         blank = dict.fromkeys(
-            "peak saturated decided undecided compute_cycles stall_cycles macs macs_gated".split(), 0
+            ["peak", "saturated", "decided", "undecided", "compute_cycles", "stall_cycles", "macs", "macs_gated"],
+            0,
         )
         results[wrong["result_address"]] = {"status": 2, "error": error, **blank}
     tb.check_memory(expected, results)

@@ -1,4 +1,4 @@
-"""Tiles for the tests of the shell: descriptors at random, and what the stand-in core (`jb_core.sv` here) makes of them."""
+"""Tiles for the tests of the shell: random descriptors, and what the stand-in core (jb_core.sv) makes of them."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Space:
 
 @dataclass
 class Tensor:
-    """Where pixels of a tensor lie: address of the tile's first, strides in bytes, bytes of a pixel that the tile covers."""
+    """Where pixels of a tensor lie: the address of the tile's first, and strides in bytes."""
 
     address: int
     image_stride: int
