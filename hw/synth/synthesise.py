@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import sysconfig
@@ -88,7 +89,7 @@ setattr -mod -set keep_hierarchy 1 {kept}
 proc
 opt_expr
 opt_clean
-tee -q -o {build}/multipliers.txt select -list t:$mul
+tee -q -o {build}/multipliers.il dump t:$mul
 synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -top {TOP} -run begin:map_luts
 opt_expr -mux_undef -noclkinv
 abc -luts 2:2,3,6:5,10,20
@@ -103,15 +104,26 @@ tee -q -o {build}/check.txt check
 """
 
 
-def outside_the_array(names: list[str]) -> list[str]:
-    """Multipliers that are not those of the array (`jb_mac`)."""
-    return [name for name in names if "rtl/jb_mac.sv:" not in name]
+def outside_the_array(text: str) -> list[str]:
+    """Multipliers that are not those of the array (`jb_mac`), from Yosys' dump of its cells $mul.
+
+    A product with a constant is a few additions, no multiplier.
+    """
+    found = []
+    for cell in re.split(r"^\s*cell \$mul ", text, flags=re.MULTILINE)[1:]:
+        name = cell.split()[0]
+        operands = re.findall(r"^\s*connect \\[AB] (.*)$", cell, flags=re.MULTILINE)
+        if "rtl/jb_mac.sv:" not in name and not any(
+            re.fullmatch(r"-?\d+|\d+'[01]+", each.strip()) for each in operands
+        ):
+            found.append(name)
+    return found
 
 
 def measure(build: Path, seconds: float, name: str) -> dict[str, Any]:
     """The report of one configuration from what Yosys wrote."""
     counts: dict[str, int] = json.loads((build / "stat.json").read_text())["design"]["num_cells_by_type"]
-    multipliers = [line.strip() for line in (build / "multipliers.txt").read_text().splitlines() if line.strip()]
+    multipliers = (build / "multipliers.il").read_text()
     return {
         "configuration": name,
         "multipliers": CONFIGS[name].multipliers,
@@ -157,8 +169,8 @@ def table() -> str:
         "# Utilisation on the XC7Z020, by Yosys",
         "",
         "Written by `make -C hw synth` (`synth_xilinx -family xc7 -flatten`, the large modules apart).",
-        "LUTs are an upper bound, since Yosys does not share a LUT6 between two functions. Not placed, not routed:",
-        "no clock rate follows from this.",
+        "LUTs are an upper bound, since Yosys does not share a LUT6 between two functions. Not placed, not",
+        "routed: no clock rate follows from this.",
         "",
         "| configuration | multipliers | DSP48E1 | RAMB36 | LUT | of it memory | FF | CARRY4 | latches |",
         "|---|---|---|---|---|---|---|---|---|",
