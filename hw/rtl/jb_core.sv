@@ -87,6 +87,7 @@ module jb_core #(
   logic [17:0] x_row, x_column, g_row, g_column;
   logic odd, pixel, pixel_first, add, fresh, initial_load, initial_use;
   logic [PsumBits-1:0] add_address;
+  logic [PsumBits-1:0] psum_read_address;
   logic job_valid, job_ready, job_emit, job_end, job_half, block_done;
   logic [15:0] job_base, job_sign_base, job_dw_words;
   logic [2:0] job_quads;
@@ -169,6 +170,7 @@ module jb_core #(
     .job_quads_o       (job_quads),
     .job_dw_words_o    (job_dw_words),
     .block_done_i      (block_done),
+    .emitted_i         (psum_read_address),
     .compute_cycles_o  (compute_cycles),
     .stall_cycles_o    (stall_cycles),
     .macs_o            (macs),
@@ -413,7 +415,6 @@ module jb_core #(
 
   // ---- partial sums
   logic [1:0] read_half;
-  logic [PsumBits-1:0] psum_read_address;
   logic [72*OutLanes-1:0] psum_data;
 
   always_ff @(posedge clk_i) begin

@@ -1,6 +1,6 @@
 // Partial sums: per output lane a memory in two halves; a word holds two sums of 36 bits (forward: two rows) or one of
 // 48 bits. The array adds to one half while the output path reads the other. The accumulators of the weight gradient lie
-// in both halves; lanes 0..7 and 8..15 have addresses of their own then.
+// in both halves; they may be begun anew (fresh_i) below the address where the output path reads; lanes 0..7 and 8..15 have addresses of their own then.
 //
 // A request in cycle 0 meets its operands in cycle 3; the sum can be read again by a request in cycle 4.
 `default_nettype none
@@ -31,7 +31,7 @@ module jb_psum #(
 
   logic [OutLanes-1:0] add1_q, add2_q, add3_q, add4_q;
   logic [1:0] upper_half1_q, upper_half2_q, upper_half3_q, upper_half4_q;  // per half of the lanes: half of the memory
-  logic fresh1_q, fresh2_q;
+  logic fresh1_q, fresh2_q, fresh3_q;
   logic [Word-1:0] address_q[4];  // 2 * half of the lanes + half of the memory
   logic [Word-1:0] back1_q[2], back2_q[2], back3_q[2], back4_q[2];
   logic read_half1_q, read_half2_q, read_half3_q;
@@ -53,6 +53,7 @@ module jb_psum #(
   always_ff @(posedge clk_i) begin
     fresh1_q      <= fresh_i;
     fresh2_q      <= fresh1_q;
+    fresh3_q      <= fresh2_q;
     upper_half2_q <= upper_half1_q;
     upper_half3_q <= upper_half2_q;
     upper_half4_q <= upper_half3_q;
@@ -91,7 +92,6 @@ module jb_psum #(
         .write_address_i(back4_q[Group]),
         .write_data_i   (result),
         .read_address_i (address_q[2*Group+h]),
-        .clear_i        (fresh2_q && !read_half_i[h]),
         .read_data_o    (data)
       );
     end
@@ -99,8 +99,8 @@ module jb_psum #(
     assign word0     = g_half[0].data;
     assign word1     = g_half[1].data;
     assign word      = upper_half3_q[Group] ? word1 : word0;
-    assign old_lower = word[47:0] | initial_i[48*lane+:48];
-    assign old_upper = word[71:36] | initial_i[48*lane+:36];
+    assign old_lower = (fresh3_q ? '0 : word[47:0]) | initial_i[48*lane+:48];
+    assign old_upper = (fresh3_q ? '0 : word[71:36]) | initial_i[48*lane+:36];
     assign upper     = {{16{upper_i[20*lane+19]}}, upper_i[20*lane+:20], 1'b1} + {old_upper, carry_i[lane]};
     assign result    = {upper_q, packed_i ? lower_q[35:0] : 36'd0} | {24'd0, packed_i ? 48'd0 : lower_q};
     assign read_data_o[72*lane+:72] = read_half3_q ? word1 : word0;

@@ -10,7 +10,6 @@ module jb_psum_bank #(
   input  wire logic [$clog2(Depth)-1:0] write_address_i,
   input  wire logic [71:0]              write_data_i,
   input  wire logic [$clog2(Depth)-1:0] read_address_i,
-  input  wire logic                     clear_i,         // with the word that leaves the memory: zero instead
   output      logic [71:0]              read_data_o      // two cycles after the address
 );
   (* ram_style = "block" *) logic [71:0] memory[Depth];
@@ -18,9 +17,8 @@ module jb_psum_bank #(
 
   always_ff @(posedge clk_i) begin
     if (write_i) memory[write_address_i] <= write_data_i;
-    data_q <= memory[read_address_i];
-    if (clear_i) read_data_o <= '0;
-    else read_data_o <= data_q;
+    data_q      <= memory[read_address_i];
+    read_data_o <= data_q;
   end
 endmodule
 

@@ -91,6 +91,7 @@ module jb_sequencer #(
   output      logic [2:0]    job_quads_o,
   output      logic [15:0]   job_dw_words_o,
   input  wire logic          block_done_i,
+  input  wire logic [$clog2(PsumDepth)-1:0] emitted_i,  // weight gradient: what lies below has been read
   // numbers of the tile, stable while its last job is offered
   output      logic [31:0]   compute_cycles_o,
   output      logic [31:0]   stall_cycles_o,
@@ -340,10 +341,15 @@ module jb_sequencer #(
   logic [2:0] gap_q;
   logic [1:0] half_busy_q;
   logic half_q, weight_output_q;  // half: of the partial sums
+  logic word_free;
+  logic [PsumBits-3:0] word_end_tap;
 
   assign walking      = walk_active && !walk_last;
   assign weights_good = !next_weights_q || (weights_staged_i && !claimed_q);
-  assign room         = weight_gradient ? half_busy_q == 2'b00 : !half_busy_q[half_q];
+  // The accumulators of a word may be begun anew as soon as the output path is past them.
+  assign word_end_tap = {1'b0, run_tap_q} + (PsumBits - 2)'(taps);
+  assign word_free    = weight_output_q && {1'b0, emitted_i[PsumBits-1:3]} >= word_end_tap;
+  assign room         = weight_gradient ? half_busy_q == 2'b00 || word_free : !half_busy_q[half_q];
   assign start_conv   = !weight_gradient && !walking && weights_good;
   assign start_pass   = weight_gradient && !walk_active && gap_q == '0 && !pending_q;
   assign start        = state_q == StStart && space_q == '0 && room && (start_conv || start_pass);
@@ -507,10 +513,18 @@ module jb_sequencer #(
 
   // ---- the tile's course
   logic [4:0] tail_q;
-  logic tile_take, job_take;
+  logic tile_take, job_take, after_weights;
   logic [15:0] job_blocks_q;
 
-  assign tile_ready_o = state_q == StIdle && !weight_output_q && !predict_busy_i;
+  // A weight gradient may begin while the one before leaves, unless its lists overwrite the signs that leave.
+  assign after_weights = tile_i[jb_pkg::OPERATION_LSB+:8] == jb_pkg::OP_WEIGHT_GRADIENT
+                         && tile_i[jb_pkg::FLAGS_LSB+jb_pkg::FLAG_FIRST]
+                         && (!flags[jb_pkg::FLAG_SELECTIVE]
+                             || (tile_i[jb_pkg::X_WORDS_LSB+:16] == x_words
+                                 && tile_i[jb_pkg::KERNEL_H_LSB+:8] == kernel_h
+                                 && tile_i[jb_pkg::KERNEL_W_LSB+:8] == kernel_w
+                                 && tile_i[jb_pkg::OUT_BLOCK_LSB+:16] == out_block + out_blocks));
+  assign tile_ready_o  = state_q == StIdle && (!weight_output_q || after_weights) && !predict_busy_i;
   assign tile_take    = tile_valid_i && tile_ready_o;
   assign job_take     = job_valid_o && job_ready_i;
 
@@ -770,7 +784,7 @@ module jb_sequencer #(
   assign macs_o = weight_gradient ? products : macs_q;
 
   logic unused;
-  assign unused = ^{flags, g_last_row, taps};
+  assign unused = ^{flags, g_last_row, taps, emitted_i};
 endmodule
 
 `default_nettype wire
