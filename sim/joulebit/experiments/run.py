@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import signal
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -17,42 +14,33 @@ from numpy.typing import NDArray
 import joulebit
 from joulebit.data import (
     Augmentation,
-    Dataset,
-    Split,
     augment,
-    balanced_prefix,
     batches_per_epoch,
     epoch_batches,
-    load_dataset,
     step_position,
-    stratified_halves,
 )
 from joulebit.energy.counters import Counters
 from joulebit.energy.model import EnergyReport, simulate_energy
 from joulebit.energy.steps import training_step
 from joulebit.energy.table import EnergyTable, load_table
-from joulebit.engine.factory import make_engine
 from joulebit.errors import Interrupted, JoulebitError
+from joulebit.experiments.assembly import build_network, prepared_data
 from joulebit.experiments.config import ConfigError, RunConfig, config_hash
-from joulebit.experiments.rundir import RunDirectory, read_weights, spec_sha256
-from joulebit.nn.context import Update
-from joulebit.nn.graph import NetworkPlan, plan
+from joulebit.experiments.evaluation import accuracy
+from joulebit.experiments.rundir import RunDirectory, spec_sha256
+from joulebit.experiments.stopping import stop_requested
+from joulebit.nn.graph import plan
 from joulebit.nn.models import model
 from joulebit.nn.workers import OneWorker, Workers, part_of
 from joulebit.techniques.schedule import Schedule
-from joulebit.techniques.slu import SelectiveLayerUpdate
 from joulebit.techniques.smd import StochasticMinibatchDropping
-from joulebit.techniques.stochastic_depth import StochasticDepth
 from joulebit.techniques.swa import StochasticWeightAveraging
 from joulebit.train.distributed import WorkerLostError
-from joulebit.train.integer import IntegerNetwork, TrainingMethod
-from joulebit.train.network import Batch, Network
+from joulebit.train.network import Batch
 from joulebit.train.progress import Progress, SilentProgress
 from joulebit.train.weights import weights_sha256
 
-_EVALUATION_BATCH = 500
 _LOG_LINES = 200  # about so many lines of training metrics per run
-_OBSERVE_EVERY = 50  # steps between evaluations of the bound on the predictor's failures
 _SWA_MOMENTS = 20  # at least so many moments are averaged, where the run has them
 
 
@@ -80,79 +68,13 @@ def run_training(
     progress = progress or SilentProgress()
     progress.start(trainer.total_steps, trainer.step)
     try:
-        with _stop_requested() as requested:
+        with stop_requested() as requested:
             trainer.train(progress, requested)
         return trainer.finish(progress)
     except WorkerLostError as lost:
         raise WorkerLostError(f"{lost} (after step {trainer.step}); the last checkpoint is whole") from lost
     finally:
         progress.finish()
-
-
-def prepared_data(config: RunConfig, data_dir: Path | None) -> Dataset:
-    """The data set of a configuration, with its part and limits applied."""
-    loaded = load_dataset(config.data.name, data_dir)
-    train, test = loaded.train, loaded.test
-    if config.data.part != "all":
-        halves = stratified_halves(train, 0)
-        train = halves[0 if config.data.part == "first_half" else 1]
-    if config.data.train_limit:
-        train = balanced_prefix(train, config.data.train_limit)
-    if config.data.test_limit:
-        test = balanced_prefix(test, config.data.test_limit)
-    return Dataset(loaded.name, loaded.classes, train, test, loaded.image_shape)
-
-
-def build_network(config: RunConfig, resolved: NetworkPlan, workers: Workers | None = None) -> Network:
-    """The network of a configuration, with its initial weights."""
-    workers = workers or OneWorker()
-    method, training = config.method, config.training
-    depth = method.stochastic_depth.final_survival
-    common: dict[str, Any] = {
-        "momentum": training.momentum,
-        "sign_momentum": training.sign_momentum,
-        "weight_decay": training.weight_decay,
-        "sign_weight_decay": training.sign_weight_decay,
-        "head_only": training.layers == "head",
-        "stochastic_depth": StochasticDepth(depth) if depth < 1 else None,
-    }
-    network: Network
-    if config.engine == "float32":
-        if workers.size > 1:
-            raise ConfigError(
-                f"engine float32 cannot be trained by {workers.size} workers: its sums would depend on their "
-                "number. Start it without torchrun, or choose engine numba, numpy or torch"
-            )
-        from joulebit.train.float32 import Float32Method, Float32Network
-
-        network = Float32Network(resolved, config.seed, Float32Method(update=method.update, **common))
-    else:
-        slu = method.slu
-        gates = SelectiveLayerUpdate(slu.target_skip, slu.alpha, slu.gate_learning_rate)
-        wide = replace(config.arithmetic, accumulator_bits=48)
-        summing = None
-        if workers.size > 1 and wide != config.arithmetic:
-            summing = make_engine(config.engine, wide, workers.threads)
-        network = IntegerNetwork(
-            resolved,
-            make_engine(config.engine, config.arithmetic, workers.threads),
-            config.seed,
-            TrainingMethod(
-                update=Update(method.update),
-                beta=method.beta,
-                slu=gates if slu.target_skip > 0 else None,
-                observe_every=_OBSERVE_EVERY,
-                **common,
-            ),
-            workers,
-            summing,
-        )
-    if training.initial_weights:
-        try:
-            network.load_weights(read_weights(training.initial_weights))
-        except ValueError as error:
-            raise ConfigError(f"training.initial_weights {training.initial_weights}: {error}") from None
-    return network
 
 
 @dataclass
@@ -440,21 +362,6 @@ class Trainer:
         return simulate_energy(counters, self.table)
 
 
-def accuracy(network: Network, split: Split) -> tuple[float, float]:
-    """(top-1, top-5) in percent; the statistics must have been prepared. Ties count as wrong beyond the label."""
-    first = fifth = 0
-    for start in range(0, len(split), _EVALUATION_BATCH):
-        part = slice(start, start + _EVALUATION_BATCH)
-        logits, labels = network.logits(split.images[part]), split.labels[part]
-        own = logits[np.arange(len(labels)), labels][:, None]
-        position = np.arange(logits.shape[1])[None, :]
-        ahead = (logits > own) | ((logits == own) & (position < labels[:, None]))
-        rank = ahead.sum(1)
-        first += int(np.count_nonzero(rank < 1))
-        fifth += int(np.count_nonzero(rank < 5))
-    return 100.0 * first / len(split), 100.0 * fifth / len(split)
-
-
 def skip_ratio(counters: Counters) -> float:
     """Share of the forward computation that closed blocks left out (SLU or stochastic depth)."""
     skipped = counters["skipped.forward.slu"] + counters["skipped.forward.sd"]
@@ -467,27 +374,3 @@ def _ratio(part: int, whole: int) -> float | None:
 
 def _part(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
     return {name[len(prefix) :]: value for name, value in arrays.items() if name.startswith(prefix)}
-
-
-@contextmanager
-def _stop_requested() -> Iterator[Callable[[], int]]:
-    """Within: SIGINT and SIGTERM only leave a note. Gives a function that returns the signal's number, or 0."""
-    received: list[int] = []
-
-    def note(signum: int, frame: FrameType | None) -> None:
-        received.append(signum)
-
-    previous: dict[int, Any] = {}
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        try:
-            previous[signum] = signal.signal(signum, note)
-        except ValueError:  # not in the main thread: whoever runs us there stops us another way
-            break
-    try:
-        yield lambda: received[0] if received else 0
-    except WorkerLostError:
-        previous.clear()  # torchrun now ends us by SIGTERM: not before this error is told
-        raise
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from joulebit.errors import JoulebitError
+from joulebit.experiments.assembly import build_network
 from joulebit.experiments.config import ConfigError, load_config
-from joulebit.experiments.run import Trainer, build_network
+from joulebit.experiments.run import Trainer
 from joulebit.nn.graph import plan
 from joulebit.nn.models import model
 from joulebit.train.distributed import joined

@@ -1,0 +1,87 @@
+"""What a run is made of: its data and its network, as the configuration asks for them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from joulebit.data import Dataset, balanced_prefix, load_dataset, stratified_halves
+from joulebit.engine.factory import make_engine
+from joulebit.experiments.config import ConfigError, RunConfig
+from joulebit.experiments.rundir import read_weights
+from joulebit.nn.context import Update
+from joulebit.nn.graph import NetworkPlan
+from joulebit.nn.workers import OneWorker, Workers
+from joulebit.techniques.slu import SelectiveLayerUpdate
+from joulebit.techniques.stochastic_depth import StochasticDepth
+from joulebit.train.integer import IntegerNetwork, TrainingMethod
+from joulebit.train.network import Network
+
+_OBSERVE_EVERY = 50  # steps between evaluations of the bound on the predictor's failures
+
+
+def prepared_data(config: RunConfig, data_dir: Path | None) -> Dataset:
+    """The data set of a configuration, with its part and limits applied."""
+    loaded = load_dataset(config.data.name, data_dir)
+    train, test = loaded.train, loaded.test
+    if config.data.part != "all":
+        halves = stratified_halves(train, 0)
+        train = halves[0 if config.data.part == "first_half" else 1]
+    if config.data.train_limit:
+        train = balanced_prefix(train, config.data.train_limit)
+    if config.data.test_limit:
+        test = balanced_prefix(test, config.data.test_limit)
+    return Dataset(loaded.name, loaded.classes, train, test, loaded.image_shape)
+
+
+def build_network(config: RunConfig, resolved: NetworkPlan, workers: Workers | None = None) -> Network:
+    """The network of a configuration, with its initial weights."""
+    workers = workers or OneWorker()
+    method, training = config.method, config.training
+    depth = method.stochastic_depth.final_survival
+    common: dict[str, Any] = {
+        "momentum": training.momentum,
+        "sign_momentum": training.sign_momentum,
+        "weight_decay": training.weight_decay,
+        "sign_weight_decay": training.sign_weight_decay,
+        "head_only": training.layers == "head",
+        "stochastic_depth": StochasticDepth(depth) if depth < 1 else None,
+    }
+    network: Network
+    if config.engine == "float32":
+        if workers.size > 1:
+            raise ConfigError(
+                f"engine float32 cannot be trained by {workers.size} workers: its sums would depend on their "
+                "number. Start it without torchrun, or choose engine numba, numpy or torch"
+            )
+        from joulebit.train.float32 import Float32Method, Float32Network
+
+        network = Float32Network(resolved, config.seed, Float32Method(update=method.update, **common))
+    else:
+        slu = method.slu
+        gates = SelectiveLayerUpdate(slu.target_skip, slu.alpha, slu.gate_learning_rate)
+        wide = replace(config.arithmetic, accumulator_bits=48)
+        summing = None
+        if workers.size > 1 and wide != config.arithmetic:
+            summing = make_engine(config.engine, wide, workers.threads)
+        network = IntegerNetwork(
+            resolved,
+            make_engine(config.engine, config.arithmetic, workers.threads),
+            config.seed,
+            TrainingMethod(
+                update=Update(method.update),
+                beta=method.beta,
+                slu=gates if slu.target_skip > 0 else None,
+                observe_every=_OBSERVE_EVERY,
+                **common,
+            ),
+            workers,
+            summing,
+        )
+    if training.initial_weights:
+        try:
+            network.load_weights(read_weights(training.initial_weights))
+        except ValueError as error:
+            raise ConfigError(f"training.initial_weights {training.initial_weights}: {error}") from None
+    return network
