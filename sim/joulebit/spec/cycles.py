@@ -1,9 +1,9 @@
 """How many cycles a list of tiles takes, derived from the structure of the RTL; nothing is simulated.
 
 `compute_cycles` is exact: the cycles in which the array takes operands. `estimate` adds what lies between them, by
-the rules of `jb_sequencer` (when a step may start), `jb_array_weights` (when a group is there), `jb_output` (how long
-a block takes to leave) and `jb_tile_queue` (one tile is loaded while the one before is computed). Its constants are
-the pipeline lengths of those modules; the memory's latency is the one thing that a caller may choose.
+the rules of `jb_sequencer` (when a step may start), `jb_array_weights` (when a group is there), `jb_output` (how
+long a block takes to leave) and `jb_tile_queue` (one tile is loaded while the one before is computed). Its
+constants are the lengths of those modules' pipelines; the memory's latency is what a caller may choose.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from joulebit.spec.accelerator import ArrayConfig, Flag, Operation
+from joulebit.spec.accelerator import BURST_BEATS, ArrayConfig, Flag, Operation
 from joulebit.spec.descriptor import ceil_div
-from joulebit.spec.slots import plain_passes
+from joulebit.spec.slots import class_slots, plain_passes
 
 __all__ = ["Estimate", "TileCycles", "compute_cycles", "estimate"]
 
@@ -26,12 +26,20 @@ STEP_SPACE = 9  #: shortest distance of two steps of a convolution: sums must be
 WEIGHTS_TAKEN = 13  #: from a step's start until the next group of weights may come
 BLOCK_WEIGHTS_TAKEN = 20  #: likewise after a block's last group, when initial sums follow
 BLOCK_END = 30  #: from a block's last operands to the next block's first step, or to the next tile
-PASS_GAP = 8  #: weight gradient: from a pass's last operands to the next pass
+PASS_GAP = 6  #: weight gradient: from a pass's last operands to the next pass
 PASS_END = 12  #: beside 3 * out_lanes slots: from a pass's operands until the array's copies are emptied
-LIST_LATENCY = 20  #: jb_scheduler: before and after the reads of the first window
+FIRST_PASS = 30  #: jb_scheduler, beside the slots of a class: until the first pass of a tile is there
+PREDICT_LATENCY = 30  #: jb_predictor: from a tile's start to the first product, and the last drain
+SEGMENT = 64  #: pixels of dz that jb_predictor_sequencer takes before it drains their sums
+SEGMENT_DRAIN = 27  #: cycles of that: a shorter segment waits for the one before
 OUTPUT_END = 18  #: jb_output: from a block's last result to the next block
+TILE_END = 27  #: jb_output: from a tile's last result until it is reported, beside the memory's latency
 FINISH = 60  #: from the last result to the result block in memory, beside the memory's latency
-FETCH = 190  #: descriptor fetch and check of a list's first tile, beside the memory's latency
+FETCH = 120  #: descriptor fetch and check of a list's first tile, beside the memory's latency
+WEIGHTS_AHEAD = 512  #: beats of weights that jb_dma_stream asks for ahead, on the port of dz
+OUTSTANDING = 8  #: bursts that jb_axi_read_port and jb_axi_write_port have under way
+ROUND_TRIP = 4  #: cycles of a burst that is read, beside the memory's latency
+WRITE_ROUND_TRIP = 6  #: and of one that is written
 LOAD = 8  #: jb_tile_queue and jb_loader: around a load, beside the memory's latency
 
 
@@ -41,7 +49,8 @@ class TileCycles:
 
     Attributes:
         compute: in which the array takes operands.
-        busy: from taking the tile to taking the next, if nothing has to be waited for.
+        busy: from taking the tile to taking the next, if nothing has to be waited for; 0 for a weight gradient,
+            which depends on the tile before.
         load: until its features are in the buffers.
         output: of the output path, after `busy` (a block is written while the next is computed).
     """
@@ -119,8 +128,10 @@ def compute_cycles(descriptor: Any, config: ArrayConfig, passes: NDArray[np.int6
     return 0
 
 
-def _results(d: dict[str, int], config: ArrayConfig) -> list[int]:
-    """Cycles in which the output path emits each block of the tile: 4 results a cycle, or one of 64 bits."""
+def _results(d: dict[str, int], config: ArrayConfig, latency: int) -> list[int]:
+    """Cycles in which each block of the tile leaves: 4 results a cycle, or one of 64 bits; slower where its bursts
+    are too short to hide the memory's latency.
+    """
     if not _on(d, Flag.LAST):
         return []
     lanes = config.out_lanes
@@ -133,14 +144,22 @@ def _results(d: dict[str, int], config: ArrayConfig) -> list[int]:
     rows, columns = (d["g_rows"], d["g_columns"]) if forward else (d["x_rows"], d["x_columns"])
     pixels = d["images"] * rows * columns
     here = [min(lanes, channels - lanes * (d["out_block"] + block)) for block in range(d["out_blocks"])]
-    return [pixels * (count if raw else count // 4) for count in here]
+    element = 8 if raw else 1 if _on(d, Flag.RELU) else 2
+    cycles = []
+    for count in here:
+        beats = ceil_div(count * element, 8)
+        whole = count == channels and count * element == d["out_pixel_stride"] and count * element % 8 == 0
+        bursts = pixels // columns * ceil_div(columns * beats, BURST_BEATS) if whole else pixels
+        emitted = pixels * (count if raw else count // 4)
+        cycles.append(max(emitted, bursts * (latency + WRITE_ROUND_TRIP) // OUTSTANDING))
+    return cycles
 
 
-def _convolution(d: dict[str, int], config: ArrayConfig) -> tuple[int, int]:
+def _convolution(d: dict[str, int], config: ArrayConfig, latency: int) -> tuple[int, int]:
     """(cycles until the next tile may come, cycles of output after that)."""
     lanes = config.out_lanes
     beats = ceil_div(config.multipliers, 8)
-    steps, results = _steps(d), _results(d, config)
+    steps, results = _steps(d), _results(d, config, latency)
     start = max(SETUP, 2 + lanes + beats)
     path_free = 0  # when the output path takes a job
     half_free = [0, 0]  # when the sums of a half may be overwritten
@@ -162,18 +181,62 @@ def _convolution(d: dict[str, int], config: ArrayConfig) -> tuple[int, int]:
     return end + 2, max(0, path_free - end - 2)
 
 
-def _weight_gradient(d: dict[str, int], config: ArrayConfig, passes: NDArray[np.int64] | None) -> int:
+@dataclass(frozen=True)
+class _Leaving:
+    """A weight gradient that is on its way out: the next may overwrite what has left."""
+
+    starts: tuple[int, ...]  #: when each block's first result left
+    taps: int  #: of a block, all words of x
+    cycles: int  #: for a tap: 8 x out_lanes results
+    end: int
+    descriptor: dict[str, int]
+
+    def past(self, taps: int) -> int:
+        """When this many taps have left."""
+        block = min((taps - 1) // self.taps, len(self.starts) - 1)
+        return self.starts[block] + (taps - block * self.taps) * self.cycles
+
+    def admits(self, d: dict[str, int]) -> bool:
+        """Whether a tile may begin before all has left (jb_sequencer, after_weights)."""
+        old = self.descriptor
+        if d["operation"] != Operation.WEIGHT_GRADIENT or not _on(d, Flag.FIRST):
+            return False
+        same = all(d[name] == old[name] for name in ("x_words", "kernel_h", "kernel_w"))
+        return not _on(old, Flag.SELECTIVE) or (same and d["out_block"] == old["out_block"] + old["out_blocks"])
+
+
+def _weight_gradient(
+    d: dict[str, int],
+    config: ArrayConfig,
+    passes: NDArray[np.int64] | None,
+    taken: int,
+    leaving: _Leaving | None,
+    path: int,
+) -> tuple[int, _Leaving | None]:
+    """(when the next tile may come, what leaves then) of a tile taken at `taken`; `path`: the output is free."""
     pixels = d["images"] * d["g_rows"] * d["g_columns"]
-    slots = 3 * config.out_lanes
+    lanes = config.out_lanes
+    taps = d["kernel_h"] * d["kernel_w"]
     counts = _passes(d, config, passes)
-    window = 8 * min(3, d["kernel_h"]) * min(3, d["kernel_w"])
-    interval = max(pixels + PASS_GAP, slots + PASS_END + 1)
-    time = SETUP + LIST_LATENCY + window
-    for count in counts:
-        # the next window is read while this one is worked on
-        time += max(count * interval, window + 4)
-    time += max(0, slots + PASS_END + 6 - PASS_GAP)
-    return time + sum(cycles + OUTPUT_END for cycles in _results(d, config))
+    windows = ceil_div(d["kernel_h"], 3) * ceil_div(d["kernel_w"], 3)
+    reads = 8 * min(3, d["kernel_h"]) * min(3, d["kernel_w"])
+    drain = 6 * min(8, lanes) + PASS_END
+    interval = max(pixels + PASS_GAP, drain + 1)
+    time = taken + SETUP + FIRST_PASS + class_slots(lanes)
+    for index, count in enumerate(counts):
+        if leaving and count:
+            time = max(time, leaving.past((index // windows + 1) * taps))
+        time += max(count * interval, reads + 4)  # the next window is read while this one is worked on
+    time += max(0, drain + 6 - PASS_GAP)
+    if not _on(d, Flag.LAST):
+        return time, None
+    starts = []
+    for cycles in _results(d, config, 0):
+        time = max(time, path)
+        starts.append(time)
+        path = time + cycles + OUTPUT_END
+    per_tap = 8 * lanes // (1 if _on(d, Flag.RAW) else 4)
+    return time + 1, _Leaving(tuple(starts), d["x_words"] * taps, per_tap, path, d)
 
 
 def _predictor(d: dict[str, int], config: ArrayConfig) -> int:
@@ -182,24 +245,37 @@ def _predictor(d: dict[str, int], config: ArrayConfig) -> int:
     parts = 1 if config.out_lanes >= 16 else 2
     groups = ceil_div(4 * d["g_words"], half)
     passes = groups * d["x_words"] * d["kernel_h"] * ceil_div(d["kernel_w"], 3) * parts
-    return SETUP + LIST_LATENCY + passes * d["images"] * d["g_rows"] * d["g_columns"]
+    whole, rest = divmod(d["images"] * d["g_rows"] * d["g_columns"], SEGMENT)
+    return SETUP + PREDICT_LATENCY + passes * (whole * SEGMENT + (max(rest, SEGMENT_DRAIN) if rest else 0))
+
+
+def _load(d: dict[str, int], side: str, latency: int) -> int:
+    """Cycles in which the beats of x or dz arrive: one a cycle, if bursts are long enough to hide the latency."""
+    words = d[f"{side}_words"]
+    chunks = d["images"] * d[f"{side}_rows"]
+    beats = d[f"{side}_columns"] * words
+    if d[f"{side}_pixel_stride"]:
+        chunks, beats = chunks * d[f"{side}_columns"], words
+    bursts = chunks * ceil_div(beats, BURST_BEATS)
+    return max(chunks * beats, bursts * (latency + ROUND_TRIP) // OUTSTANDING)
 
 
 def _tile(d: dict[str, int], config: ArrayConfig, passes: NDArray[np.int64] | None, latency: int) -> TileCycles:
     operation = d["operation"]
     predicts = operation == Operation.PREDICT or _on(d, Flag.PREDICT)
-    x = d["images"] * d["x_rows"] * d["x_columns"] * d["x_words"]
-    g = d["images"] * d["g_rows"] * d["g_columns"] * d["g_words"]
+    x, g = _load(d, "x", latency), _load(d, "g", latency)
     if operation == Operation.INPUT_GRADIENT and not predicts:
         x = 0
     if operation == Operation.FORWARD:
         g = 0
+    elif operation == Operation.INPUT_GRADIENT:
+        g += min(d["w_bytes"] // 8, WEIGHTS_AHEAD)
     output, compute, busy = 0, 0, SETUP
     if operation in (Operation.FORWARD, Operation.INPUT_GRADIENT):
-        busy, output = _convolution(d, config)
+        busy, output = _convolution(d, config, latency)
         compute = d["out_blocks"] * sum(_steps(d))
     elif operation == Operation.WEIGHT_GRADIENT:
-        busy = _weight_gradient(d, config, passes)
+        busy = 0
         compute = sum(_passes(d, config, passes)) * d["images"] * d["g_rows"] * d["g_columns"]
     if predicts:
         busy = max(busy, _predictor(d, config))
@@ -222,9 +298,9 @@ def estimate(
     """
     known: dict[bytes, TileCycles] = {}
     tiles = []
-    for index, descriptor in enumerate(descriptors):
+    fields = [_fields(descriptor) for descriptor in descriptors]
+    for index, d in enumerate(fields):
         given = passes[index] if passes is not None else None
-        d = _fields(descriptor)
         key = repr([(k, v) for k, v in d.items() if "address" not in k and k != "check"]).encode()
         if given is not None:
             key += given.tobytes()
@@ -232,17 +308,23 @@ def estimate(
             known[key] = _tile(d, config, given, latency)
         tiles.append(known[key])
     loaded = FETCH + latency + tiles[0].load
-    taken = free = 0
+    taken = free = path = 0
     released = [0, 0]
-    path = 0
-    for index, tile in enumerate(tiles):
+    leaving: _Leaving | None = None
+    for index, (d, tile) in enumerate(zip(fields, tiles)):
         if index:
             loaded = max(taken + LOAD, released[index % 2]) + tile.load
+        if leaving and not leaving.admits(d):
+            free, leaving = max(free, leaving.end), None
         taken = max(loaded, free)
-        free = taken + tile.busy
-        # A tile that computes faster than the one before is written waits for the output path.
-        free = max(free, path)
+        if d["operation"] == Operation.WEIGHT_GRADIENT:
+            given = passes[index] if passes is not None else None
+            free, leaving = _weight_gradient(d, config, given, taken, leaving, path)
+            path = leaving.end + TILE_END + latency if leaving else path
+        else:
+            # A tile that computes faster than the one before is written waits for the output path.
+            free = max(taken + tile.busy, path)
+            path = free + tile.output + TILE_END + latency
         released[index % 2] = free
-        path = free + tile.output
-    total = max(free, path) + FINISH + latency
+    total = max(free, path) + FINISH - TILE_END
     return Estimate(total, sum(tile.compute for tile in tiles), tuple(tiles))

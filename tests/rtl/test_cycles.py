@@ -1,0 +1,84 @@
+"""The cycle model against the RTL's counters: compute cycles exactly, totals within 1 % (short lists: 100 cycles)."""
+
+import numpy as np
+import pytest
+from accelerator_bench import (
+    RESNET20,
+    Data,
+    execute,
+    geometry,
+    network_layer,
+    prepared,
+    random_data,
+)
+
+from joulebit.engine.numpy_engine import NumpyEngine
+from joulebit.fixed.arithmetic import Arithmetic
+from joulebit.rtl.model import BusTiming
+from joulebit.spec.accelerator import Operation
+from joulebit.spec.cycles import estimate
+from joulebit.spec.packing import pad8
+from joulebit.spec.slots import layer_passes
+from joulebit.spec.tiling import Layer
+
+pytestmark = pytest.mark.rtl
+
+OPERATIONS = (Operation.FORWARD, Operation.INPUT_GRADIENT, Operation.WEIGHT_GRADIENT)
+
+
+def counted(device, plan, address):
+    before = device.counters()
+    assert device.run(address, len(plan.descriptors)).error == 0
+    after = device.counters()
+    return tuple(after[name] - before[name] for name in ("CYCLES_TOTAL", "CYCLES_COMPUTE"))
+
+
+def operands(layer) -> Data:
+    options = {"raw": False, "relu": False, "masked": False, "shift": 9, "beta_q12": 600}
+    return random_data(layer, np.random.default_rng(1), **options)
+
+
+def check(device, layer, operation, latency=20, predict=False):
+    device.configure(BusTiming(latency, latency))
+    _, plan, address, _, _ = prepared(device, operands(layer), operation, selective=predict)
+    total, compute = counted(device, plan, address)
+    guess = estimate(plan.descriptors, device.config, latency=latency)
+    assert guess.compute == compute
+    assert guess.total == pytest.approx(total, rel=0.01, abs=100 if device.config.name == "tiny" else 0)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("latency", [5, 20])
+def test_totals_in_tiny(devices, operation, latency):
+    check(devices(), Layer(1, 12, 12, 16, 16, 3, 3, 1, 1, 1), operation, latency)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("name", RESNET20)
+def test_layers_of_resnet20_at_batch_8(devices, name, operation):
+    check(devices("default"), network_layer(RESNET20[name], 8), operation)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RESNET20)
+def test_the_predictor_beside_the_input_gradient(devices, name):
+    check(devices("default"), network_layer(RESNET20[name], 8), Operation.INPUT_GRADIENT, predict=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RESNET20)
+def test_selective_weight_gradients(devices, name):
+    device, layer = devices("default"), network_layer(RESNET20[name], 8)
+    data = operands(layer)
+    execute(device, data, Operation.INPUT_GRADIENT, selective=True)
+    _, plan, address, _, _ = prepared(device, data, Operation.WEIGHT_GRADIENT, selective=True)
+    guess = NumpyEngine(Arithmetic()).conv_weight_gradient_msb(data.x, data.dz, geometry(layer))
+    limit = max(1, data.beta_q12 * int(np.abs(guess).max()) >> 12)
+    decided = np.zeros((3, 3, pad8(layer.c_in), pad8(layer.c_out)), bool)
+    decided[:, :, : layer.c_in, : layer.c_out] = np.abs(guess) >= limit
+    passes = layer_passes(decided, device.config.out_lanes)
+    total, compute = counted(device, plan, address)
+    expected = estimate(plan.descriptors, device.config, [passes] * len(plan.descriptors))
+    assert expected.compute == compute
+    assert expected.total == pytest.approx(total, rel=0.01)
