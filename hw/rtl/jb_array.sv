@@ -26,7 +26,7 @@ module jb_array #(
   input  wire logic [255:0]            g_i,
   input  wire logic                    swap_i,         // first pixel of a step: the staged weights are copied
   input  wire logic [96*OutLanes-1:0]  group_i,
-  input  wire logic [40*OutLanes-1:0]  chain_i,        // sums of each chain's weights, or 0
+  input  wire logic [40*OutLanes-1:0]  chain_i,        // minus the sum of each chain's weights, or 0
   // weight gradient: stable from cycle 0 of a pass' first pixel to cycle 2 of its last
   input  wire logic [42*OutLanes-1:0]  tap_i,          // per slot (3 * row + column) * 8 + channel
   input  wire logic [36*OutLanes-1:0]  lane_i,         // of the slot's half of the lanes, per multiplier
@@ -142,15 +142,20 @@ module jb_array #(
     localparam int Part = (s / ClassSlots) % 2;
 
     logic [5:0] tap;
+    logic [127:0] low, middle;
+    logic [31:0] high;
     logic [7:0] low_q, middle_q, high_q, chosen;
 
+    assign low    = part[Part][127:0];
+    assign middle = part[Part][255:128];
+    assign high   = part[Part][287:256];
     assign tap    = {tap_i[7*s+3+:4], tap_i[7*s+:2]};
     assign chosen = tap[5] ? high_q : tap[4] ? middle_q : low_q;
 
     always_ff @(posedge clk_i) begin
-      low_q      <= part[Part][8*tap[3:0]+:8];
-      middle_q   <= part[Part][128+8*tap[3:0]+:8];
-      high_q     <= part[Part][256+8*tap[1:0]+:8];
+      low_q      <= low[8*tap[3:0]+:8];
+      middle_q   <= middle[8*tap[3:0]+:8];
+      high_q     <= high[8*tap[1:0]+:8];
       x_tap_q[s] <= {chosen[7] && !x_unsigned_i, chosen};
     end
   end
@@ -169,12 +174,14 @@ module jb_array #(
     logic [17:0] b;
     logic [47:0] c;
     logic [LaneBits-1:0] lane;
+    logic [16*Half-1:0] half;
     logic [15:0] dz;
     logic swap;
 
     assign swap = K == 0 ? swap_i : K == 1 ? swap2_q : swap4_q;
     assign lane = lane_i[3*m+:LaneBits];
-    assign dz   = dz2_q[16*FirstLane+16*lane+:16];
+    assign half = dz2_q[16*FirstLane+:16*Half];
+    assign dz   = half[16*lane+:16];
     assign a    = weight_gradient_i ? {{9{dz[15]}}, dz} : operand[Operand];
     assign b    = weight_gradient_i ? {{9{x_tap_q[Slot][8]}}, x_tap_q[Slot]} : {{10{weight_q[m][7]}}, weight_q[m]};
     assign element_o[48*m+:48] = p[m];
@@ -183,7 +190,7 @@ module jb_array #(
       logic [9:0] chain_q;
 
       always_ff @(posedge clk_i) begin
-        if (swap1_q) chain_q <= -chain_i[10*Chain+:10];
+        if (swap1_q) chain_q <= chain_i[10*Chain+:10];
       end
 
       assign c = {{31{chain_q[9]}}, chain_q, 7'd0};

@@ -19,7 +19,7 @@ module jb_array_weights #(
   input  wire logic                    over_i,        // the block's initial sums may be overwritten, not before taken_last_i
   input  wire logic                    finished_i,    // with over_i: it was the tile's last block
   output      logic [96*OutLanes-1:0]  group_o,       // byte (lane * 4 + i) * 3 + k
-  output      logic [40*OutLanes-1:0]  chain_o,       // 10 bits per chain (lane * 4 + i): sum over k; 0 unless forward
+  output      logic [40*OutLanes-1:0]  chain_o,       // 10 bits per chain (lane * 4 + i): minus the sum over k; 0 unless forward
   output      logic [48*OutLanes-1:0]  initial_o
 );
   localparam int Beats = 12 * OutLanes / 8;
@@ -73,7 +73,7 @@ module jb_array_weights #(
   // Three beats hold the weights of eight chains.
   logic [1:0] third_q;
   logic [8:0] two, late, carry_q;
-  logic [9:0] sum[3];
+  logic [9:0] sum[3], minus[3];
 
   always_comb begin
     two  = 9'($signed(data_i[48+:8])) + 9'($signed(data_i[56+:8]));
@@ -95,6 +95,7 @@ module jb_array_weights #(
         sum[2] = 10'($signed(data_i[40+:8])) + 10'($signed(data_i[48+:8])) + 10'($signed(data_i[56+:8]));
       end
     endcase
+    for (int n = 0; n < 3; n++) minus[n] = forward_i ? -sum[n] : '0;
   end
 
   always_ff @(posedge clk_i) begin
@@ -116,7 +117,7 @@ module jb_array_weights #(
 
     for (genvar n = 0; n < Count; n++) begin : g_chain
       always_ff @(posedge clk_i) begin
-        if (here) chain_o[10*(First+n)+:10] <= forward_i ? sum[n] : '0;
+        if (here) chain_o[10*(First+n)+:10] <= minus[n];
       end
     end
   end

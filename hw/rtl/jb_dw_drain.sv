@@ -28,6 +28,7 @@ module jb_dw_drain #(
   localparam int LaneBits = $clog2(Half);
   localparam int HalfSlots = 6 * Half;
   localparam int CountBits = $clog2(HalfSlots);
+  localparam int Places = 1 << CountBits;  // vectors are padded, so that no index needs a product
 
   logic busy_q;
   logic [2:0] tail_q;
@@ -62,6 +63,11 @@ module jb_dw_drain #(
     logic [7*HalfSlots-1:0] taps_q;
     logic [6*HalfSlots-1:0] lanes_q;
     logic [2*HalfSlots-1:0] uses_q;
+    logic [128*Places-1:0] sums;
+    logic [8*Places-1:0] taps, lanes;
+    logic [2*Places-1:0] uses;
+    logic [127:0] sum_here;
+    logic [7:0] tap_here, lane_here;
     logic [6:0] tap_q;
     logic [5:0] lane_q;
     logic [1:0] use_q;
@@ -70,6 +76,22 @@ module jb_dw_drain #(
     logic [Half-1:0] first, second;
     logic [Half-1:0] second1_q, second2_q, second3_q;
     logic [95:0] pair_q;
+
+    always_comb begin
+      sums  = '0;
+      taps  = '0;
+      lanes = '0;
+      uses  = '0;
+      for (int n = 0; n < HalfSlots; n++) begin
+        sums[128*n+:96] = sums_q[96*n+:96];
+        taps[8*n+:7]    = taps_q[7*n+:7];
+        lanes[8*n+:6]   = lanes_q[6*n+:6];
+        uses[2*n+:2]    = uses_q[2*n+:2];
+      end
+      sum_here  = sums[128*late3_q+:128];
+      tap_here  = taps[8*count_q+:8];
+      lane_here = lanes[8*count_q+:8];
+    end
 
     // row in the window (0..2) of tap / 8 = 3 * row + column
     always_comb begin
@@ -95,15 +117,15 @@ module jb_dw_drain #(
         uses_q  <= use_i[2*HalfSlots*h+:2*HalfSlots];
       end
       // cycle 1 of a slot: what it is; cycle 2: its request
-      tap_q     <= taps_q[7*count_q+:7];
-      lane_q    <= lanes_q[6*count_q+:6];
-      use_q     <= uses_q[2*count_q+:2];
+      tap_q     <= tap_here[6:0];
+      lane_q    <= lane_here[5:0];
+      use_q     <= uses[2*count_q+:2];
       address_o[AddressBits*h+:AddressBits] <= base_q + (place << 3) + AddressBits'(tap_q[2:0]);
       second1_q <= second;
       second2_q <= second1_q;
       second3_q <= second2_q;
       // cycle 4: its two sums
-      pair_q    <= sums_q[96*late3_q+:96];
+      pair_q    <= sum_here[95:0];
     end
 
     logic busy1_q;
@@ -119,7 +141,7 @@ module jb_dw_drain #(
     end
 
     logic unused;
-    assign unused = ^lane_q;
+    assign unused = ^{lane_q, sum_here, tap_here, lane_here};
 
     for (genvar n = 0; n < Half; n++) begin : g_lane
       assign sum_o[48*(Half*h+n)+:48] = second3_q[n] ? pair_q[95:48] : pair_q[47:0];

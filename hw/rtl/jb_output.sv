@@ -236,13 +236,20 @@ module jb_output #(
   end
 
   // ---- cycle 4: the quad; cycle 5: masked
-  logic [287:0] sums_q;
+  logic [287:0] sums_d, sums_q;
   logic [47:0] sum[4], value_q[4], wide[4], size_q[4], peak_q[4];
   logic [15:0] rounded[4];
   logic [3:0] saturated;
   logic [1:0] lane;
 
   assign lane = {lane1_q[4], lane0_q[4]};
+
+  always_comb begin
+    sums_d = read_data_i[287:0];
+    for (int n = 1; n < Quads; n++) begin
+      if ({quad1_q[3], quad0_q[3]} == 2'(n)) sums_d = read_data_i[288*n+:288];
+    end
+  end
 
   always_comb begin
     for (int n = 0; n < 4; n++) begin
@@ -253,7 +260,7 @@ module jb_output #(
   end
 
   always_ff @(posedge clk_i) begin
-    sums_q <= read_data_i[288*(32'({quad1_q[3], quad0_q[3]})%Quads)+:288];
+    sums_q <= sums_d;
     for (int n = 0; n < 4; n++) begin
       if (!pass_q[3][n] || (raw_q && n != 0)) value_q[n] <= '0;
       else value_q[n] <= raw_q ? sum[lane] : sum[n];
