@@ -1,4 +1,4 @@
-"""The cycle model against the RTL's counters: compute cycles exactly, totals within 1 % (short lists: 100 cycles)."""
+"""The cycle model against the counters: compute cycles exactly, totals within 1 % (short lists: 100 cycles)."""
 
 import numpy as np
 import pytest
