@@ -12,7 +12,7 @@ import joulebit
 ROOT = Path(joulebit.__file__).parent
 
 # From the bottom up. A package may import from those before it.
-LAYERS = ("errors", "spec", "fixed", "kernels", "engine", "nn", "techniques", "energy", "data", "train",
+LAYERS = ("errors", "fixed", "spec", "rtl", "kernels", "engine", "nn", "techniques", "energy", "data", "train",
           "experiments", "cli")  # fmt: skip
 
 
