@@ -64,6 +64,22 @@ def test_a_small_layer_with_stride_2(devices, which):
     check(devices(), random_data(layer, np.random.default_rng(4)), which)
 
 
+@pytest.mark.parametrize(
+    ("layer", "which"),
+    [
+        (Layer(2, 1, 1, 400, 20, 1, 1), "forward"),
+        (Layer(1, 2, 3, 300, 6, 3, 3, 1, 1, 1), "forward"),
+        (Layer(1, 2, 3, 8, 300, 3, 3, 1, 1, 1), "input_gradient"),
+        (Layer(1, 9, 9, 24, 12, 7, 5, 1, 3, 2), "weight_gradient"),
+    ],
+)
+def test_ranges_of_channels_and_taps_over_several_tiles(devices, layer, which):
+    device = devices()
+    for timing in STALLS:
+        device.configure(timing, 1)
+        check(device, random_data(layer, np.random.default_rng(5)), which)
+
+
 @pytest.mark.parametrize("name", [name for name in golden_names() if name != "5x5"])
 def test_golden_vectors(devices, name):
     check_golden(mirrored(devices()), name)
