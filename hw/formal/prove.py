@@ -81,6 +81,14 @@ PROOFS = (
         "AXI3 rules, no interleaving, data in order and never beyond the request",
     ),
     Proof(
+        "lite_bridge",
+        "fv_lite_bridge",
+        ("jb_axi_lite_bridge.sv", "fv_lite_bridge.sv"),
+        12,
+        False,
+        "requests stand, bursts have their length, one response",
+    ),
+    Proof(
         "registers",
         "fv_registers",
         ("jb_pkg.sv", "jb_registers.sv", "fv_registers.sv"),

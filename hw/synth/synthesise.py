@@ -92,7 +92,7 @@ opt_clean
 tee -q -o {build}/multipliers.il dump t:$mul
 synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -top {TOP} -run begin:map_luts
 opt_expr -mux_undef -noclkinv
-abc -luts 2:2,3,6:5,10,20
+abc -luts 2:2,3,6:5,10,20 -script +strash;dc2;strash;if;mfs2
 clean
 xilinx_srl -fixed -minlen 3
 techmap -map +/xilinx/lut_map.v -map +/xilinx/cells_map.v -D LUT_WIDTH=6
