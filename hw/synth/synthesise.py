@@ -120,9 +120,21 @@ def outside_the_array(text: str) -> list[str]:
     return found
 
 
+def count_cells(modules: dict[str, Any], name: str, counts: dict[str, int], times: int = 1) -> None:
+    """Adds the cells of a module and of what it instantiates to `counts`."""
+    for cell, count in modules[name]["num_cells_by_type"].items():
+        inner = cell if cell in modules else f"\\{cell}"
+        if inner in modules:
+            count_cells(modules, inner, counts, times * count)
+        else:
+            counts[cell] = counts.get(cell, 0) + times * count
+
+
 def measure(build: Path, seconds: float, name: str) -> dict[str, Any]:
     """The report of one configuration from what Yosys wrote."""
-    counts: dict[str, int] = json.loads((build / "stat.json").read_text())["design"]["num_cells_by_type"]
+    modules = json.loads((build / "stat.json").read_text())["modules"]
+    counts: dict[str, int] = {}
+    count_cells(modules, f"\\{TOP}", counts)
     multipliers = (build / "multipliers.il").read_text()
     return {
         "configuration": name,
