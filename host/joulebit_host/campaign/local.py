@@ -76,7 +76,7 @@ class LocalDevice:
         try:
             self._process.stdin.write(json.dumps(question) + "\n")
             self._process.stdin.flush()
-        except OSError:
+        except (OSError, ValueError):  # ValueError: closed
             raise DeviceError(f"device {self._plan.name} broke off") from None
         while True:
             message = self._answer(timeout_s)

@@ -48,6 +48,7 @@ class State:
         self.journal = journal
         self.entries: dict[str, dict[str, Any]] = {}  #: by cell: the last attempt that came to its end
         self.tries: dict[str, int] = {}  #: by cell: attempts that came to their end
+        self._used: dict[str, int] = {}  # by cell: the highest number of an attempt
         self.repaired: list[str] = []  #: what `resume` found and did, for people
 
     @classmethod
@@ -78,7 +79,10 @@ class State:
         state.journal.append(OPENED, pid=os.getpid(), resumed=True)
         heads = {(r.fields["cell"], r.fields["attempt"]): r.fields["head"] for r in records if r.type == ENDED}
         for record in records:
-            if record.type == WITHOUT_LOG:
+            if record.type == ATTEMPT:
+                key = record.fields["cell"]
+                state._used[key] = max(state._used.get(key, 0), record.fields["attempt"])
+            elif record.type == WITHOUT_LOG:
                 key = record.fields["entry"]["cell"]
                 state.entries[key] = dict(record.fields["entry"])
                 state.tries[key] = state.tries.get(key, 0) + 1
@@ -133,7 +137,8 @@ class State:
     def begin(self, cell: Cell) -> int:
         """The number of a new attempt."""
         self.cell_folder(cell).mkdir(parents=True, exist_ok=True)
-        number = 1 + max((n for n, _ in self._attempts(cell)), default=0)
+        number = 1 + max([self._used.get(cell.key, 0), *(n for n, _ in self._attempts(cell))])
+        self._used[cell.key] = number
         self.journal.append(ATTEMPT, cell=cell.key, attempt=number)
         return number
 

@@ -21,8 +21,8 @@ _NOT_SHOWN = {*ENERGIES, "windows", "outcome", "format"}
 def summarise(campaign: Campaign, entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Plain JSON values.
 
-    Returns {name, complete, cells, groups, comparisons}: `cells` in the order of the plan (see `entry`; one that was
-    not measured yet has the state "missing"); `groups` are means over the valid repeats; `comparisons` are
+    Returns {name, complete, cells, groups, comparisons}: `cells` in the order of the plan (see `entry`; the state
+    is "missing" where nothing was measured yet); `groups` are means over the valid repeats; `comparisons` are
     between methods with the same model, meter and device.
     """
     cells = cells_in_order(campaign)

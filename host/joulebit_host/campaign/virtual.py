@@ -6,8 +6,8 @@ How long it takes: the table's throughput for multiply-accumulates, and beside t
 DRAM at 1 GB/s, SRAM at 10 GB/s, operations at one per cycle. The phases follow each other, each at constant power.
 
 The emulator sends bytes as it would to a port, the registry's decoder reads them, the session runs as on a real
-bench: only the clock is virtual. The emulated meter asks for the power of a moment when it samples; the curve then
-lets time pass until that moment is over.
+bench: only the clock is virtual. The emulator runs in a task of its own: when it asks for the power of a
+moment that is still to come, time passes until that moment is over.
 
 Faults of the meter are those of the emulators (`NAME=RATE`, `NAME@START+SECONDS`, seconds since the meter's
 start). Those of the device:
@@ -15,7 +15,7 @@ start). Those of the device:
     fail            the work breaks off with an error
     wrong_config    another configuration comes back than was sent
     wrong_weights   the weights are not those of the other runs
-    hot             the temperature rises by 1 K per second
+    hot             the temperature rises by 3 K per second
     drift           the power at rest changes by `idle_drift_w` when the work begins
     missing         the meter is not there when it is opened
 """
@@ -24,8 +24,10 @@ from __future__ import annotations
 
 import bisect
 import hashlib
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -67,6 +69,13 @@ def _meter_faults(plan: DevicePlan) -> list[str]:
     return [fault for fault in plan.faults if fault not in DEVICE_FAULTS]
 
 
+LONGEST_SLEEP_S = 1.0  #: of an emulated meter, after which it notices that the measurement has ended
+
+
+class Over(Exception):
+    """The measurement has ended: the emulated meter's task ends with it."""
+
+
 class PowerHistory:
     """Power of the device, known up to now; asking for later lets virtual time pass. See `emulators.curve`."""
 
@@ -74,6 +83,7 @@ class PowerHistory:
         """power_w: from now on."""
         self._clock = clock
         self.start_s = clock.now()
+        self.over = False  #: nobody asks any more
         self._times, self._watts, self._joules = [0.0], [power_w], [0.0]
 
     def set_power(self, power_w: float) -> None:
@@ -86,18 +96,21 @@ class PowerHistory:
         else:
             self._watts[-1] = power_w
 
-    def _wait_for(self, t_s: float) -> None:
+    def wait_for(self, t_s: float) -> None:
+        """Lets time pass until then; raises Over once the measurement has ended."""
         while (left_s := self.start_s + t_s - self._clock.now()) > 0:
-            self._clock.sleep(left_s)
+            self._clock.sleep(min(left_s, LONGEST_SLEEP_S))
+            if self.over:
+                raise Over
 
     def power_w(self, t_s: float) -> float:
         """See `Curve`."""
-        self._wait_for(t_s)
+        self.wait_for(t_s)
         return self._watts[bisect.bisect_right(self._times, t_s) - 1]
 
     def energy_j(self, start_s: float, end_s: float) -> float:
         """See `Curve`."""
-        self._wait_for(end_s)
+        self.wait_for(end_s)
         return self._until(end_s) - self._until(start_s)
 
     def _until(self, t_s: float) -> float:
@@ -177,7 +190,7 @@ class VirtualDevice:
     @property
     def temperature(self) -> Callable[[], float] | None:
         """See `Device`."""
-        rise = 1.0 if "hot" in self._faults else 0.001
+        rise = 3.0 if "hot" in self._faults else 0.001
         return lambda: 40.0 + rise * (self.clock.now() - self.power.start_s)
 
     def run(self, repeats: int, marks: Marks) -> None:
@@ -205,7 +218,11 @@ class VirtualDevice:
         return dict(self._result)
 
     def close(self) -> None:
-        """See `Device`."""
+        """See `Device`. After a measurement in good order the emulator's task is given the time to end."""
+        if not self.power.over:
+            self.power.over = True
+            if sys.exc_info()[0] is None:
+                self.clock.sleep(2 * LONGEST_SLEEP_S)
 
     def meter(self, spec: str) -> EmulatedMeter:
         """The bench's meter."""
@@ -265,36 +282,41 @@ class EmulatedMeter:
             keep_truths=False,
             **shared,
         )
-        self._playing: Iterator[Received] | None = None
-        self._waiting: Received | None = None
+        self._running = False
+        self._sent: deque[Received] = deque()
 
     def start(self) -> None:
-        """See `base.Meter`."""
-        self._playing = self._emulator.play(1e12)
+        """See `base.Meter`. The emulator plays in a task of its own."""
+        self._running = True
+        self._clock.spawn(self._play)
+
+    def _play(self) -> None:
+        try:
+            for received in self._emulator.play(1e12):
+                self._power.wait_for(received.t_s)
+                self._sent.append(received)
+        except Over:
+            pass
 
     def read(self, timeout_s: float) -> Received:
-        """See `base.Meter`; a silent meter may keep its reader longer than timeout_s."""
+        """See `base.Meter`."""
         began_s = self._clock.now()
-        assert self._playing is not None, "start comes first"
-        if self._waiting is None:
-            self._waiting = next(self._playing)
-        origin_s = self._power.start_s
-        left_s = origin_s + self._waiting.t_s - self._clock.now()
-        if left_s > timeout_s:
-            self._clock.sleep(timeout_s)
-            return Received(began_s, self._clock.now(), b"")
-        if left_s > 0:
-            self._clock.sleep(left_s)
-        came, self._waiting = self._waiting, None
+        assert self._running, "start comes first"
+        while not self._sent:
+            left_s = began_s + timeout_s - self._clock.now()
+            if left_s <= 0:
+                return Received(began_s, self._clock.now(), b"")
+            self._clock.sleep(max(min(left_s, self.interval_s / 4), 1e-9))
+        came, origin_s = self._sent.popleft(), self._power.start_s
         return Received(origin_s + came.t_sent_s, origin_s + came.t_s, came.data, came.event)
 
     def stop(self) -> None:
         """See `base.Meter`."""
-        self._playing = None
+        self._running = False
 
     def close(self) -> None:
         """See `base.Meter`."""
-        self._playing = None
+        self._running = False
 
 
 #: Options of a meter that its emulator must be told, too.

@@ -54,7 +54,7 @@ class Marks:
         self._clock = clock
         self.queue: queue.SimpleQueue[tuple[str, float, dict[str, Any]]] = queue.SimpleQueue()
         self.measuring: dict[str, Any] | None = None  #: fields of the window that is being measured
-        self.own_edges = 0  #: window edges that the work marked itself, in this window
+        self.own_edges_s: list[float] = []  #: times of edges that the work marked itself, in this window
 
     def mark(self, name: str, remote_s: float | None = None, **fields: Any) -> None:
         """Any mark; remote_s is the board's clock, where it is known."""
@@ -80,7 +80,7 @@ class Marks:
 
     def _edge(self, name: str, remote_s: float | None, error_s: float) -> None:
         if self.measuring is not None:
-            self.own_edges += 1
+            self.own_edges_s.append(self._clock.now() if remote_s is None else remote_s)
             self.mark(name, remote_s, **self.measuring, **({"error_s": error_s} if error_s else {}))
 
 
@@ -218,14 +218,15 @@ class Session:
         """One window; its length. Of windows with the same index the last one counts."""
         marks = self.marks
         fields = {"index": index, "repeats": repeats}
-        marks.measuring, marks.own_edges = fields, 0
+        marks.measuring, marks.own_edges_s = fields, []
         start_s = self._clock.now()
         self._work(repeats, marks)
         end_s = self._clock.now()
         marks.measuring = None
-        if marks.own_edges == 0:
-            marks.queue.put(("window_start", start_s, fields))
-            marks.queue.put(("window_end", end_s, {}))
+        if marks.own_edges_s:
+            return marks.own_edges_s[-1] - marks.own_edges_s[0]
+        marks.queue.put(("window_start", start_s, fields))
+        marks.queue.put(("window_end", end_s, {}))
         return end_s - start_s
 
     # --- the meter's task ----------------------------------------------------------------------------------------
