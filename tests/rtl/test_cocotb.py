@@ -26,7 +26,7 @@ def test_all_passes_with_random_pauses_on_the_buses(config, tmp_path, monkeypatc
         sources=[*sources(), hardware_folder() / "tb" / "tb_accelerator.sv"],
         hdl_toplevel="tb_accelerator",
         parameters={"Config": list(CONFIGS).index(config)},
-        build_args=["-Wno-fatal", "-Wno-lint", "--unroll-count", "256", "-CFLAGS", "-O1"],
+        build_args=["-Wno-fatal", "-Wno-lint", "--unroll-count", "256", "-CFLAGS", "-O0"],
         build_dir=str(tmp_path / "build"),
     )
     results = runner.test(
