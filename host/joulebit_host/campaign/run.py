@@ -96,17 +96,26 @@ def run_campaign(
     """
     check_workloads(campaign)
     observer = observer or Silent()
+    hashes = {
+        (m.name, model): workload(m, model).config_hash for m in campaign.methods for model in _models(campaign)
+    }
     state = State.resume(folder, campaign) if resume else State.create(folder, campaign)
     try:
         observer.begun(state)
         for cell in state.cells:
-            if not state.is_done(cell):
+            # A configuration that was changed since then is another measurement.
+            same = state.entries.get(cell.key, {}).get("config_hash") == hashes[cell.method, cell.model]
+            if not (same and state.is_done(cell)):
                 _do_cell(state, cell, observer, sleep, open_)
         state.finish()
     except BaseException:
         state.close()
         raise
     return state
+
+
+def _models(campaign: Campaign) -> tuple[str, ...]:
+    return campaign.models or ("",)
 
 
 def _do_cell(

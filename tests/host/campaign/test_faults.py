@@ -135,6 +135,20 @@ def test_resume_does_only_what_is_missing_or_invalid(tmp_path: Path) -> None:
         run({**table, "seed": 4}, tmp_path / "c", resume=True)
 
 
+def test_a_configuration_that_was_changed_is_measured_again(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    text = 'extends = "digits-lenet-fixed"\n[training]\nepochs = 1\n[data]\ntrain_limit = 200\n'
+    file.write_text(text)
+    table = plan({"name": "m", "source": str(file)})
+    _, first = run(table, tmp_path / "c")
+    assert run(table, tmp_path / "c", resume=True)[1].entries == []
+    file.write_text(text.replace("200", "100"))
+    _, second = run(table, tmp_path / "c", resume=True)
+    (before,), (after,) = first.entries, second.entries
+    assert before["valid"] and after["valid"]
+    assert before["config_hash"] != after["config_hash"]
+
+
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove", "swap"])
 def test_a_cell_whose_evidence_was_altered_is_measured_again(tmp_path: Path, damage: str) -> None:
     methods = [{**COUNTED, "name": name} for name in ("a", "b")]
