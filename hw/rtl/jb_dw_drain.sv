@@ -149,7 +149,7 @@ module jb_dw_drain #(
   end
 
   if (Halves == 1) begin : g_one
-    assign address_o[2*AddressBits-1:AddressBits] = '0;
+    always_ff @(posedge clk_i) address_o[2*AddressBits-1:AddressBits] <= '0;  // as the other half is driven
   end
 endmodule
 

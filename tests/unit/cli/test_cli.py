@@ -21,7 +21,8 @@ from joulebit.experiments import presets
 from joulebit.experiments.config import config_hash, load_config
 from joulebit.experiments.rundir import RunDirectory, holds_run
 
-COMMANDS = ["bench", "compare", "paper", "presets", "report", "train", "verify"]
+# Those of joulebit_host come by entry points.
+COMMANDS = ["audit", "bench", "calibrate", "compare", "measure", "meter", "paper", "presets", "report", "train", "verify"]
 SUMMARY = {
     "run_dir": "runs/x",
     "model": "resnet8",
