@@ -51,7 +51,7 @@ def operands(name: str) -> dict[str, np.ndarray]:
 
 
 def results(name: str, x: np.ndarray, w: np.ndarray, dz: np.ndarray) -> dict[str, np.ndarray]:
-    """z and g (masked by x where that is unsigned), their peaks and saturations; dw; signs and which were predicted."""
+    """z and g (masked by x where that is unsigned), peaks, saturations; dw; signs and which were predicted."""
     layer, unsigned = LAYERS[name]
     reference = oracle.Oracle(Arithmetic())
     shape = geometry(layer)

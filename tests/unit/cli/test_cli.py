@@ -22,7 +22,19 @@ from joulebit.experiments.config import config_hash, load_config
 from joulebit.experiments.rundir import RunDirectory, holds_run
 
 # Those of joulebit_host come by entry points.
-COMMANDS = ["audit", "bench", "calibrate", "compare", "measure", "meter", "paper", "presets", "report", "train", "verify"]
+COMMANDS = [
+    "audit",
+    "bench",
+    "calibrate",
+    "compare",
+    "measure",
+    "meter",
+    "paper",
+    "presets",
+    "report",
+    "train",
+    "verify",
+]
 SUMMARY = {
     "run_dir": "runs/x",
     "model": "resnet8",
