@@ -25,6 +25,7 @@ from joulebit_host.evidence.log import END, SUFFIX, EvidenceError, EvidenceLog, 
 from joulebit_host.session.derive import RESULT
 
 JOURNAL = "journal.chain"
+CELLS = "cells"
 OPENED, ATTEMPT, ENDED, WITHOUT_LOG, FINISHED = "opened", "attempt", "ended", "without_log", "finished"
 
 
@@ -128,11 +129,11 @@ class State:
 
     def cell_folder(self, cell: Cell) -> Path:
         """Where a cell's files lie."""
-        return self.folder / "cells" / cell.key
+        return self.folder / CELLS / cell.key
 
     def log_path(self, cell: Cell, attempt: int) -> Path:
         """The evidence of an attempt."""
-        return self.cell_folder(cell) / f"attempt-{attempt:03d}{SUFFIX}"
+        return attempt_log(self.folder, cell.key, attempt)
 
     def begin(self, cell: Cell) -> int:
         """The number of a new attempt."""
@@ -192,6 +193,11 @@ class State:
         self.journal.close()
 
 
+def attempt_log(folder: Path, cell: str, attempt: int) -> Path:
+    """The evidence of an attempt at the cell with this key, in a campaign's folder."""
+    return folder / CELLS / cell / f"attempt-{attempt:03d}{SUFFIX}"
+
+
 def read_journal(folder: Path) -> tuple[Campaign, list[Record]]:
     """The plan and the records of a folder, without a torn last line; CampaignError if it holds no campaign."""
     if not (folder / JOURNAL).is_file():
@@ -218,7 +224,7 @@ def read_cells(folder: Path) -> tuple[Campaign, list[dict[str, Any]]]:
             latest[record.fields["entry"]["cell"]] = dict(record.fields["entry"])
         elif record.type == ENDED and record.fields["state"] != CUT_OFF:
             key, number = record.fields["cell"], record.fields["attempt"]
-            path = folder / "cells" / key / f"attempt-{number:03d}{SUFFIX}"
+            path = attempt_log(folder, key, number)
             if not path.is_file():
                 raise EvidenceError(f"{path} is missing, though the journal names it")
             found = verify(path, record.fields["head"])

@@ -19,7 +19,8 @@ def audit(path: Path, head: str | None, as_json: bool) -> int:
 
     Exit code 1 if anything was altered, is missing, or does not follow.
     """
-    from joulebit_host.evidence.audit import audit_log, audit_path
+    from joulebit_host.campaign.audit import audit_folder
+    from joulebit_host.evidence.audit import audit_log
 
     if head is not None and not path.is_file():
         raise click.UsageError("--head belongs to one FILE")
@@ -29,7 +30,7 @@ def audit(path: Path, head: str | None, as_json: bool) -> int:
             bad = None if entry["ok"] else {key: entry[key] for key in ("file", "record", "reason")}
             result: dict[str, Any] = {"ok": entry["ok"], "first_bad": bad, "results": [entry]}
         else:
-            result = audit_path(path)
+            result = audit_folder(path)
     if as_json:
         emit_json(result)
     else:

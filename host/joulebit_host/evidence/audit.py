@@ -47,7 +47,11 @@ def audit_path(path: Path | str, decoder_for: DecoderFor = registered_decoder) -
     Returns {ok, first_bad, results}: `results` has one entry per log, see `audit_log`; `first_bad` is {file,
     record, reason} of the first log that is not ok, or None.
     """
-    results = [audit_log(log, decoder_for) for log in find_logs(Path(path))]
+    return verdict([audit_log(log, decoder_for) for log in find_logs(Path(path))])
+
+
+def verdict(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """{ok, first_bad, results} of some logs' entries."""
     bad = next((entry for entry in results if not entry["ok"]), None)
     first = None if bad is None else {key: bad[key] for key in ("file", "record", "reason")}
     return {"ok": bad is None, "first_bad": first, "results": results}
@@ -65,20 +69,8 @@ def audit_log(path: Path, decoder_for: DecoderFor = registered_decoder, head: st
     first bad one (None if the chain is good), `stored` and `derived` are lists of {name, gross_j, net_j, valid}
     by window, or None, and `differences` says where a stored result does not follow.
     """
-    found = verify(path, head)
-    entry: dict[str, Any] = {
-        "file": str(path),
-        "ok": found.ok,
-        "record": found.first_bad,
-        "reason": found.reason,
-        "records": found.records,
-        "head": found.head,
-        "closed": found.closed,
-        "stored": None,
-        "derived": None,
-        "differences": [],
-    }
-    if not found.ok:
+    entry = audit_chain(path, head)
+    if not entry["ok"]:
         return entry
     try:
         stored, derived = _derive_again(path, decoder_for)
@@ -93,6 +85,23 @@ def audit_log(path: Path, decoder_for: DecoderFor = registered_decoder, head: st
         reason = f"{path}: {len(differences)} values do not follow from the records; first: {differences[0]}"
         entry.update(ok=False, reason=reason)
     return entry
+
+
+def audit_chain(path: Path, head: str | None = None) -> dict[str, Any]:
+    """An entry as of `audit_log`, of the chain and the head file alone: nothing is derived."""
+    found = verify(path, head)
+    return {
+        "file": str(path),
+        "ok": found.ok,
+        "record": found.first_bad,
+        "reason": found.reason,
+        "records": found.records,
+        "head": found.head,
+        "closed": found.closed,
+        "stored": None,
+        "derived": None,
+        "differences": [],
+    }
 
 
 def _derive_again(path: Path, decoder_for: DecoderFor) -> tuple[dict[str, Any] | None, Any]:

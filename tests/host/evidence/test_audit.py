@@ -13,8 +13,9 @@ import pytest
 from click.testing import CliRunner
 
 from joulebit.errors import JoulebitError
+from joulebit_host.campaign import audit as campaign_audit
+from joulebit_host.campaign.audit import audit_folder
 from joulebit_host.cli.audit import audit
-from joulebit_host.evidence import audit as audit_module
 from joulebit_host.evidence.audit import audit_log, audit_path, compare
 from joulebit_host.evidence.log import EvidenceLog, canonical, chain, head_path, read_log
 from joulebit_host.meters.base import Received
@@ -144,8 +145,7 @@ def test_the_command_prints_one_json_object_and_its_exit_code(
     def chosen(meter: Mapping[str, Any]) -> Any:
         return decoder_for(meter)
 
-    path_function = audit_module.audit_path
-    monkeypatch.setattr(audit_module, "audit_path", lambda path: path_function(path, chosen))
+    monkeypatch.setattr(campaign_audit, "audit_folder", lambda path: audit_folder(path, chosen))
     good = CliRunner().invoke(audit, [str(session.parent), "--json"], standalone_mode=False)
     assert good.return_value == 0
     assert set(json.loads(good.stdout)) == {"ok", "first_bad", "results"}
