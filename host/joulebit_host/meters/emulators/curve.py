@@ -7,6 +7,7 @@ import csv
 import itertools
 import random
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -41,7 +42,36 @@ class Constant:
         return self._watts * (end_s - start_s)
 
 
-class Steps:
+class _Tabulated(ABC):
+    """Power by a table, which the last value continues, or which repeats after `_period_s`."""
+
+    _period_s: float | None
+
+    def power_w(self, t_s: float) -> float:
+        """See `Curve`."""
+        return self._at(t_s if self._period_s is None else t_s % self._period_s)
+
+    def energy_j(self, start_s: float, end_s: float) -> float:
+        """See `Curve`."""
+        return self._until(end_s) - self._until(start_s)
+
+    def _until(self, t_s: float) -> float:
+        turns = 0.0
+        if self._period_s is not None:
+            count, t_s = divmod(t_s, self._period_s)
+            turns = count * self._within(self._period_s)
+        return turns + self._within(t_s)
+
+    @abstractmethod
+    def _at(self, t_s: float) -> float:
+        """Power within the table's first turn."""
+
+    @abstractmethod
+    def _within(self, t_s: float) -> float:
+        """Energy from 0 on, within the first turn."""
+
+
+class Steps(_Tabulated):
     """Piecewise constant power; the last value holds, or the whole repeats."""
 
     def __init__(self, points: Sequence[tuple[float, float]], period_s: float | None = None) -> None:
@@ -53,29 +83,15 @@ class Steps:
         lengths = [b - a for a, b in itertools.pairwise(self._times)]
         self._sums = [0.0, *itertools.accumulate(w * d for w, d in zip(self._watts, lengths))]
 
-    def power_w(self, t_s: float) -> float:
-        """See `Curve`."""
-        if self._period_s is not None:
-            t_s %= self._period_s
+    def _at(self, t_s: float) -> float:
         return self._watts[bisect.bisect_right(self._times, t_s) - 1]
-
-    def energy_j(self, start_s: float, end_s: float) -> float:
-        """See `Curve`."""
-        return self._until(end_s) - self._until(start_s)
-
-    def _until(self, t_s: float) -> float:
-        turns = 0.0
-        if self._period_s is not None:
-            count, t_s = divmod(t_s, self._period_s)
-            turns = count * self._within(self._period_s)
-        return turns + self._within(t_s)
 
     def _within(self, t_s: float) -> float:
         at = bisect.bisect_right(self._times, t_s) - 1
         return self._sums[at] + self._watts[at] * (t_s - self._times[at])
 
 
-class Lines:
+class Lines(_Tabulated):
     """Power on straight lines between points; the last value holds, or the whole repeats."""
 
     def __init__(self, points: Sequence[tuple[float, float]], period_s: float | None = None) -> None:
@@ -87,27 +103,12 @@ class Lines:
         areas = ((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in itertools.pairwise(self._points))
         self._sums = [0.0, *itertools.accumulate(areas)]
 
-    def power_w(self, t_s: float) -> float:
-        """See `Curve`."""
-        return self._at(t_s if self._period_s is None else t_s % self._period_s)
-
-    def energy_j(self, start_s: float, end_s: float) -> float:
-        """See `Curve`."""
-        return self._until(end_s) - self._until(start_s)
-
     def _at(self, t_s: float) -> float:
         at = bisect.bisect_right(self._times, t_s) - 1
         if at + 1 >= len(self._points):
             return self._points[-1][1]
         (t0, w0), (t1, w1) = self._points[at], self._points[at + 1]
         return w0 + (w1 - w0) * (t_s - t0) / (t1 - t0)
-
-    def _until(self, t_s: float) -> float:
-        turns = 0.0
-        if self._period_s is not None:
-            count, t_s = divmod(t_s, self._period_s)
-            turns = count * self._within(self._period_s)
-        return turns + self._within(t_s)
 
     def _within(self, t_s: float) -> float:
         at = bisect.bisect_right(self._times, t_s) - 1
