@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 
 from joulebit_host.meters.base import Fault, Received, Sample
 
@@ -38,6 +39,41 @@ class FrameDecoder:
     def decode(self, received: Received) -> list[Sample]:
         """The samples that are complete with this data, which is not empty."""
         raise TypeError(f"{type(self).__name__} must define decode")
+
+
+class FilesDecoder(FrameDecoder):
+    """A decoder of small files that were read together.
+
+    There is a line for each: its name and a whole number, or `!E...` where it could not be read.
+    """
+
+    def __init__(self, names: Sequence[str], digits: int) -> None:
+        """names: of the files, in order; digits: of the longest number."""
+        super().__init__()
+        self._names = list(names)
+        self._value = re.compile(rf"-?\d{{1,{digits}}}|!E[A-Z0-9]+")
+        self._segment = 0
+
+    def decode(self, received: Received) -> list[Sample]:
+        """See `FrameDecoder`."""
+        lines = received.data.decode("ascii", "replace").split("\n")
+        if lines.pop() or [line.partition(" ")[0] for line in lines] != self._names:
+            self.count(Fault.FRAMING)
+            return []
+        texts = [line.partition(" ")[2] for line in lines]
+        if not all(self._value.fullmatch(text) for text in texts):
+            self.count(Fault.FRAMING)
+            return []
+        t_s = (received.t_sent_s + received.t_s) / 2
+        error_s = (received.t_s - received.t_sent_s) / 2
+        if any(text.startswith("!") for text in texts):
+            self.count(Fault.NOT_A_NUMBER)
+            return [Sample(t_s=t_s, valid=False, segment=self._segment, time_error_s=error_s)]
+        return self.sampled(dict(zip(self._names, map(int, texts))), t_s, error_s)
+
+    def sampled(self, numbers: dict[str, int], t_s: float, error_s: float) -> list[Sample]:
+        """The sample of one reading of all files, at t_s +- error_s."""
+        raise TypeError(f"{type(self).__name__} must define sampled")
 
 
 class Lines:

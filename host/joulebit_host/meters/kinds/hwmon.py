@@ -28,9 +28,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from joulebit.errors import JoulebitError, did_you_mean
-from joulebit_host.meters.base import Accuracy, Fault, Meter, Reading, Received, Sample
+from joulebit_host.meters.base import Accuracy, Fault, Meter, Reading, Sample
 from joulebit_host.meters.counters import Accumulator, Step
-from joulebit_host.meters.decoding import FrameDecoder
+from joulebit_host.meters.decoding import FilesDecoder
 from joulebit_host.meters.kind import Kind
 from joulebit_host.meters.options import option
 from joulebit_host.meters.transports.files import FileMeter, read_number, read_text
@@ -76,36 +76,20 @@ class HwmonOptions:
         return self.interval_s
 
 
-class HwmonDecoder(FrameDecoder):
+class HwmonDecoder(FilesDecoder):
     """See the module."""
 
     def __init__(self, options: HwmonOptions) -> None:
-        super().__init__()
         if not options.files:
             raise JoulebitError("hwmon: the settings name no files")
+        super().__init__([name for sensor in options.files for name in sensor.split("*")], digits=19)
         self._options = options
-        self._names = [name for sensor in options.files for name in sensor.split("*")]
         self._energy = options.reading() is Reading.ENERGY
         most_uj_per_s = options.max_power_w * 1e6
         self._uj = Accumulator(most_uj_per_s, most_uj_per_s * (1 + options.update_s))
-        self._segment = 0
 
-    def decode(self, received: Received) -> list[Sample]:
-        """See `FrameDecoder`."""
-        lines = received.data.decode("ascii", "replace").split("\n")
-        if lines.pop() or [line.partition(" ")[0] for line in lines] != self._names:
-            self.count(Fault.FRAMING)
-            return []
-        texts = [line.partition(" ")[2] for line in lines]
-        if not all(re.fullmatch(r"-?\d{1,19}|!E[A-Z0-9]+", text) for text in texts):
-            self.count(Fault.FRAMING)
-            return []
-        t_s = (received.t_sent_s + received.t_s) / 2
-        error_s = (received.t_s - received.t_sent_s) / 2
-        if any(text.startswith("!") for text in texts):
-            self.count(Fault.NOT_A_NUMBER)
-            return [Sample(t_s=t_s, valid=False, segment=self._segment, time_error_s=error_s)]
-        numbers = dict(zip(self._names, map(int, texts)))
+    def sampled(self, numbers: dict[str, int], t_s: float, error_s: float) -> list[Sample]:
+        """See `FilesDecoder`."""
         if self._energy:
             step = self._uj.take(sum(numbers.values()), t_s)
             if step is Step.DOUBTFUL:

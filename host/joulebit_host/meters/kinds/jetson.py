@@ -12,13 +12,12 @@ and 50 mW are assumed.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from joulebit.errors import JoulebitError, did_you_mean
-from joulebit_host.meters.base import Accuracy, Fault, Meter, Reading, Received, Sample
-from joulebit_host.meters.decoding import FrameDecoder
+from joulebit_host.meters.base import Accuracy, Fault, Meter, Reading, Sample
+from joulebit_host.meters.decoding import FilesDecoder
 from joulebit_host.meters.kind import Kind
 from joulebit_host.meters.options import option
 from joulebit_host.meters.transports.files import FileMeter, read_text
@@ -56,39 +55,26 @@ class JetsonOptions:
         return self.interval_s
 
 
-class JetsonDecoder(FrameDecoder):
+class JetsonDecoder(FilesDecoder):
     """See the module."""
 
     def __init__(self, options: JetsonOptions) -> None:
-        super().__init__()
         if not options.rails:
             raise JoulebitError("jetson: the settings name no rails")
+        super().__init__(options.rails, digits=9)
         self._options = options
 
-    def decode(self, received: Received) -> list[Sample]:
-        """See `FrameDecoder`."""
-        lines = received.data.decode("ascii", "replace").split("\n")
-        if lines.pop() or [line.partition(" ")[0] for line in lines] != list(self._options.rails):
-            self.count(Fault.FRAMING)
-            return []
-        texts = [line.partition(" ")[2] for line in lines]
-        if not all(re.fullmatch(r"-?\d{1,9}|!E[A-Z0-9]+", text) for text in texts):
-            self.count(Fault.FRAMING)
-            return []
-        t_s = (received.t_sent_s + received.t_s) / 2
-        error_s = (received.t_s - received.t_sent_s) / 2
-        if any(text.startswith("!") for text in texts):
-            self.count(Fault.NOT_A_NUMBER)
-            return [Sample(t_s=t_s, valid=False, time_error_s=error_s)]
+    def sampled(self, numbers: dict[str, int], t_s: float, error_s: float) -> list[Sample]:
+        """See `FilesDecoder`."""
         microwatts, millivolts = 0, 0
-        for rail, text in zip(self._options.rails, texts):
+        for rail, value in numbers.items():
             unit = rail.rpartition(":")[2]
             if unit == _MILLIWATTS:
-                microwatts += int(text) * 1000
+                microwatts += value * 1000
             elif unit == _MILLIVOLTS:
-                millivolts = int(text)
+                millivolts = value
             else:
-                microwatts += millivolts * int(text)
+                microwatts += millivolts * value
         watts = microwatts / 1e6
         if not -1.0 <= watts <= self._options.max_power_w:
             self.count(Fault.RANGE)
