@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 
+from joulebit.accelerator import tiling
+from joulebit.accelerator.functional import Functional
+from joulebit.accelerator.packing import pack_tensor, pack_weights, unpack_gradient, unpack_signs, unpack_tensor
+from joulebit.accelerator.tiling import Addresses, Layer
 from joulebit.engine.base import ConvGeometry
 from joulebit.engine.numpy_engine import NumpyEngine
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.fixed.rounding import Rounding
 from joulebit.spec import accelerator as spec
-from joulebit.spec import tiling
 from joulebit.spec.accelerator import Operation
 from joulebit.spec.descriptor import DESCRIPTOR_DTYPE, RESULT_DTYPE
-from joulebit.spec.functional import Functional
-from joulebit.spec.packing import pack_tensor, pack_weights, unpack_gradient, unpack_signs, unpack_tensor
-from joulebit.spec.tiling import Addresses, Layer
 
 GOLDEN = Path(__file__).with_name("golden") / "accelerator.npz"
 GUARD = 64

@@ -6,7 +6,7 @@
 // Slots belong to classes: to a half of the output block's channels (as the multipliers' lanes do) and to channels 0..3 or 4..7 of the
 // word of x, which halves the selectors. Class (half, part) has slots (half * 2 + part) * Slots / Classes on; a pass
 // ends when every class is full or has no more elements, so that a window takes max over classes of ceil(slots needed / slots there) passes,
-// and at least one (joulebit.spec.slots computes the same).
+// and at least one (joulebit.accelerator.slots computes the same).
 `default_nettype none
 
 module jb_scheduler #(

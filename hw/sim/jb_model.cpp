@@ -1,5 +1,5 @@
 // The Verilated accelerator with its memory: two AXI3 slaves on one byte array, AXI4-Lite access to the registers, and
-// checks of the bus rules that the design promises. C interface, loaded by joulebit.rtl.model.
+// checks of the bus rules that the design promises. C interface, loaded by joulebit.accelerator.rtl.
 //
 // One cycle: inputs are driven from the slaves' state, the design settles with the clock low, handshakes are sampled,
 // the clock rises, the slaves' state moves on. No slave output depends on a design output of the same cycle.

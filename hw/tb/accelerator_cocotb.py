@@ -16,9 +16,9 @@ from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, RisingEdge
 from cocotbext.axi import AxiBus, AxiLiteBus, AxiLiteMaster, AxiRam
 
+from joulebit.accelerator.functional import Functional
+from joulebit.accelerator.tiling import Layer
 from joulebit.spec.accelerator import CONFIGS, ID_VALUE, Operation, Register, specification_hash
-from joulebit.spec.functional import Functional
-from joulebit.spec.tiling import Layer
 
 BASE, SIZE = 0, 1 << 16
 LAYERS = (Layer(1, 5, 5, 8, 8, 3, 3, 1, 1, 1), Layer(2, 5, 4, 3, 8, 3, 3, 2, 1, 1), Layer(1, 3, 3, 9, 5, 1, 1))

@@ -12,8 +12,8 @@ import numpy as np
 import oracle
 from accelerator_bench import geometry
 
+from joulebit.accelerator.tiling import Layer
 from joulebit.fixed.arithmetic import Arithmetic
-from joulebit.spec.tiling import Layer
 
 GOLDEN = Path(__file__).with_name("accelerator.npz")
 SHIFT = 7

@@ -2,7 +2,7 @@
 
 import pytest
 
-from joulebit.rtl.model import BusTiming, RtlModel
+from joulebit.accelerator.rtl import BusTiming, RtlModel
 
 MEMORY = 1 << 22
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from joulebit.rtl.build import hardware_folder, sources, verilator_environment
+from joulebit.accelerator.build import hardware_folder, sources, verilator_environment
 from joulebit.spec.accelerator import CONFIGS
 
 

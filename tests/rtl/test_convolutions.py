@@ -15,10 +15,10 @@ from accelerator_bench import (
     random_layer,
 )
 
+from joulebit.accelerator.rtl import BusTiming
+from joulebit.accelerator.tiling import Layer
 from joulebit.errors import JoulebitError
-from joulebit.rtl.model import BusTiming
 from joulebit.spec.accelerator import CONFIGS
-from joulebit.spec.tiling import Layer
 
 pytestmark = pytest.mark.rtl
 

@@ -11,9 +11,9 @@ import pytest
 from accelerator_bench import prepared
 from test_convolutions import STALLS, random_case
 
+from joulebit.accelerator.functional import Functional
 from joulebit.errors import JoulebitError
 from joulebit.spec.accelerator import CONFIGS, Flag, Operation
-from joulebit.spec.functional import Functional
 
 
 def kernel_class(d):

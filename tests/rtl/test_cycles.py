@@ -12,14 +12,14 @@ from accelerator_bench import (
     random_data,
 )
 
+from joulebit.accelerator.cycles import estimate
+from joulebit.accelerator.packing import pad8
+from joulebit.accelerator.rtl import BusTiming
+from joulebit.accelerator.slots import layer_passes
+from joulebit.accelerator.tiling import Layer
 from joulebit.engine.numpy_engine import NumpyEngine
 from joulebit.fixed.arithmetic import Arithmetic
-from joulebit.rtl.model import BusTiming
 from joulebit.spec.accelerator import Operation
-from joulebit.spec.cycles import estimate
-from joulebit.spec.packing import pad8
-from joulebit.spec.slots import layer_passes
-from joulebit.spec.tiling import Layer
 
 pytestmark = pytest.mark.rtl
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from accelerator_bench import PASSES, check_pass, mirrored, prepared, random_data
 
+from joulebit.accelerator.tiling import Layer
 from joulebit.spec import accelerator as spec
 from joulebit.spec.accelerator import ErrorBit, Operation, Register
 from joulebit.spec.descriptor import DESCRIPTOR_DTYPE, RESULT_DTYPE, errors, seal
-from joulebit.spec.tiling import Layer
 
 pytestmark = pytest.mark.rtl
 

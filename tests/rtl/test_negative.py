@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from accelerator_bench import check_pass, random_data
 
-from joulebit.spec.functional import Functional
-from joulebit.spec.tiling import Layer
+from joulebit.accelerator.functional import Functional
+from joulebit.accelerator.tiling import Layer
 
 pytestmark = pytest.mark.rtl
 LAYER = Layer(1, 6, 6, 8, 8, 3, 3, 1, 1, 1)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from joulebit.accelerator.slots import class_slots, layer_passes
 from joulebit.spec.accelerator import CONFIGS
-from joulebit.spec.slots import class_slots, layer_passes
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "hw" / "tb" / "psg"))
 from psg_bench import Device, Shape, build

@@ -12,8 +12,8 @@ import joulebit
 ROOT = Path(joulebit.__file__).parent
 
 # From the bottom up. A package may import from those before it.
-LAYERS = ("errors", "fixed", "spec", "rtl", "kernels", "engine", "nn", "techniques", "energy", "data", "train",
-          "experiments", "cli")  # fmt: skip
+LAYERS = ("errors", "fixed", "spec", "accelerator", "kernels", "engine", "nn", "techniques", "energy", "data",
+          "train", "experiments", "cli")  # fmt: skip
 
 
 def imports(path: Path) -> set[str]:

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from joulebit.accelerator.slots import class_slots, plain_passes
 from joulebit.spec.accelerator import BURST_BEATS, ArrayConfig, Flag, Operation
 from joulebit.spec.descriptor import ceil_div
-from joulebit.spec.slots import class_slots, plain_passes
 
 __all__ = ["Estimate", "TileCycles", "compute_cycles", "estimate"]
 
@@ -119,7 +119,7 @@ def _passes(d: dict[str, int], config: ArrayConfig, passes: NDArray[np.int64] | 
 def compute_cycles(descriptor: Any, config: ArrayConfig, passes: NDArray[np.int64] | None = None) -> int:
     """Cycles in which the array takes operands for this tile: exactly the result block's `compute_cycles`.
 
-    passes: for a SELECTIVE tile, those of `joulebit.spec.slots.layer_passes` for the whole layer.
+    passes: for a SELECTIVE tile, those of `joulebit.accelerator.slots.layer_passes` for the whole layer.
     """
     d = _fields(descriptor)
     if d["operation"] in (Operation.FORWARD, Operation.INPUT_GRADIENT):

@@ -2,10 +2,8 @@ import numpy as np
 import pytest
 from accelerator_bench import check_pass, random_data
 
-from joulebit.errors import JoulebitError
-from joulebit.spec.accelerator import CONFIGS, Flag
-from joulebit.spec.functional import Functional
-from joulebit.spec.tiling import (
+from joulebit.accelerator.functional import Functional
+from joulebit.accelerator.tiling import (
     Addresses,
     Layer,
     plan_forward,
@@ -13,6 +11,8 @@ from joulebit.spec.tiling import (
     plan_predict,
     plan_weight_gradient,
 )
+from joulebit.errors import JoulebitError
+from joulebit.spec.accelerator import CONFIGS, Flag
 
 TINY, DEFAULT = CONFIGS["tiny"], CONFIGS["default"]
 NOWHERE = Addresses(0)

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from joulebit.accelerator.packing import pack_tensor, pack_weights, pad8, unpack_tensor, weight_order
 from joulebit.spec.accelerator import CONFIGS, Operation
 from joulebit.spec.descriptor import weight_bytes
-from joulebit.spec.packing import pack_tensor, pack_weights, pad8, unpack_tensor, weight_order
 
 TINY = CONFIGS["tiny"]
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from joulebit.accelerator.slots import class_slots, expected_share, layer_passes, plain_passes
 from joulebit.errors import JoulebitError
-from joulebit.spec.slots import class_slots, expected_share, layer_passes, plain_passes
 
 
 def counted(decided, out_lanes):

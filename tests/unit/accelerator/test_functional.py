@@ -14,9 +14,9 @@ from accelerator_bench import (
     random_layer,
 )
 
+from joulebit.accelerator.functional import Functional
 from joulebit.errors import JoulebitError
 from joulebit.spec.accelerator import CONFIGS
-from joulebit.spec.functional import Functional
 
 MEMORY = 1 << 22
 TOO_LARGE_FOR_THE_PREDICTOR = {("tiny", "5x5")}

@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from joulebit.accelerator.packing import GradientPiece, pad8
 from joulebit.errors import JoulebitError
 from joulebit.spec import accelerator as spec
 from joulebit.spec.accelerator import ArrayConfig, Flag, Operation
 from joulebit.spec.descriptor import bank_words, blank, ceil_div, errors, flag, seal, total_blocks, weight_bytes
-from joulebit.spec.packing import GradientPiece, pad8
 
 __all__ = [
     "Addresses",

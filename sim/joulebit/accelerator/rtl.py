@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from joulebit.accelerator.build import library
+from joulebit.accelerator.functional import Status
 from joulebit.errors import JoulebitError
-from joulebit.rtl.build import library
 from joulebit.spec.accelerator import CONFIGS, Register
-from joulebit.spec.functional import Status
 
 __all__ = ["BusTiming", "RtlModel", "Traffic"]
 

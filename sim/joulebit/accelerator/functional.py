@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from joulebit.accelerator.packing import weight_order
 from joulebit.errors import JoulebitError
 from joulebit.fixed.matmul import integer_matmul
 from joulebit.fixed.rounding import Rounding, peak, saturate, shift_round
 from joulebit.spec import accelerator as spec
 from joulebit.spec.accelerator import ArrayConfig, ErrorBit, Flag, Operation
 from joulebit.spec.descriptor import DESCRIPTOR_DTYPE, RESULT_DTYPE, ceil_div, errors, total_blocks, weight_bytes
-from joulebit.spec.packing import weight_order
 
 __all__ = ["Functional", "Status"]
 
