@@ -450,11 +450,12 @@ def test_verify_exits_with_1_when_engines_differ(capsys, stand_in, identical, co
 def test_paper_shows_rows_and_takes_runs(capsys, stand_in):
     given = []
 
-    def e2train_rows(runs):
+    def rows(runs):
         given.append(runs)
         return [{"table": "2", "printed": 63.28, "computed": np.float64(60.3)}]
 
-    stand_in("joulebit.experiments.paper", e2train_rows=e2train_rows, render=lambda rows: "a table")
+    stand_in("joulebit.experiments.papers.e2train", rows=rows)
+    stand_in("joulebit.experiments.papers.rows", render=lambda rows: "a table")
     assert one_json_object(capsys, "paper") == {"rows": [{"table": "2", "printed": 63.28, "computed": 60.3}]}
     with RunDirectory.create("r", load_config("demo")) as directory:
         directory.write_summary(SUMMARY)

@@ -15,7 +15,7 @@ from joulebit.energy.counters import Counters
 from joulebit.energy.steps import training_step
 from joulebit.energy.table import load_table
 from joulebit.engine.numpy_engine import NumpyEngine
-from joulebit.experiments.paper import (
+from joulebit.experiments.papers.e2train import (
     BASELINE_STEPS,
     CASES,
     DECISIONS,
@@ -23,10 +23,10 @@ from joulebit.experiments.paper import (
     analytic_saving,
     count_decisions,
     e2train_rows,
-    render,
     savings_from_counters,
     stated_skip,
 )
+from joulebit.experiments.papers.rows import render
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.nn.graph import Conv, GlobalPool, Model, NetworkPlan, Residual, plan
 from joulebit.nn.models import resnet

@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,7 @@ from joulebit.energy.counters import Counters
 from joulebit.energy.model import float32_energy, simulate_energy
 from joulebit.energy.steps import block_step, trunk_step
 from joulebit.energy.table import EnergyTable, load_table
+from joulebit.experiments.papers.rows import Row, paper_row
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.fixed.philox import Purpose, bernoulli, probability_q32
 from joulebit.nn.graph import NetworkPlan, plan
@@ -47,9 +48,6 @@ from joulebit.techniques.gate import GateNetwork
 from joulebit.techniques.smd import StochasticMinibatchDropping
 from joulebit.techniques.stochastic_depth import StochasticDepth
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
 PSG_ENERGY_SHARE = 0.37  #: of PSG to float32: 1 - 63 %, Table 2, measured by the paper
 BASELINE_STEPS = 64_000  #: iterations of the standard run, section 4.1
 BATCH_SIZE = 128  #: He et al., CVPR 2016, section 4.2, whose settings the paper takes
@@ -57,7 +55,6 @@ PREDICTED_SHARE = Fraction(3, 5)  #: of the signs are predicted: "at least 60 %"
 STATED_SKIPS = (0.0, 0.2, 0.4, 0.6)
 DECISIONS = "(decisions only, no arithmetic)"
 
-Row = dict[str, Any]
 _SLU_METHODS = ("psg+smd", "psg+smd+slu")
 
 
@@ -369,28 +366,25 @@ def e2train_rows(
     given = list(runs or ())
     for run in given:
         _counters_of(run)
-    rows: list[Row] = [
+    found: list[Row] = [
         _row("2", _METHODS["psg"], "energy left by PSG (share)", PSG_ENERGY_SHARE, PSG_ENERGY_SHARE, "paper-input")
     ]
     for case in CASES:
-        rows.extend(_case_rows(case, energies, seed))
-        rows.extend(_accuracy_rows(case, given))
+        found.extend(_case_rows(case, energies, seed))
+        found.extend(_accuracy_rows(case, given))
         for run in given:
             if _compares(case, run):
-                rows.extend(_run_rows(case, run))
-    return rows
+                found.extend(_run_rows(case, run))
+    return found
+
+
+def rows(runs: Sequence[Mapping[str, Any]] = ()) -> list[Row]:
+    """`e2train_rows` with the default energy table: what `joulebit paper e2-train` shows."""
+    return e2train_rows(runs)
 
 
 def _row(table: str, row: str, quantity: str, printed: float | None, computed: float | None, kind: str) -> Row:
-    return {
-        "paper": "E2-Train",
-        "table": table,
-        "row": row,
-        "quantity": quantity,
-        "printed": printed,
-        "computed": computed,
-        "kind": kind,
-    }
+    return paper_row("E2-Train", table, row, quantity, printed, computed, kind)
 
 
 def _case_rows(case: Case, table: EnergyTable, seed: int) -> list[Row]:
@@ -519,33 +513,3 @@ def _name(run: Mapping[str, Any]) -> str:
     """Network and data set of a run, and its directory's name when it has one."""
     text = f"{run.get('model', '?')} on {run.get('dataset', '?')}"
     return f"{Path(run['run_dir']).name} ({text})" if run.get("run_dir") else text
-
-
-def render(rows: Sequence[Row]) -> Table:
-    """The rows as a rich table: one line per printed number and what was computed."""
-    from rich.table import Table
-
-    table = Table(title="Printed by the paper, and computed here (percent unless said otherwise)")
-    for column in ("Table", "Row", "Quantity"):
-        table.add_column(column, overflow="fold")
-    for column in ("Printed", "Computed"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("Kind", overflow="fold")
-    previous = ""
-    for row in rows:
-        if previous and row["table"] != previous:
-            table.add_section()
-        previous = row["table"]
-        table.add_row(
-            f"{row['paper']} {row['table']}",
-            row["row"],
-            row["quantity"],
-            _number(row["printed"]),
-            _number(row["computed"]),
-            row["kind"],
-        )
-    return table
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
