@@ -114,6 +114,10 @@ class Engine(Protocol):
     name: str
     arithmetic: Arithmetic
 
+    def with_arithmetic(self, arithmetic: Arithmetic) -> Engine:
+        """An engine of the same kind, on the same device and threads, that computes with other widths."""
+        ...
+
     def from_numpy(self, array: NDArray[Any]) -> Array:
         """The engine's own array with the same dtype, shape and values (may share memory)."""
         ...
@@ -276,6 +280,14 @@ class Engine(Protocol):
 
     def put(self, target: Array, index: Int64Array, value: Array) -> Array:
         """target with its samples at index replaced by value (target may be changed in place)."""
+        ...
+
+    def take_channels(self, x: Array, index: Int64Array) -> Array:
+        """Entries of x's last dimension in the order of index, contiguous."""
+        ...
+
+    def put_channels(self, target: Array, index: Int64Array, value: Array) -> Array:
+        """target with the entries of its last dimension at index replaced by value (target may change in place)."""
         ...
 
     def copy(self, x: Array) -> Array:

@@ -42,14 +42,20 @@ class NumbaEngine:
     Args:
         arithmetic: widths and rounding modes.
         threads: how many to use; all available processors by default. Results do not depend on it.
+        sharing: an engine whose threads and memory this one uses too.
     """
 
     name = "numba"
 
-    def __init__(self, arithmetic: Arithmetic | None = None, threads: int | None = None) -> None:
+    def __init__(
+        self,
+        arithmetic: Arithmetic | None = None,
+        threads: int | None = None,
+        sharing: NumbaEngine | None = None,
+    ) -> None:
         self.arithmetic = arithmetic or Arithmetic()
-        self._workers = Workers(threads)
-        self._pool = Pool()
+        self._workers = sharing._workers if sharing else Workers(threads)
+        self._pool = sharing._pool if sharing else Pool()
         self._mode = int(self.arithmetic.rounding_mode)
         self._fast: FastKernels | None = None
         if cpu_level() > CpuLevel.GENERIC:
@@ -58,6 +64,9 @@ class NumbaEngine:
             self._fast = FastKernels(self.arithmetic, self._workers, self._pool)
         self._acc_limit = (1 << (self.arithmetic.accumulator_bits - 1)) - 1
         self._g_limit = (1 << (self.arithmetic.g_bits - 1)) - 1
+
+    def with_arithmetic(self, arithmetic: Arithmetic) -> NumbaEngine:
+        return NumbaEngine(arithmetic, sharing=self)
 
     @property
     def threads(self) -> int:
@@ -351,6 +360,14 @@ class NumbaEngine:
 
     def put(self, target: Array, index: Int64Array, value: Array) -> Array:
         target[index] = value
+        return target
+
+    def take_channels(self, x: Array, index: Int64Array) -> Array:
+        out = self._pool.empty((*x.shape[:-1], len(index)), x.dtype)
+        return np.take(x, index, axis=-1, out=out)
+
+    def put_channels(self, target: Array, index: Int64Array, value: Array) -> Array:
+        target[..., index] = value
         return target
 
     def copy(self, x: Array) -> Array:

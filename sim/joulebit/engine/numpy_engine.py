@@ -35,6 +35,9 @@ class NumpyEngine:
         self.arithmetic = arithmetic or Arithmetic()
         self._mode = self.arithmetic.rounding_mode
 
+    def with_arithmetic(self, arithmetic: Arithmetic) -> NumpyEngine:
+        return NumpyEngine(arithmetic)
+
     def from_numpy(self, array: NDArray[Any]) -> Array:
         return np.ascontiguousarray(array)
 
@@ -216,6 +219,13 @@ class NumpyEngine:
 
     def put(self, target: Array, index: Int64Array, value: Array) -> Array:
         target[index] = value
+        return target
+
+    def take_channels(self, x: Array, index: Int64Array) -> Array:
+        return np.ascontiguousarray(x[..., index])
+
+    def put_channels(self, target: Array, index: Int64Array, value: Array) -> Array:
+        target[..., index] = value
         return target
 
     def copy(self, x: Array) -> Array:

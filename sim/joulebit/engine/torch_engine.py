@@ -57,6 +57,9 @@ class TorchEngine:
         self._mode = self.arithmetic.rounding_mode
         self._int8 = int8_products_are_exact(str(self.device))
 
+    def with_arithmetic(self, arithmetic: Arithmetic) -> TorchEngine:
+        return TorchEngine(arithmetic, str(self.device))
+
     def from_numpy(self, array: NDArray[Any]) -> Array:
         contiguous = np.ascontiguousarray(array)
         if not contiguous.flags.writeable:
@@ -327,6 +330,14 @@ class TorchEngine:
 
     def put(self, target: Array, index: Int64Array, value: Array) -> Array:
         _calculable(target, same_size=True)[self._index(index)] = _calculable(value, same_size=True)
+        return target
+
+    def take_channels(self, x: Array, index: Int64Array) -> Array:
+        chosen = _calculable(x, same_size=True).index_select(-1, self._index(index))
+        return chosen.contiguous().view(x.dtype)
+
+    def put_channels(self, target: Array, index: Int64Array, value: Array) -> Array:
+        _calculable(target, same_size=True)[..., self._index(index)] = _calculable(value, same_size=True)
         return target
 
     def copy(self, x: Array) -> Array:
