@@ -27,6 +27,7 @@ from joulebit.errors import Interrupted, JoulebitError
 from joulebit.experiments.assembly import build_network, prepared_data
 from joulebit.experiments.config import ConfigError, RunConfig, config_hash
 from joulebit.experiments.evaluation import accuracy
+from joulebit.experiments.hooks import build_hooks
 from joulebit.experiments.rundir import RunDirectory, spec_sha256
 from joulebit.experiments.stopping import stop_requested
 from joulebit.nn.graph import plan
@@ -36,7 +37,7 @@ from joulebit.techniques.schedule import Schedule
 from joulebit.techniques.smd import StochasticMinibatchDropping
 from joulebit.techniques.swa import StochasticWeightAveraging
 from joulebit.train.distributed import WorkerLostError
-from joulebit.train.network import Batch
+from joulebit.train.network import Batch, Network
 from joulebit.train.progress import Progress, SilentProgress
 from joulebit.train.weights import weights_sha256
 
@@ -118,7 +119,7 @@ class Trainer:
         self.batch_size = min(training.batch_size, count)
         self.epoch_steps = batches_per_epoch(count, self.batch_size)
         self.total_steps = config.total_steps(self.epoch_steps)
-        self.network = build_network(config, self.plan, self.workers)
+        self.network: Network = build_network(config, self.plan, self.workers)
         self.table: EnergyTable = load_table(config.energy.table)
         self.step = 0
         self._schedule = Schedule(
@@ -135,6 +136,25 @@ class Trainer:
         self._last: tuple[float, float] = (float("nan"), 0.0)  # loss and accuracy of the last batch, to show
         self._epoch_order: tuple[int, list[NDArray[np.int64]]] = (-1, [])
         self._augmentation = Augmentation(config.data.mirror, config.data.shift)
+        self.hooks = build_hooks(config, self.plan)
+        self.stopped = ""  #: why the run ended before its last step
+
+    # --- what hooks see (`joulebit.train.hooks.Run`) -------------------------------------------------------
+
+    @property
+    def seed(self) -> int:
+        return self.config.seed
+
+    @property
+    def run_path(self) -> Path | None:
+        return self.run_dir.path if self.run_dir else None
+
+    @property
+    def statistics_images(self) -> NDArray[np.uint8]:
+        return self.data.train.images[: self.config.training.statistics_samples]
+
+    def energy_j(self) -> float:
+        return self._energy().total_j
 
     # --- the loop ------------------------------------------------------------------------------------
 
@@ -144,16 +164,22 @@ class Trainer:
         log_every = max(1, self.total_steps // _LOG_LINES)
         checkpoint_every = training.checkpoint_every or max(self.epoch_steps, 50)
         evaluate_every = round(training.evaluate_every_epochs * self.epoch_steps)
-        while self.step < self.total_steps:
+        for hook in self.hooks:
+            hook.begin(self)
+        while self.step < self.total_steps and not self.stopped:
             self._one_step()
             self.step += 1
-            last = self.step == self.total_steps
+            end = self.step == self.total_steps
             self._average()
-            evaluated = bool(evaluate_every) and self.step % evaluate_every == 0 and not last
-            if evaluated or last or self.step % log_every == 0:
+            evaluated = bool(evaluate_every) and self.step % evaluate_every == 0 and not end
+            if evaluated or end or self.step % log_every == 0:
                 self._log()
             if evaluated:
-                self._evaluate(progress)
+                accuracies = self._evaluate(progress)
+                for hook in self.hooks:
+                    hook.evaluated(self, *accuracies)
+            self.stopped = next((why for hook in self.hooks if (why := hook.stop(self))), "")
+            last = end or bool(self.stopped)
             progress.update(self.step, *self._last, self._energy().total_j)
             stop = self._any_requested(requested())
             if stop or last or self.step % checkpoint_every == 0:
@@ -164,22 +190,37 @@ class Trainer:
     def _one_step(self) -> None:
         training = self.config.training
         epoch, number = step_position(self.step, len(self.data.train), self.batch_size)
-        batch = self._batch(epoch, number)
-        if not self._dropping.keeps(self.config.seed, self.step):
-            self.network.skip_batch(len(batch))
+        if number == 0:
+            for hook in self.hooks:
+                hook.begin_epoch(self, epoch)
+        samples = self._batch(epoch, number)
+        for hook in self.hooks:
+            samples = hook.choose(self, samples)
+        if not len(samples):
             return
-        chosen = batch[part_of(len(batch), self.workers)]
-        images = self.data.train.images[chosen]
-        if self._augmentation.mirror or self._augmentation.shift:
-            images = augment(images, chosen, self.config.seed, epoch, self._augmentation)
-        labels = self.data.train.labels[chosen]
+        if not self._dropping.keeps(self.config.seed, self.step):
+            self.network.skip_batch(len(samples))
+            return
+        batch = self._loaded(samples, epoch)
+        for hook in self.hooks:
+            batch = hook.before_step(self, batch)
         result = self.network.train_step(
-            Batch(images, labels, chosen, self.step, len(batch)),
+            batch,
             self._schedule.rate(training.learning_rate, self.step, self.total_steps),
             self._schedule.rate(training.sign_learning_rate, self.step, self.total_steps),
         )
-        self._interval.add(result.loss, result.correct, len(batch), result.details)
-        self._last = (result.loss, result.correct / len(batch))
+        for hook in self.hooks:
+            hook.after_step(self, batch, result)
+        self._interval.add(result.loss, result.correct, len(samples), result.details)
+        self._last = (result.loss, result.correct / len(samples))
+
+    def _loaded(self, samples: NDArray[np.int64], epoch: int) -> Batch:
+        """This worker's part of a batch, augmented."""
+        chosen = samples[part_of(len(samples), self.workers)]
+        images = self.data.train.images[chosen]
+        if self._augmentation.mirror or self._augmentation.shift:
+            images = augment(images, chosen, self.config.seed, epoch, self._augmentation)
+        return Batch(images, self.data.train.labels[chosen], chosen, self.step, len(samples))
 
     def _batch(self, epoch: int, number: int) -> NDArray[np.int64]:
         if self._epoch_order[0] != epoch:
@@ -217,13 +258,14 @@ class Trainer:
                 "energy_j": self._energy().total_j,
                 "layers": {layer: dict(sorted(values.items())) for layer, values in interval.layers.items()},
                 "counters": self.network.counters.as_dict(),
+                **{hook.name: found for hook in self.hooks if (found := hook.metrics())},
             }
         )
         self._interval = _Interval()
 
     def _evaluate(self, progress: Progress) -> tuple[float, float]:
         """(top-1, top-5) in percent on the test set, with the present weights."""
-        self.network.prepare_evaluation(self.data.train.images[: self.config.training.statistics_samples])
+        self.network.prepare_evaluation(self.statistics_images)
         top1, top5 = accuracy(self.network, self.data.test)
         self._append(
             {
@@ -283,7 +325,13 @@ class Trainer:
         arrays = {f"network/{name}": value for name, value in self.network.state().items()}
         if self._averaging.count:
             arrays.update({f"average/{name}": value for name, value in self._averaging.state().items()})
-        meta = {"counters": self.network.counters.as_dict(), "model": repr(self.plan.model)}
+        for hook in self.hooks:
+            arrays.update({f"hook/{hook.name}/{name}": value for name, value in hook.state().items()})
+        meta = {
+            "counters": self.network.counters.as_dict(),
+            "model": repr(self.plan.model),
+            "stopped": self.stopped,
+        }
         run_dir.save_checkpoint(self.step, arrays, meta)
 
     def restore(self) -> None:
@@ -296,16 +344,21 @@ class Trainer:
                 f"model {self.config.model.name} is not described as it was when the run "
                 "began: restore its file, or begin a new run"
             )
+        self.step = checkpoint.step
+        for hook in self.hooks:
+            hook.load_state(self, _part(checkpoint.arrays, f"hook/{hook.name}/"))
         self.network.load_state(_part(checkpoint.arrays, "network/"))
         if averages := _part(checkpoint.arrays, "average/"):
             self._averaging.load_state(averages)
         self.network.counters.load(checkpoint.meta["counters"])
-        self.step = checkpoint.step
+        self.stopped = str(checkpoint.meta.get("stopped", ""))
 
     # --- the end -------------------------------------------------------------------------------------
 
     def finish(self, progress: Progress) -> dict[str, Any]:
         """Average, evaluate, and write weights and summary (worker 0 alone; the others return nothing)."""
+        for hook in self.hooks:
+            hook.finish(self)
         if self._averaging.count:
             self.network.load_weights(self._averaging.average())
         top1, top5 = self._evaluate(progress)
@@ -351,6 +404,8 @@ class Trainer:
             "batch_share": _ratio(
                 counters["batches.seen"], counters["batches.seen"] + counters["batches.dropped"]
             ),
+            **({"stopped": self.stopped} if self.stopped else {}),
+            **{hook.name: found for hook in self.hooks if (found := hook.summary())},
         }
 
     def _float32_baseline(self, steps: int) -> EnergyReport:
