@@ -15,7 +15,8 @@ Rules that every board keeps:
 
 * Registers are 32 bits wide at byte offsets of `joulebit.spec.accelerator.Register`.
 * The accelerator's memory ports are not coherent with the processor's caches. `flush` makes what the processor
-  wrote visible to the accelerator, `invalidate` the reverse; without them neither side may rely on the other's writes.
+  wrote visible to the accelerator, `invalidate` the reverse; without them neither side may rely on what the other
+  wrote.
   Both take a byte range, since on a remote board each moves those bytes over the network.
 * `Buffer.address` is that of the first byte. Addresses of parts are `address + offset`: a slice of pynq's remote
   buffers reports the base, so nobody ever asks a slice for its address.

@@ -81,13 +81,14 @@ class Functional:
 
     Attributes:
         counters: of products and elements by register name ("MACS_8X8", ...), and bytes per port; sums over lists.
-        results: the result blocks of the last list, in order.
+        faults: (start, stop) of addresses that answer with a bus error, as a memory with a defect would.
     """
 
     config: ArrayConfig
     memory: NDArray[np.uint8]
     base: int = 0
     counters: dict[str, int] = field(default_factory=dict)
+    faults: list[tuple[int, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         names = ("MACS_8X8", "MACS_8X16", "MACS_4X10", "MACS_GATED", "DECIDED", "UNDECIDED")
@@ -120,7 +121,10 @@ class Functional:
                     wrong = 1 << int(str(error))
             trusted = not wrong & sum(1 << bit for bit in (ErrorBit.MAGIC, ErrorBit.VERSION, ErrorBit.CHECK))
             if trusted and tile.result_address % 8 == 0:
-                self._write_result(tile, wrong, outcome)
+                try:
+                    self._write_result(tile, wrong, outcome)
+                except _BusError:
+                    wrong |= 1 << ErrorBit.BUS_WRITE
             if wrong:
                 return Status(wrong, index, index)
             status.done += 1
@@ -130,7 +134,8 @@ class Functional:
 
     def _span(self, address: int, size: int) -> slice:
         start = address - self.base
-        if start < 0 or start + size > len(self.memory):
+        broken = any(address < stop and begin < address + size for begin, stop in self.faults)
+        if start < 0 or start + size > len(self.memory) or broken:
             raise _BusError(int(ErrorBit.BUS_READ))
         return slice(start, start + size)
 
