@@ -1,9 +1,9 @@
 """The container of a Xilinx bitstream (.bit), and what a virtual bitstream carries in it.
 
 A .bit file is a list of fields: a length and a magic, the number 1, then fields with a letter: a design's name,
-b part, c date, d time, each a 16-bit length and text ending in a zero; e, a 32-bit length and the configuration data
-up to the end of the file. Numbers are big-endian. On the way to the FPGA manager pynq swaps the bytes of each 32-bit
-word of the data (.bin).
+b part, c date, d time, each a 16-bit length and text ending in a zero; e, a 32-bit length and the configuration
+data up to the end of the file. Numbers are big-endian. On the way to the FPGA manager pynq swaps the bytes of each
+32-bit word of the data (.bin).
 
 A *virtual* bitstream's data is no configuration of a device but a signed note for the virtual board: MAGIC, 32-bit
 length, JSON, zeros up to a multiple of 4 bytes, and the SHA-256 of all that.

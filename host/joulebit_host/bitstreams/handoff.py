@@ -166,7 +166,8 @@ def handoff(config: str) -> str:
         "  <EXTERNALINTERFACES/>",
         "  <MODULES>",
         '    <MODULE FULLNAME="/ps7" HWVERSION="5.5" INSTANCE="ps7" IPTYPE="PERIPHERAL" IS_ENABLE="1" '
-        'IS_PL="FALSE" MODCLASS="PERIPHERAL" MODTYPE="processing_system7" VLNV="xilinx.com:ip:processing_system7:5.5">',
+        'IS_PL="FALSE" MODCLASS="PERIPHERAL" MODTYPE="processing_system7" '
+        'VLNV="xilinx.com:ip:processing_system7:5.5">',
         "      <PARAMETERS>",
         *_parameter_lines(_ps_parameters()),
         "      </PARAMETERS>",

@@ -1,4 +1,4 @@
-"""The ZedBoard's address map and clocks, as both flows to a bitstream use them (`hw/synth/zedboard/zedboard.json`).
+"""The ZedBoard's address map and clocks, those of both flows to a bitstream (`hw/synth/zedboard/zedboard.json`).
 
 The numbers stand here as well since a board has no `hw/`; a test compares them with that file.
 """
