@@ -54,8 +54,8 @@ class NumbaEngine:
         sharing: NumbaEngine | None = None,
     ) -> None:
         self.arithmetic = arithmetic or Arithmetic()
-        self._workers = sharing._workers if sharing else Workers(threads)
-        self._pool = sharing._pool if sharing else Pool()
+        self._workers: Workers = sharing._workers if sharing else Workers(threads)
+        self._pool: Pool = sharing._pool if sharing else Pool()
         self._mode = int(self.arithmetic.rounding_mode)
         self._fast: FastKernels | None = None
         if cpu_level() > CpuLevel.GENERIC:

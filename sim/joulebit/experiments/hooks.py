@@ -13,4 +13,9 @@ def build_hooks(config: RunConfig, plan: NetworkPlan) -> list[Hook]:
     Raises:
         ConfigError: a technique does not fit the network.
     """
-    return []
+    hooks: list[Hook] = []
+    if cyclic := config.method.cyclic_precision.policy():
+        from joulebit.train.precision import CyclicPrecisionHook
+
+        hooks.append(CyclicPrecisionHook(cyclic, config.arithmetic))
+    return hooks

@@ -15,6 +15,7 @@ from attrs import Attribute, field, frozen
 from joulebit.engine.factory import INTEGER_ENGINES
 from joulebit.errors import JoulebitError, did_you_mean
 from joulebit.fixed.arithmetic import Arithmetic
+from joulebit.techniques.cyclic_precision import CyclicPrecision
 from joulebit.techniques.schedule import KINDS as SCHEDULES
 from joulebit.techniques.smd import StochasticMinibatchDropping
 
@@ -153,6 +154,20 @@ class StochasticDepthConfig:
 
 
 @frozen
+class CyclicPrecisionConfig:
+    """Cyclic precision (Fu et al., ICLR 2021): widths rise from a lower bound to those of [arithmetic]."""
+
+    cycles: int = field(default=0, validator=_between(0, 1 << 20))  #: of the run; 0 = off
+    x_low: int = field(default=3, validator=_at_least(0))  #: activations, 2..x_bits; 0 = constant
+    w_low: int = field(default=3, validator=_at_least(0))  #: weights, 2..w_bits; 0 = constant
+    g_low: int = field(default=0, validator=_at_least(0))  #: gradients, 2..g_bits; 0 = constant
+
+    def policy(self) -> CyclicPrecision | None:
+        """The schedule of the widths; None when it is off."""
+        return CyclicPrecision(self.cycles, self.x_low, self.w_low, self.g_low) if self.cycles else None
+
+
+@frozen
 class MethodConfig:
     """How the network is trained: the update rule, and what is left out."""
 
@@ -163,6 +178,7 @@ class MethodConfig:
     smd: SmdConfig = SmdConfig()
     slu: SluConfig = SluConfig()
     stochastic_depth: StochasticDepthConfig = StochasticDepthConfig()
+    cyclic_precision: CyclicPrecisionConfig = CyclicPrecisionConfig()
 
     def label(self) -> str:
         """A short name, such as sgd, psg or psg+smd+slu."""
@@ -173,6 +189,8 @@ class MethodConfig:
             parts.append("slu")
         if self.stochastic_depth.final_survival < 1:
             parts.append("sd")
+        if self.cyclic_precision.cycles:
+            parts.append("cpt")
         return "+".join(parts)
 
 
@@ -259,7 +277,21 @@ def _check_together(config: RunConfig) -> None:
         if skips_blocks or method.update != "sgd":
             what = skips_blocks[0] if skips_blocks else f"method.update {method.update!r}"
             raise ConfigError(f'training.layers "head" trains the classifier alone: {what} has nothing to act on')
+    _check_cyclic_precision(config)
     _check_dataset(config.data.name)
+
+
+def _check_cyclic_precision(config: RunConfig) -> None:
+    try:
+        policy = config.method.cyclic_precision.policy()
+        if policy:
+            policy.check(config.arithmetic)
+    except ValueError as error:
+        raise ConfigError(f"[method.cyclic_precision] {error}") from None
+    if policy and config.engine == "float32":
+        raise ConfigError(
+            'engine "float32" has one width: use an integer engine, or method.cyclic_precision.cycles 0'
+        )
 
 
 def _residual_blocks(model: str) -> int:

@@ -16,6 +16,7 @@ from joulebit.engine.base import (
     NormGradientConstants,
     Quantised,
 )
+from joulebit.fixed.arithmetic import Arithmetic
 
 
 def accepting_no_samples(engine: Engine) -> Engine:
@@ -32,6 +33,9 @@ class _Empty:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
+
+    def with_arithmetic(self, arithmetic: Arithmetic) -> Engine:
+        return accepting_no_samples(self._engine.with_arithmetic(arithmetic))
 
     def _none(self, *shape: int, dtype: Any = np.int16) -> Array:
         return self._engine.from_numpy(np.zeros((0, *shape), dtype))

@@ -40,6 +40,10 @@ class Head:
         self._pool_shift = ceil_log2(plan.in_shape[0] * plan.in_shape[1]) if plan.pooled else 0
         self._saved: tuple[Tensor, Int64Array] | None = None
 
+    def use(self, g_bits: int) -> None:
+        """Gradients of another width from now on; the exponent's state stays."""
+        self._g_bits = self.g_exponent.width = g_bits
+
     def forward(self, x: Tensor, run: Pass) -> tuple[Int64Array, int]:
         """(logits [N, classes] of this worker's samples, their exponent)."""
         features = self._features(x.data, run)
@@ -48,6 +52,7 @@ class Head:
         logits = integer_matmul(features, w.T) + shift_round(self._bias.view("head.bias"), 28 + exponent)
         if run.training:
             self._saved = (x, features)
+        if run.counted:
             run.accountant.head(self.plan, x.samples, backward=False)
         return logits, exponent
 

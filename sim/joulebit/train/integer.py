@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from joulebit.energy.accounting import Accountant
-from joulebit.energy.counters import Counters
+from joulebit.energy.accounting import Accountant, Widths
+from joulebit.energy.counters import Counters, counted_as
 from joulebit.engine.base import Engine, UpdateRule
+from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.fixed.rounding import saturate, shift_round
 from joulebit.nn.block import Entered, ResidualBlock
 from joulebit.nn.context import Mode, Pass, Update, mix64_scalar
@@ -20,8 +21,10 @@ from joulebit.nn.empty import accepting_no_samples
 from joulebit.nn.graph import ConvPlan, MaxPoolPlan, NetworkPlan, ResidualPlan
 from joulebit.nn.head import Head
 from joulebit.nn.init import initial_masters
+from joulebit.nn.log_odds import label_log_odds
 from joulebit.nn.parameters import HostParameters
 from joulebit.nn.tensor import Tensor
+from joulebit.nn.trained import Trained
 from joulebit.nn.weight_gradient import check_exact_sums
 from joulebit.nn.workers import OneWorker, Share, Totals, Workers, part_of
 from joulebit.techniques.slu import GatePolicy, SelectiveLayerUpdate
@@ -87,6 +90,8 @@ class IntegerNetwork:
             engine, summing = accepting_no_samples(engine), accepting_no_samples(wide)
         self._summing = summing
         self.engine = engine
+        self._engines = {engine.arithmetic: (engine, summing)}  # of all widths used so far
+        self._evaluation_arithmetic = self._training_arithmetic = engine.arithmetic
         self.seed = seed
         self.method = method or TrainingMethod()
         self.counters = Counters()
@@ -105,6 +110,8 @@ class IntegerNetwork:
         self._vectors = HostParameters(vectors)
         self._classifier = HostParameters({"head.weight": masters["head.weight"]})
         self._head = Head(plan.head, self._classifier, self._vectors, engine.arithmetic.g_bits)
+        self._selection = False  #: some neurons may be frozen
+        self._lowest: int | None = 0  #: the first node whose output needs a gradient; None: not even the last one
         self._gates = GatePolicy(plan, self.method.slu, seed) if self.method.slu else None
         if self._gates:
             for node in self._nodes:
@@ -118,11 +125,39 @@ class IntegerNetwork:
             elif isinstance(node, ResidualBlock):
                 yield from node.layers
 
+    # --- widths --------------------------------------------------------------------------------------
+
+    def use_arithmetic(self, arithmetic: Arithmetic, requantised: bool) -> None:
+        """Train with these widths from the next step on (spec, section 12); evaluation keeps the first ones.
+
+        requantised: count that the quantised weights are formed again from the masters.
+        """
+        self._training_arithmetic = arithmetic
+        self._switch(arithmetic)
+        if requantised:
+            for layer in self._layers:
+                self._accountant.weights(layer.plan)
+
+    def _switch(self, arithmetic: Arithmetic) -> None:
+        """Compute with these widths: masters, momenta and all exponents' states stay as they are."""
+        if arithmetic == self.engine.arithmetic:
+            return
+        if arithmetic not in self._engines:
+            wide = replace(arithmetic, accumulator_bits=48)
+            summing = self._summing and self._summing.with_arithmetic(wide)
+            self._engines[arithmetic] = (self.engine.with_arithmetic(arithmetic), summing)
+        self.engine, self._summing = self._engines[arithmetic]
+        self._accountant.widths = Widths.of(arithmetic)
+        self._head.use(arithmetic.g_bits)
+        for layer in self._layers:
+            layer.use(self.engine)
+
     # --- training ------------------------------------------------------------------------------------
 
     def train_step(self, batch: Batch, learning_rate: float, sign_learning_rate: float) -> StepResult:
         """Forward, backward and update on one batch (see `Network.train_step`)."""
         method = self.method
+        self._switch(self._training_arithmetic)
         share = self._share(len(batch.labels), batch.whole)
         samples = share.total
         run = Pass(
@@ -141,11 +176,13 @@ class IntegerNetwork:
         output = self._forward(batch.images, share, run, (batch.step, batch.samples), pools)
         logits, exponent = self._head.forward(output, run)
         gradient, outcome = self._head.backward(
-            logits, exponent, batch.labels, run, input_needed=not method.head_only
+            logits, exponent, batch.labels, run, input_needed=not method.head_only and self._lowest is not None
         )
         if gradient is not None:
             self._backward(gradient, share, run, pools)
         run.totals.settle()
+        for layer in self._layers:
+            layer.count_frozen(run)
         self._update(samples, learning_rate, sign_learning_rate)
         self.counters.add("steps", 1)
         self.counters.add("batches.seen", 1)
@@ -168,6 +205,10 @@ class IntegerNetwork:
         """Count a batch that was dropped before it was loaded."""
         self._accountant.skip_batch(self.plan, samples)
 
+    def skip_samples(self, samples: int, reason: str) -> None:
+        """Count samples that were left out of their batch before it was loaded."""
+        self._accountant.skip_samples(self.plan, samples, reason)
+
     def _forward(
         self,
         images: NDArray[np.uint8],
@@ -178,7 +219,7 @@ class IntegerNetwork:
     ) -> Tensor:
         bits = self.engine.arithmetic.x_bits
         current = Tensor(self.engine.from_numpy(input_integers(images, bits)), 2 - bits, share=share)
-        if self._gates:
+        if self._gates and run.outputs is None:
             self._gates.gates.start(len(images))
         open_blocks = self._drawn_depth(draw)
         for position, node in enumerate(self._nodes):
@@ -189,7 +230,7 @@ class IntegerNetwork:
             else:
                 if pools is not None:
                     pools[position] = current
-                if run.training:
+                if run.counted:
                     self._accountant.pool(node.in_shape, node.out_shape, share.total, backward=False)
                 current = current._replace(data=self.engine.max_pool(current.data, node.size))
         return current
@@ -211,14 +252,15 @@ class IntegerNetwork:
         plan = block.plan
         entered: Entered | None = None
         scale = 1 << 16
-        if block.gated and self._gates:
+        if block.gated and self._gates and run.outputs is None:
             positions = plan.in_shape[0] * plan.in_shape[1]
             pooled = self.engine.spatial_sum(x.data)
             decision = self._gates.decide(plan.index, pooled, x.exponent, positions, draw)
             opened = np.flatnonzero(decision)
             entered = Entered(opened, run.totals.share(len(opened)))
-            if run.training:
+            if run.counted:
                 self._accountant.gate(self._gates.gates.macs[plan.index], x.samples, backward=False)
+            if run.training:
                 self._gates.observe(plan.index, x.samples - entered.share.total)
             if run.mode is Mode.STATISTICS and not entered.share.total:
                 block.forward(x, run)  # statistics of a block that no sample of the list enters
@@ -237,16 +279,20 @@ class IntegerNetwork:
     def _backward(self, gradient: Tensor, share: Share, run: Pass, pools: dict[int, Tensor]) -> None:
         branch: dict[int, tuple[Int64Array, int]] = {}
         current = gradient
-        for position in range(len(self._nodes) - 1, -1, -1):
+        lowest = self._lowest or 0
+        for position in range(len(self._nodes) - 1, lowest - 1, -1):
             node = self._nodes[position]
             if isinstance(node, ConvLayer):
-                if position == 0:
-                    node.backward_weights(current, run)
+                if position == lowest:
+                    node.backward_last(current, run)
                     break
                 current = node.backward(current, run)
             elif isinstance(node, ResidualBlock):
                 if node.gated:
                     branch[node.plan.index] = node.branch_gradient(current, run)
+                if self._selection and position == lowest:
+                    node.backward_last(current, run)
+                    break
                 current = node.backward(current, run)
             else:
                 x = pools[position]
@@ -285,6 +331,47 @@ class IntegerNetwork:
             if "weight_gradient_saturated" in values:
                 self.counters.add("saturated.weight_gradient", values["weight_gradient_saturated"])
 
+    # --- frozen neurons --------------------------------------------------------------------------------
+
+    def select(self, trained: Mapping[str, Trained] | None) -> None:
+        """From the next step on train these neurons alone, by the name of their convolution; None: all.
+
+        The classifier is always trained. No gradient goes further down than a trained neuron, or a gate, needs.
+
+        Raises:
+            ValueError: a convolution is missing, or unknown, or has no such channels.
+        """
+        self._selection = trained is not None
+        if trained is not None:
+            _check_selection(self.plan, trained)
+        for layer in self._layers:
+            layer.trained = None if trained is None else trained[layer.plan.name]
+        self._lowest = next((i for i, node in enumerate(self._nodes) if _needs_gradient(node)), None)
+        for position, node in enumerate(self._nodes):
+            above = self._lowest is not None and position >= self._lowest
+            if isinstance(node, ConvLayer):
+                node.reached = above
+            elif isinstance(node, ResidualBlock):
+                node.reach(above, self._selection and position == self._lowest)
+
+    def channel_outputs(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.int16]]:
+        """The output z (spec, section 4) of every convolution, int16 [N, H, W, C], by its name.
+
+        The images run through the network as one batch by the formulas of section 4, all blocks open, and nothing
+        of the training state moves. Every worker computes all of them. What it costs counts in phase selection.
+        """
+        self._switch(self._evaluation_arithmetic)
+        outputs: dict[str, NDArray[np.int16]] = {}
+        run = Pass(self.engine, self._vectors, self._accountant, Mode.STATISTICS, outputs=outputs)
+        self._forward(images, Share(0, len(images)), run, None)
+        with self._accountant.as_phase("selection"):
+            for node in self.plan.nodes:
+                if isinstance(node, MaxPoolPlan):
+                    self._accountant.pool(node.in_shape, node.out_shape, len(images), backward=False)
+            for conv in self.plan.convs():
+                self._accountant.forward(conv, len(images))
+        return outputs
+
     # --- evaluation ----------------------------------------------------------------------------------
 
     def prepare_evaluation(self, images: NDArray[np.uint8]) -> None:
@@ -293,19 +380,42 @@ class IntegerNetwork:
 
     def logits(self, images: NDArray[np.uint8]) -> Int64Array:
         """int64 [N, classes] of images that are the same for every worker; nothing changes."""
+        return self._all_logits(images)[0]
+
+    def sample_losses(
+        self,
+        images: NDArray[np.uint8],
+        labels: Int64Array,
+        statistics: NDArray[np.uint8],
+        batch_size: int = 500,
+    ) -> Int64Array:
+        """int64 [N] that order samples by their loss (spec, section 13); counted as phase selection."""
+        found = [np.zeros(0, np.int64)]
+        with counted_as(self.counters, "selection"):
+            self._evaluated(statistics, Mode.STATISTICS, costs=True)
+            for start in range(0, len(images), batch_size):
+                part = slice(start, start + batch_size)
+                logits, exponent = self._all_logits(images[part], costs=True)
+                found.append(label_log_odds(logits, labels[part], exponent))
+        return np.concatenate(found)
+
+    def _all_logits(self, images: NDArray[np.uint8], costs: bool = False) -> tuple[Int64Array, int]:
+        """(logits [N, classes], their exponent) of images that are the same for every worker."""
         part = part_of(len(images), self.workers)
-        output, run = self._evaluated(images, Mode.EVALUATE)
-        logits = self._head.forward(output, run)[0]
+        output, run = self._evaluated(images, Mode.EVALUATE, costs)
+        logits, exponent = self._head.forward(output, run)
         if self.workers.size == 1:
-            return logits
+            return logits, exponent
         whole = np.zeros((len(images), self.plan.head.classes), np.int64)
         whole[part] = logits
-        return self.workers.sum(whole.reshape(-1)).reshape(whole.shape)
+        return self.workers.sum(whole.reshape(-1)).reshape(whole.shape), exponent
 
-    def _evaluated(self, images: NDArray[np.uint8], mode: Mode) -> tuple[Tensor, Pass]:
+    def _evaluated(self, images: NDArray[np.uint8], mode: Mode, costs: bool = False) -> tuple[Tensor, Pass]:
         """The classifier's input for this worker's part of the images."""
+        self._switch(self._evaluation_arithmetic)
         part = part_of(len(images), self.workers)
         run = Pass(self.engine, self._vectors, self._accountant, mode, totals=Totals(self.workers))
+        run.costs = costs
         return self._forward(images[part], Share(part.start, len(images)), run, None), run
 
     # --- state ---------------------------------------------------------------------------------------
@@ -371,6 +481,25 @@ def input_integers(images: NDArray[np.uint8], bits: int) -> NDArray[Any]:
         return np.maximum((images ^ np.uint8(128)).view(np.int8), np.int8(-127))
     centred = saturate(shift_round(images.astype(np.int16) - 128, 8 - bits), bits)
     return centred.astype(np.int8 if bits < 8 else np.int16)
+
+
+def _needs_gradient(node: Node) -> bool:
+    """Whether the gradient of a node's output is needed."""
+    if isinstance(node, ConvLayer):
+        return node.trained is None or node.trained.any
+    if isinstance(node, ResidualBlock):
+        return node.gated or any(_needs_gradient(layer) for layer in node.layers)
+    return False
+
+
+def _check_selection(plan: NetworkPlan, trained: Mapping[str, Trained]) -> None:
+    outputs = {conv.name: conv.out_shape[2] for conv in plan.convs()}
+    if set(trained) != set(outputs):
+        raise ValueError(f"a selection must name the convolutions {list(outputs)}, got {list(trained)}")
+    for name, chosen in trained.items():
+        channels = chosen.channels.tolist()
+        if channels != sorted(set(channels)) or not all(0 <= channel < outputs[name] for channel in channels):
+            raise ValueError(f"{name}: trained channels must ascend within 0..{outputs[name] - 1}, got {channels}")
 
 
 def _rule(learning_rate: float, momentum: float, decay: float) -> UpdateRule:
