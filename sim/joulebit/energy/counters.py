@@ -7,21 +7,25 @@ runs, go into a checkpoint and into JSON as they are. Energy models read nothing
     ops.<phase>.<kind>           element-wise operations (norm, activation, update); kind int16, int32 or fp32
     bytes.<phase>.<level>        bytes moved; level dram or sram
                                  (what each pass moves: `joulebit.energy.accounting`)
-    skipped.<phase>.<reason>     multiply-accumulates of <phase> not done; reason smd, slu, sd, psg, frozen
+    skipped.<phase>.<reason>     multiply-accumulates of <phase> not done; reason smd, slu, sd, psg, frozen,
+                                 selection
     updated                      parameters changed, summed over steps
     saturated.<tensor>, elements.<tensor>   clamped and all elements of z, activation, dz, gradient
     predictor.total, predictor.decided, predictor.wrong     weight-gradient elements that PSG's predictor met,
                                  decided, and decided with another sign than the exact product's
-    batches.seen, batches.dropped, samples.seen, steps
+    batches.seen, batches.dropped, samples.seen, samples.skipped, steps
 
-phase is forward, input_gradient, weight_gradient, update or other.
+phase is forward, input_gradient, weight_gradient, update, other, or selection: forward passes that only decide
+what is trained (`counted_as`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
-PHASES = ("forward", "input_gradient", "weight_gradient", "update", "other")
+PHASES = ("forward", "input_gradient", "weight_gradient", "update", "other", "selection")
+_WORK = ("macs", "ops", "bytes")
 
 
 class Counters:
@@ -54,3 +58,20 @@ class Counters:
     def as_dict(self) -> dict[str, int]:
         """A sorted copy."""
         return dict(sorted(self._values.items()))
+
+
+@contextmanager
+def counted_as(counters: Counters, phase: str) -> Iterator[None]:
+    """Within: work of any phase counts as work of `phase`.
+
+    For passes that are no training of their own: macs.forward.8x8 of a selection's forward pass becomes
+    macs.selection.8x8. Other families of keys (steps, skipped work) count as they are.
+    """
+    before = counters.as_dict()
+    yield
+    added = {key: value - before.get(key, 0) for key, value in counters.items()}
+    counters.load(before)
+    for key, value in added.items():
+        family, _, rest = key.partition(".")
+        if value:
+            counters.add(f"{family}.{phase}.{rest.partition('.')[2]}" if family in _WORK else key, value)

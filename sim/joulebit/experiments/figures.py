@@ -60,6 +60,7 @@ _PHASE_TITLES = {
     "weight_gradient": "weight gradient",
     "update": "update",
     "other": "gates and other",
+    "selection": "selection",
 }
 COMPONENT_TITLES = {"dram": "DRAM traffic", "sram": "SRAM traffic", "mac": "arithmetic", "static": "static power"}
 PAPER_SHARE = 0.6  #: "typically remains at least 60 %": E2-Train, section 4.4

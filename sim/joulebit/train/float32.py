@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from joulebit.energy.accounting import Accountant
-from joulebit.energy.counters import Counters
+from joulebit.energy.counters import Counters, counted_as
 from joulebit.fixed.arithmetic import MASTER_FRACTION_BITS
 from joulebit.nn.graph import ConvPlan, MaxPoolPlan, NetworkPlan, ResidualPlan
 from joulebit.nn.init import initial_masters
@@ -127,6 +127,10 @@ class Float32Network:
     def skip_batch(self, samples: int) -> None:
         """Count a batch that was dropped before it was loaded."""
         self._accountant.skip_batch(self.plan, samples)
+
+    def skip_samples(self, samples: int, reason: str) -> None:
+        """Count samples that were left out of their batch before it was loaded."""
+        self._accountant.skip_samples(self.plan, samples, reason)
 
     def _update(self, learning_rate: float, sign_learning_rate: float) -> int:
         """v = momentum v + (g + decay m); m = m - rate v (spec, section 7).
@@ -274,6 +278,36 @@ class Float32Network:
                 self._classify(self._features(images, _Mode.EVALUATE, [True] * self._blocks)).cpu().numpy()
             )
         return found
+
+    def sample_losses(
+        self,
+        images: NDArray[np.uint8],
+        labels: NDArray[np.int64],
+        statistics: NDArray[np.uint8],
+        batch_size: int = 500,
+    ) -> NDArray[np.int64]:
+        """int64 [N]: the bits of each sample's float32 cross-entropy, which order like it; phase selection."""
+        found = [np.zeros(0, np.int64)]
+        with counted_as(self.counters, "selection"):
+            self.prepare_evaluation(statistics)
+            self._count_forward(len(statistics))
+            for start in range(0, len(images), batch_size):
+                part = slice(start, start + batch_size)
+                logits = torch.tensor(self.logits(images[part]))
+                loss = F.cross_entropy(logits, torch.tensor(labels[part]), reduction="none")
+                self._count_forward(len(logits))
+                found.append(loss.clamp(min=0).add(0.0).numpy().view(np.int32).astype(np.int64))
+        return np.concatenate(found)
+
+    def _count_forward(self, samples: int) -> None:
+        """One forward pass with every block open."""
+        for node in self.plan.nodes:
+            if isinstance(node, MaxPoolPlan):
+                self._accountant.pool(node.in_shape, node.out_shape, samples, backward=False)
+            else:
+                for conv in (node,) if isinstance(node, ConvPlan) else node.body:
+                    self._accountant.forward(conv, samples)
+        self._accountant.head(self.plan.head, samples, backward=False)
 
     # --- state ---------------------------------------------------------------------------------------
 

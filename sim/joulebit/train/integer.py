@@ -364,7 +364,7 @@ class IntegerNetwork:
         outputs: dict[str, NDArray[np.int16]] = {}
         run = Pass(self.engine, self._vectors, self._accountant, Mode.STATISTICS, outputs=outputs)
         self._forward(images, Share(0, len(images)), run, None)
-        with self._accountant.as_phase("selection"):
+        with counted_as(self.counters, "selection"):
             for node in self.plan.nodes:
                 if isinstance(node, MaxPoolPlan):
                     self._accountant.pool(node.in_shape, node.out_shape, len(images), backward=False)

@@ -43,6 +43,24 @@ class Network(Protocol):
         """Count a batch that was dropped before it was loaded."""
         ...
 
+    def skip_samples(self, samples: int, reason: str) -> None:
+        """Count samples that were left out of their batch before it was loaded; reason selection, say."""
+        ...
+
+    def sample_losses(
+        self,
+        images: NDArray[np.uint8],
+        labels: NDArray[np.int64],
+        statistics: NDArray[np.uint8],
+        batch_size: int = 500,
+    ) -> NDArray[np.int64]:
+        """int64 [N]: numbers that order samples as their losses do, with the present weights, as at evaluation.
+
+        statistics: images from which batch norm takes its statistics, as in prepare_evaluation. All the work, that
+        of the statistics included, counts as phase selection; nothing of the training state changes.
+        """
+        ...
+
     def prepare_evaluation(self, images: NDArray[np.uint8]) -> None:
         """Take the statistics of batch norm from these images (spec, section 8)."""
         ...
