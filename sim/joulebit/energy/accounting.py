@@ -68,7 +68,7 @@ rounded up to whole bytes, once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from joulebit.energy.counters import Counters
@@ -215,25 +215,42 @@ class Accountant:
         sram = samples * (fetches.moving * bits.input_gradient + weights * bits.w + fetches.sums * sums)
         self._bytes("input_gradient", dram, sram)
 
-    def weight_gradient(self, conv: ConvPlan, samples: int, predictor: tuple[int, int] | None = None) -> None:
+    def weight_gradient(
+        self,
+        conv: ConvPlan,
+        samples: int,
+        predictor: tuple[int, int] | None = None,
+        outputs: Sequence[int] | None = None,
+    ) -> None:
         """Gradient of a convolution's weights; phase weight_gradient.
 
         predictor = (decided, total) weight elements: every product is done at the predictor's widths, those of the
         total - decided undecided elements again at full width, and the rest counts as skipped.weight_gradient.psg.
+        outputs: in each group of the convolution, the number of output channels whose weights have a gradient at
+        all; None: all of them. Groups without one are not read.
 
         Raises:
-            ValueError: total is not the number of weights, decided not in [0, total], or there is no predictor.
+            ValueError: total is not the number of weights with a gradient, decided not in [0, total], there is no
+                predictor, or outputs are not those of the groups.
         """
         if not samples:
             return
         bits = self.widths
-        weights = _weights(conv)
         positions = samples * conv.out_shape[0] * conv.out_shape[1]
         groups, c_in, c_out = _channels(conv)
-        steps = positions * groups * _kernel_steps(conv)
-        x_fetches = steps * c_in * _tiles(c_out, ARRAY_OUT)
-        dz_fetches = steps * c_out * _tiles(c_in, ARRAY_IN)
-        entered, left = samples * _size(conv.in_shape), samples * _size(conv.out_shape)
+        outputs = [c_out] * groups if outputs is None else outputs
+        if len(outputs) != groups or not all(0 <= chosen <= c_out for chosen in outputs):
+            raise ValueError(
+                f"{conv.name} has {groups} groups of {c_out} output channels: outputs must be {groups} numbers in "
+                f"[0, {c_out}], got {list(outputs)}"
+            )
+        chosen = sum(outputs)
+        weights = _weights(conv) // conv.out_shape[2] * chosen
+        steps = positions * _kernel_steps(conv)
+        x_fetches = steps * c_in * sum(_tiles(count, ARRAY_OUT) for count in outputs)
+        dz_fetches = steps * chosen * _tiles(c_in, ARRAY_IN)
+        read = c_in * sum(count > 0 for count in outputs)
+        entered, left = samples * conv.in_shape[0] * conv.in_shape[1] * read, positions * chosen
         full_dram = entered * bits.x + left * bits.g
         full_fetches = x_fetches * bits.x + dz_fetches * bits.g
         kind = bits.kind(bits.x, bits.g)
@@ -260,10 +277,17 @@ class Accountant:
         sram = msb_fetches + -(-full_fetches * undecided // total) + sums
         self._bytes("weight_gradient", dram + 2 * weights * SIGN_BITS, sram)
 
-    def norm_backward(self, conv: ConvPlan, samples: int) -> None:
-        """dz and the sums for gamma and beta (or the bias); phase input_gradient."""
+    def norm_backward(self, conv: ConvPlan, samples: int, shifts_only: bool = False) -> None:
+        """dz and the sums for gamma and beta (or the bias); phase input_gradient.
+
+        shifts_only: no more than the gradient's sums, for beta or the bias: nothing below needs dz.
+        """
         bits = self.widths
         left = samples * _size(conv.out_shape)
+        if shifts_only:
+            self._ops("input_gradient", bits.operation(bits.g), OPERATIONS["bias_backward"] * left)
+            self._bytes("input_gradient", left * bits.g)
+            return
         operations = OPERATIONS["norm_backward" if conv.norm else "bias_backward"]
         self._ops("input_gradient", bits.operation(bits.g), operations * left)
         dram = left * (2 * (bits.g + bits.z) + bits.g) if conv.norm else left * bits.g
@@ -353,6 +377,10 @@ class Accountant:
 
     # -- what was not done -----------------------------------------------------------------------------------
 
+    def skip(self, phase: str, reason: str, macs: int) -> None:
+        """Multiply-accumulates of a phase that were not done."""
+        self._skip(phase, reason, macs)
+
     def skip_block(self, block: ResidualPlan, samples: int, reason: str) -> None:
         """A block that `samples` samples did not enter; reason slu, sd or another of the counters' reasons."""
         self._skip("forward", reason, samples * block.macs)
@@ -374,11 +402,21 @@ class Accountant:
 
     def skip_batch(self, plan: NetworkPlan, samples: int) -> None:
         """A batch that was dropped before it was loaded: reason smd, batches.dropped."""
-        first = sum(conv.macs for conv in plan.convs() if not conv.index)
-        self._skip("forward", "smd", samples * plan.macs)
-        self._skip("input_gradient", "smd", samples * (plan.macs - first))
-        self._skip("weight_gradient", "smd", samples * plan.macs)
+        self._skip_network(plan, samples, "smd")
         self.counters.add("batches.dropped", 1)
+
+    def skip_samples(self, plan: NetworkPlan, samples: int, reason: str) -> None:
+        """Samples that were left out of their batch before it was loaded: samples.skipped."""
+        if not samples:
+            return
+        self._skip_network(plan, samples, reason)
+        self._count("samples.skipped", samples)
+
+    def _skip_network(self, plan: NetworkPlan, samples: int, reason: str) -> None:
+        first = sum(conv.macs for conv in plan.convs() if not conv.index)
+        self._skip("forward", reason, samples * plan.macs)
+        self._skip("input_gradient", reason, samples * (plan.macs - first))
+        self._skip("weight_gradient", reason, samples * plan.macs)
 
     # -- keys ------------------------------------------------------------------------------------------------
 

@@ -287,7 +287,7 @@ class Engine(Protocol):
         ...
 
     def put_channels(self, target: Array, index: Int64Array, value: Array) -> Array:
-        """target with the entries of its last dimension at index replaced by value (target may change in place)."""
+        """target with the entries of its last dimension at index replaced by value (perhaps in place)."""
         ...
 
     def copy(self, x: Array) -> Array:

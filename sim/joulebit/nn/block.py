@@ -31,8 +31,17 @@ class ResidualBlock:
         self.layers = [ConvLayer(conv, masters[f"{conv.name}.weight"], engine) for conv in plan.body]
         self._x: Tensor | None = None
         self._entered: Entered | None = None
+        self._last_reached: ConvLayer | None = self.layers[0]  #: where `backward_last` ends
         self.gated = False  #: whether a gate decides; then `branch_gradient` is available
         self._branch: tuple[Array, Array, int] | None = None
+
+    def reach(self, above: bool, last: bool) -> None:
+        """Tell the layers whether a gradient comes down to them; last: none leaves the block."""
+        needed = [i for i, layer in enumerate(self.layers) if layer.trained is None or layer.trained.any]
+        first = (needed[0] if needed else len(self.layers)) if last else 0
+        for i, layer in enumerate(self.layers):
+            layer.reached = above and i >= first
+        self._last_reached = self.layers[first] if first < len(self.layers) else None
 
     def forward(
         self, x: Tensor, run: Pass, entered: Entered | None = None, branch_scale_q16: int = 1 << 16
@@ -65,7 +74,7 @@ class ResidualBlock:
         if entered is None:
             output = inside.data if inside else passed
         else:
-            if run.training:
+            if run.counted:
                 run.accountant.shortcut(self.plan, x.samples - entered.share.total, backward=False)
             base = engine.copy(passed) if self.gated else passed
             output = engine.put(base, entered.positions, inside.data) if inside else passed
@@ -99,6 +108,22 @@ class ResidualBlock:
         if not self._entered.share.total:
             return self._backward_closed(g, x, run)
         return self._backward_mixed(g, x, self._entered, run)
+
+    def backward_last(self, g: Tensor, run: Pass) -> None:
+        """The gradients of the trained parameters alone; none goes further down than they need."""
+        x, self._x = self._x, None
+        assert x is not None, "backward without forward"
+        if self._entered is not None:
+            if not self._entered.share.total:
+                return
+            g = _taken(g, self._entered, run.engine)
+        for layer in reversed(self.layers):
+            if not layer.reached:
+                return
+            if layer is self._last_reached:
+                layer.backward_last(g, run)
+                return
+            g = layer.backward(g, run)
 
     def _backward_body(self, g: Tensor, run: Pass) -> InputGradient:
         current = g

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from joulebit.engine.base import Engine
 from joulebit.fixed.rounding import Rounding
@@ -37,11 +41,19 @@ class Accountant(Protocol):
 
     def forward(self, conv: ConvPlan, samples: int) -> None: ...
 
-    def norm_backward(self, conv: ConvPlan, samples: int) -> None: ...
+    def norm_backward(self, conv: ConvPlan, samples: int, shifts_only: bool = False) -> None: ...
 
     def input_gradient(self, conv: ConvPlan, samples: int) -> None: ...
 
-    def weight_gradient(self, conv: ConvPlan, samples: int, predictor: tuple[int, int] | None = None) -> None: ...
+    def weight_gradient(
+        self,
+        conv: ConvPlan,
+        samples: int,
+        predictor: tuple[int, int] | None = None,
+        outputs: Sequence[int] | None = None,
+    ) -> None: ...
+
+    def skip(self, phase: str, reason: str, macs: int) -> None: ...
 
     def shortcut(self, block: ResidualPlan, samples: int, backward: bool) -> None: ...
 
@@ -63,10 +75,17 @@ class Pass:
     details: dict[str, Any] = field(default_factory=dict)
     totals: Totals = field(default_factory=Totals)  #: sums and maxima over all workers
     summing: Engine | None = None  #: with the widest accumulator: forms a worker's part of a weight gradient
+    costs: bool = False  #: this pass is no training, but its work counts
+    outputs: dict[str, NDArray[np.int16]] | None = None  #: z of every convolution, where asked for; all blocks run
 
     @property
     def training(self) -> bool:
         return self.mode is Mode.TRAIN
+
+    @property
+    def counted(self) -> bool:
+        """Whether the accountant is told of the forward pass."""
+        return self.training or self.costs
 
     def rounding_key(self, layer: int, kind: int, first: int = 0) -> int:
         """The key of one requantisation (spec, section 1); kind 0 z, 1 activation, 2 dz, 3 gradient.

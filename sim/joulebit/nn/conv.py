@@ -16,6 +16,7 @@ from joulebit.nn.graph import ConvPlan
 from joulebit.nn.normalisation import batch_norm_constants, bias_constants, gradient_constants
 from joulebit.nn.parameters import ConvWeight
 from joulebit.nn.tensor import ActivationRange, DelayedExponent, Tensor
+from joulebit.nn.trained import Trained
 from joulebit.nn.weight_gradient import weight_gradient
 from joulebit.nn.workers import Share
 
@@ -46,6 +47,15 @@ class ConvLayer:
         self.range = _initial_range(plan)
         self._saved: _Saved | None = None
         self._evaluation: tuple[NormConstants, int] | None = None
+        self.trained: Trained | None = None  #: None: everything
+        self.reached = True  #: whether a gradient comes down to here
+        self._entered = 0  #: samples of this step
+        self._input_gradient = False  #: whether it was formed in this step
+
+    def use(self, engine: Engine) -> None:
+        """Compute with another engine of the same kind from now on: other widths, the same exponent states."""
+        self.weight.use(engine)
+        self.dz_exponent.width = self.g_exponent.width = engine.arithmetic.g_bits
 
     # --- forward -------------------------------------------------------------------------------------
 
@@ -80,8 +90,10 @@ class ConvLayer:
             run.rounding_key(plan.index, 1, x.before * prod(plan.out_shape)),
         )
         if run.training:
-            self._saved = _Saved(x, z, z_exponent, norm, count)
+            self._saved = _Saved(x, z, z_exponent, norm, count) if self.reached else None
+            self._entered += x.samples
             self._observe_range(outside, x.samples, run)
+        if run.counted:
             run.accountant.forward(plan, x.samples)
         return self.output(a, exponent, bounds, x.share)
 
@@ -107,6 +119,8 @@ class ConvLayer:
             norm = batch_norm_constants(total, squares, count, z_exponent, gamma, beta)
         else:
             norm = bias_constants(z_exponent, _narrow(run.host.view(f"{plan.name}.bias")))
+        if run.outputs is not None:
+            run.outputs[plan.name] = np.array(engine.to_numpy(out.z))
         if run.mode is Mode.STATISTICS:
             self._evaluation = (norm, z_exponent - exponent)
         else:
@@ -152,6 +166,7 @@ class ConvLayer:
         add is the gradient that reaches the same input through a block's shortcut.
         """
         x, dz, dz_exponent = self.backward_weights(g, run)
+        self._input_gradient = True
         arithmetic = run.engine.arithmetic
         if dropped := arithmetic.g_bits - (arithmetic.input_gradient_bits or arithmetic.g_bits):
             dz = run.engine.narrow_gradient(dz, dropped, arithmetic.input_gradient_bits)
@@ -166,8 +181,40 @@ class ConvLayer:
         saved, self._saved = self._saved, None
         assert saved is not None, "backward without forward"
         dz, dz_exponent = self._norm_backward(g, saved, run)
-        weight_gradient(self.plan, self.weight, saved.x, dz, dz_exponent, run)
+        channels = self.trained.channels if self.trained else None
+        if channels is not None and len(channels) == self.plan.out_shape[2]:
+            channels = None
+        if channels is None or len(channels):
+            weight_gradient(self.plan, self.weight, saved.x, dz, dz_exponent, run, channels)
         return saved.x, dz, dz_exponent
+
+    def backward_last(self, g: Tensor, run: Pass) -> None:
+        """As `backward_weights`, where no gradient goes further: of shifts alone, dz is not formed."""
+        if self.trained is None or len(self.trained.channels):
+            self.backward_weights(g, run)
+            return
+        saved, self._saved = self._saved, None
+        assert saved is not None, "backward without forward"
+        (sum_g,) = run.totals.sums(run.engine.norm_sums(g.data, saved.z, saved.norm)[0])
+        self._set_shift_gradient(sum_g, g.exponent, run)
+        run.accountant.norm_backward(self.plan, saved.x.samples, shifts_only=True)
+
+    def count_frozen(self, run: Pass) -> None:
+        """Count the gradients that this step did not form because the layer, or all below it, is frozen."""
+        entered, self._entered = self._entered, 0
+        formed, self._input_gradient = self._input_gradient, False
+        if self.trained is None or not entered:
+            return
+        channels = self.plan.out_shape[2]
+        frozen = channels - len(self.trained.channels)
+        run.accountant.skip("weight_gradient", "frozen", entered * (self.plan.macs // channels) * frozen)
+        if not formed and self.plan.index:
+            run.accountant.skip("input_gradient", "frozen", entered * self.plan.macs)
+
+    def _set_shift_gradient(self, sum_g: NDArray[np.int64], exponent: int, run: Pass) -> None:
+        chosen = self.trained.channels if self.trained and not self.trained.shifts else None
+        kind = "beta" if self.plan.norm else "bias"
+        run.host.set_gradient(f"{self.plan.name}.{kind}", sum_g, exponent, chosen)
 
     def quantise_gradient(self, gradient: InputGradient, run: Pass) -> Tensor:
         """The requantised gradient of this layer's input, by its delayed exponent."""
@@ -186,9 +233,10 @@ class ConvLayer:
         constants, exponents = gradient_constants(
             norm, sum_g, sum_gx, saved.count, g.exponent, saved.z_exponent, plan.norm
         )
-        run.host.set_gradient(f"{plan.name}.{'beta' if plan.norm else 'bias'}", sum_g, g.exponent)
+        self._set_shift_gradient(sum_g, g.exponent, run)
         if plan.norm:
-            run.host.set_gradient(f"{plan.name}.gamma", sum_gx, g.exponent - 11)
+            chosen = self.trained.channels if self.trained else None
+            run.host.set_gradient(f"{plan.name}.gamma", sum_gx, g.exponent - 11, chosen)
 
         def compute(exponent: int) -> Quantised:
             shift = np.minimum(62, exponent - exponents)

@@ -22,37 +22,66 @@ class ConvWeight:
         self.size = master.size
         self._engine = engine
         self.load(master, np.zeros(master.shape, np.int64))
-        self._pending: tuple[Array, int | None] | None = None
+        self._pending: tuple[Array, int | None, Int64Array | None] | None = None
+        self.kept: Array | None = None  #: int32, 1 where a weight may differ from 0; None: everywhere
 
     def load(self, master: NDArray[np.int32], momentum: NDArray[np.int64]) -> None:
         self.master = self._engine.from_numpy(master.astype(np.int32, copy=True))
         self.momentum = self._engine.from_numpy(momentum.astype(np.int64, copy=True))
         self.quantise()
 
+    def use(self, engine: Engine) -> None:
+        """Compute with another engine of the same kind: w takes its width."""
+        self._engine = engine
+        self.quantise()
+
     def quantise(self) -> None:
         """w and its exponent from the masters."""
         self.w, self.exponent = self._engine.quantise_weights(self.master)
 
-    def set_gradient(self, gradient: Array, exponent: int) -> None:
-        """The sum over the batch: gradient * 2^exponent."""
-        self._pending = (gradient, exponent)
+    def prune(self, kept: NDArray[np.bool_]) -> None:
+        """Weights outside `kept` (bool, shape of the masters) and their momenta are 0 from now on."""
+        self.kept = self._engine.from_numpy(kept.astype(np.int32))
+        self._clear_pruned()
+        self.quantise()
 
-    def set_direction(self, signs: Array) -> None:
+    def _clear_pruned(self) -> None:
+        if self.kept is not None:
+            self.master *= self.kept
+            self.momentum *= self.kept
+
+    def set_gradient(self, gradient: Array, exponent: int, channels: Int64Array | None = None) -> None:
+        """The sum over the batch: gradient * 2^exponent; of the output channels `channels` alone, None: of all."""
+        self._pending = (gradient, exponent, channels)
+
+    def set_direction(self, signs: Array, channels: Int64Array | None = None) -> None:
         """The signs of a sign update."""
-        self._pending = (signs, None)
+        self._pending = (signs, None, channels)
+
+    def pop_gradient(self) -> tuple[Array, int | None] | None:
+        """(gradient, exponent) of this step, which then moves nothing; None where there is none."""
+        pending, self._pending = self._pending, None
+        return None if pending is None else pending[:2]
 
     def update(self, samples: int, rule: UpdateRule, sign_rule: UpdateRule) -> int:
         """One optimiser step if there is something pending; returns the number of parameters changed."""
         if self._pending is None:
             return 0
-        gradient, exponent = self._pending
+        gradient, exponent, channels = self._pending
         self._pending = None
+        engine, master, momentum = self._engine, self.master, self.momentum
+        if channels is not None:
+            master, momentum = (engine.take_channels(whole, channels) for whole in (master, momentum))
         if exponent is None:
-            self._engine.update(self.master, self.momentum, gradient, 0, 1, sign_rule)
+            engine.update(master, momentum, gradient, 0, 1, sign_rule)
         else:
-            self._engine.update(self.master, self.momentum, gradient, exponent, samples, rule)
+            engine.update(master, momentum, gradient, exponent, samples, rule)
+        if channels is not None:
+            self.master = engine.put_channels(self.master, channels, master)
+            self.momentum = engine.put_channels(self.momentum, channels, momentum)
+        self._clear_pruned()
         self.quantise()
-        return self.size
+        return self.size if channels is None else self.size // self.master.shape[-1] * len(channels)
 
 
 class HostParameters:
@@ -81,12 +110,21 @@ class HostParameters:
         """The masters called `name`, in their own shape (a view)."""
         return self.master[self._slices[name]].reshape(self._shapes[name])
 
-    def set_gradient(self, name: str, gradient: Int64Array, exponent: int) -> None:
-        """The sum over the batch: gradient * 2^exponent."""
+    def set_gradient(
+        self, name: str, gradient: Int64Array, exponent: int | Int64Array, trained: Int64Array | None = None
+    ) -> None:
+        """The sum over the batch: gradient * 2^exponent; only the elements `trained` move, None: all."""
         where = self._slices[name]
         self._gradient[where] = gradient.reshape(-1)
         self._exponent[where] = exponent
-        self._touched[where] = True
+        if trained is None:
+            self._touched[where] = True
+        else:
+            self._touched[where.start + trained] = True
+
+    def discard_gradients(self) -> None:
+        """Nothing moves in this step."""
+        self._touched[:] = False
 
     def update(self, samples: int, rule: UpdateRule) -> int:
         """One optimiser step on all parameters with a gradient; returns their number."""

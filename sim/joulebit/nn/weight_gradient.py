@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,68 +15,94 @@ from joulebit.nn.context import Pass, Update
 from joulebit.nn.graph import ConvPlan
 from joulebit.nn.parameters import ConvWeight
 from joulebit.nn.tensor import Tensor
+from joulebit.nn.trained import neuron_operands, outputs_per_group
 
 _WIDEST = (1 << 47) - 1  # limit of a 48-bit accumulator
 
 
-def weight_gradient(plan: ConvPlan, weight: ConvWeight, x: Tensor, dz: Array, dz_exponent: int, run: Pass) -> None:
+def weight_gradient(
+    plan: ConvPlan,
+    weight: ConvWeight,
+    x: Tensor,
+    dz: Array,
+    dz_exponent: int,
+    run: Pass,
+    channels: Int64Array | None = None,
+) -> None:
     """Give `weight` its gradient or direction of this step: at once, or when the workers' sums are there.
 
-    x is the layer's input, dz (int16) the gradient of its output with the exponent dz_exponent.
+    x is the layer's input, dz (int16) the gradient of its output with the exponent dz_exponent. channels: the
+    output channels (int64, ascending, at least one) whose weights are trained, and of which alone anything is
+    computed; None: all.
     """
     engine, update = run.engine, run.update
     alone, samples, exponent = run.totals.alone, x.samples, x.exponent + dz_exponent
-    clamped = 0
-    if alone:
-        exact, clamped = engine.conv_weight_gradient(x.data, dz, plan.geometry)
+    if channels is None:
+        outputs, operands = None, [(x.data, dz, plan.geometry)]
     else:
-        exact = exact_sums(x.data, dz, plan.geometry, engine if run.summing is None else run.summing)
+        outputs = outputs_per_group(plan, channels)
+        operands = neuron_operands(plan, x.data, dz, channels, engine)
+    if alone:
+        found = [engine.conv_weight_gradient(*operand) for operand in operands]
+        clamped = sum(part[1] for part in found)
+        exact = _joined([part[0] for part in found], engine)
+    else:
+        summing = engine if run.summing is None else run.summing
+        exact, clamped = _joined([exact_sums(*operand, summing) for operand in operands], engine), 0
     arrays = [exact]
     if update is Update.PSG:
-        arrays.append(engine.conv_weight_gradient_msb(x.data, dz, plan.geometry))
+        arrays.append(_joined([engine.conv_weight_gradient_msb(*operand) for operand in operands], engine))
 
     def finish(exact: Array, predicted: Array | None = None) -> None:  # keeps none of the operands alive
         saturated = clamped
         if not alone:
             exact, saturated = _clamped(exact, engine)
         run.record(plan.name, weight_gradient_saturated=saturated)
-        if predicted is not None:
-            _predict(plan, weight, samples, exact, predicted, squares, run)
+        if predicted is None:
+            run.accountant.weight_gradient(plan, samples, None, outputs)
+            if update is Update.SIGN:
+                weight.set_direction(engine.sign(exact), channels)
+            else:
+                weight.set_gradient(exact, exponent, channels)
             return
-        run.accountant.weight_gradient(plan, samples)
-        if update is Update.SIGN:
-            weight.set_direction(engine.sign(exact))
-        else:
-            weight.set_gradient(exact, exponent)
+        direction, counts = engine.predict_signs(exact, predicted, run.threshold_q12)
+        weight.set_direction(direction, channels)
+        run.accountant.weight_gradient(plan, samples, (counts["decided"], counts["total"]), outputs)
+        run.record(plan.name, **{name: counts[name] for name in ("total", "decided", "wrong")})
+        if squares:
+            _record_bound(plan, exact, predicted, counts, squares, geometry, run)
 
     squares: list[Int64Array] = []
-    if update is Update.PSG and run.observe:
-        own = [predictor.square_sums(engine.to_numpy(operand)) for operand in (x.data, dz)]
+    geometry = operands[0][2]
+    if update is Update.PSG and run.observe and len(operands) == 1:
+        own = [predictor.square_sums(engine.to_numpy(operand)) for operand in operands[0][:2]]
         run.totals.later(own, lambda *sums: squares.extend(sums))
     run.totals.later(arrays, finish, engine)
 
 
-def _predict(
+def _joined(parts: list[Array], engine: Engine) -> Array:
+    """The weight gradients of some output channels and of others as one tensor."""
+    if len(parts) == 1:
+        return parts[0]
+    return engine.from_numpy(np.concatenate([engine.to_numpy(part) for part in parts], axis=-1))
+
+
+def _record_bound(
     plan: ConvPlan,
-    weight: ConvWeight,
-    samples: int,
     exact: Array,
     predicted: Array,
+    counts: Mapping[str, int],
     squares: list[Int64Array],
+    geometry: ConvGeometry,
     run: Pass,
 ) -> None:
-    """The direction of predicted signs; squares: of x and dz, where the bound on wrong signs is wanted."""
+    """The bound on wrong signs; squares: sums of the squares of x and dz, by channel."""
     engine = run.engine
-    direction, counts = engine.predict_signs(exact, predicted, run.threshold_q12)
-    weight.set_direction(direction)
-    run.accountant.weight_gradient(plan, samples, (counts["decided"], counts["total"]))
-    run.record(plan.name, **{name: counts[name] for name in ("total", "decided", "wrong")})
-    if squares:
-        exact, predicted = engine.to_numpy(exact), engine.to_numpy(predicted)
-        bound = predictor.failure_bound(
-            squares[0], squares[1], exact, predicted, counts["threshold"], plan.geometry, engine.arithmetic
-        )
-        run.record(plan.name, bound_sum=bound, bound_decided=counts["decided"])
+    exact, predicted = engine.to_numpy(exact), engine.to_numpy(predicted)
+    bound = predictor.failure_bound(
+        squares[0], squares[1], exact, predicted, counts["threshold"], geometry, engine.arithmetic
+    )
+    run.record(plan.name, bound_sum=bound, bound_decided=counts["decided"])
 
 
 def exact_sums(x: Array, dz: Array, geometry: ConvGeometry, engine: Engine) -> Array:
