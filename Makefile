@@ -73,7 +73,7 @@ $(VENV)/.simulator: $(VENV)/.python
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.python
-	$(call install,simulator$(comma)meters$(comma)hw$(comma)dev)
+	$(call install,simulator$(comma)sweep$(comma)meters$(comma)hw$(comma)dev)
 	@touch $(VENV)/.simulator $@
 
 $(VENV)/.hw: $(VENV)/.dev

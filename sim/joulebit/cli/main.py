@@ -22,6 +22,7 @@ from joulebit.cli.console import note
 from joulebit.cli.paper import paper
 from joulebit.cli.presets import presets
 from joulebit.cli.report import report
+from joulebit.cli.sweep import sweep
 from joulebit.cli.train import train
 from joulebit.cli.verify import verify
 from joulebit.errors import JoulebitError
@@ -54,7 +55,7 @@ def cli(debug: bool) -> None:
     """Train neural networks in bit-exact fixed point, and count the joules."""
 
 
-for _command in (train, presets, compare, report, verify, paper, bench):
+for _command in (train, presets, compare, report, verify, paper, bench, sweep):
     cli.add_command(_command)
 
 

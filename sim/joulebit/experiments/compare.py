@@ -22,7 +22,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joulebit.errors import did_you_mean
-from joulebit.experiments.config import ConfigError, RunConfig, config_hash, load_config, read_toml
+from joulebit.experiments.config import (
+    ConfigError,
+    RunConfig,
+    check_table,
+    config_hash,
+    load_config,
+    override_list,
+    read_toml,
+    source_in,
+)
 from joulebit.experiments.results import Result, ResultError, baseline, labels, load_result, load_results
 from joulebit.experiments.rundir import CONFIG, RunDirectory, RunDirectoryWarning, spec_sha256
 from joulebit.train.progress import Progress
@@ -209,8 +218,8 @@ def load_suite(source: str | Path, overrides: Iterable[str] = ()) -> Suite:
     path = _suite_file(source)
     where = f"suite {path.stem}" if path.parent == SUITES else str(path)
     table = read_toml(path)
-    _known(where, table, _TABLE_KEYS)
-    common = _texts(where, table.get("set", []))
+    check_table(where, table, _TABLE_KEYS)
+    common = override_list(where, table.get("set", []))
     entries = table.get("runs")
     if not isinstance(entries, list) or not entries:
         raise ConfigError(f"{where}: must have at least one [[runs]] with name and preset")
@@ -219,14 +228,15 @@ def load_suite(source: str | Path, overrides: Iterable[str] = ()) -> Suite:
         place = f"{where}: run {number}"
         if not isinstance(entry, dict):
             raise ConfigError(f"{place} must be a table, got {entry!r}")
-        _known(place, entry, _RUN_KEYS)
+        check_table(place, entry, _RUN_KEYS)
         for key in ("name", "preset"):
             if not isinstance(entry.get(key), str) or not entry[key] or "/" in entry["name"]:
                 raise ConfigError(f"{place}: {key} must be a text (a name without /), got {entry.get(key)!r}")
-        preset = entry["preset"]
-        origin = path.parent / preset if preset.endswith(".toml") else preset
         try:
-            config = load_config(origin, [*common, *_texts(place, entry.get("set", [])), *overrides])
+            config = load_config(
+                source_in(entry["preset"], path.parent),
+                [*common, *override_list(place, entry.get("set", [])), *overrides],
+            )
         except ConfigError as error:
             raise ConfigError(f"{place} ({entry['name']}): {error}") from None
         runs.append(SuiteRun(entry["name"], config))
@@ -248,19 +258,6 @@ def _suite_file(source: str | Path) -> Path:
             f"unknown suite {text!r}{hint}; known: {', '.join(suite_names())}, or a file ending in .toml"
         )
     return path
-
-
-def _known(where: str, table: dict[str, Any], known: set[str]) -> None:
-    for key in table:
-        if key not in known:
-            hint = did_you_mean(key, known)
-            raise ConfigError(f"{where}: unknown key {key!r}{hint}; known: {', '.join(sorted(known))}")
-
-
-def _texts(where: str, value: Any) -> list[str]:
-    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-        raise ConfigError(f'{where}: set must be a list such as ["training.epochs=5"], got {value!r}')
-    return value
 
 
 def compare_suite(
@@ -325,7 +322,7 @@ def _train(
     """Makes sure that `path` holds the finished run of `config`."""
     exists = (path / CONFIG).is_file()
     if exists:
-        _check_specification(path, config)
+        check_specification(path, config)
     run = RunDirectory.open_for_resume(path, config) if exists else RunDirectory.create(path, config)
     with run:
         if run.finished:
@@ -346,7 +343,7 @@ def method_line(config: RunConfig) -> str:
     return f"{method_title(config)}, {config.model.name} on {config.data.name}, engine {config.engine}"
 
 
-def _check_specification(path: Path, config: RunConfig) -> None:
+def check_specification(path: Path, config: RunConfig) -> None:
     """ResultError when what lies there was computed under another numeric specification."""
     if config.engine == "float32" or not any(path.glob("summary.json")):
         return

@@ -64,11 +64,16 @@ __all__ = [
     "StochasticDepthConfig",
     "TrainingConfig",
     "as_table",
+    "check_table",
     "config_from_table",
     "config_hash",
     "differences",
+    "identity",
+    "identity_hash",
     "load_config",
+    "override_list",
     "read_toml",
+    "source_in",
     "to_toml",
 ]
 
@@ -147,11 +152,18 @@ def _resolve(source: str | Path, folder: Path, chain: tuple[str, ...]) -> tuple[
     return where, _merge(inherited, table)
 
 
+def source_in(text: str, folder: Path) -> str | Path:
+    """What a file in `folder` names by `text`: a preset, or a path relative to that folder."""
+    is_path = text.endswith(".toml") or "/" in text or "\\" in text
+    return folder / Path(text).expanduser() if is_path else text
+
+
 def _locate(source: str | Path, folder: Path) -> Path:
     """The file that a path or the name of a preset stands for."""
     text = str(source)
-    if isinstance(source, Path) or text.endswith(".toml") or "/" in text or "\\" in text:
-        path = folder / Path(text).expanduser()
+    found = folder / source if isinstance(source, Path) else source_in(text, folder)
+    if isinstance(found, Path):
+        path = found.expanduser()
         if not path.is_file():
             raise ConfigError(f"{path}: no such file")
         return path
@@ -194,6 +206,21 @@ def _parse_value(text: str, value: str) -> Any:
     if _BARE_WORD.fullmatch(value):
         return value
     raise ConfigError(f'--set {text!r}: the value must be a TOML number, true, false, [..] or "text"')
+
+
+def check_table(where: str, table: Mapping[str, Any], known: Iterable[str]) -> None:
+    """ConfigError for the first key of a file's table that is none of `known`."""
+    for key in table:
+        if key not in known:
+            hint = did_you_mean(key, known)
+            raise ConfigError(f"{where}: unknown key {key!r}{hint}; known: {', '.join(sorted(known))}")
+
+
+def override_list(where: str, value: Any) -> list[str]:
+    """The value of a file's key `set`, which holds overrides for `load_config`; ConfigError otherwise."""
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise ConfigError(f'{where}: set must be a list such as ["training.epochs=5"], got {value!r}')
+    return value
 
 
 # --- checking --------------------------------------------------------------------------------------------------
@@ -347,7 +374,7 @@ def to_toml(config: RunConfig) -> str:
     return tomli_w.dumps(table)
 
 
-def _identity(config: RunConfig) -> Table:
+def identity(config: RunConfig) -> Table:
     """What the bits of a run follow from: names are left out, and so is which engine computes the same bits."""
     table = as_table(config)
     del table["name"], table["description"]
@@ -357,13 +384,18 @@ def _identity(config: RunConfig) -> Table:
 
 def config_hash(config: RunConfig) -> str:
     """SHA-256 (hex) of the canonical JSON of everything but name, description and the choice of integer engine."""
-    text = json.dumps(_identity(config), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return identity_hash(identity(config))
+
+
+def identity_hash(table: Mapping[str, Any]) -> str:
+    """`config_hash` of a configuration whose `identity` is `table`."""
+    text = json.dumps(table, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def differences(one: RunConfig, other: RunConfig) -> list[str]:
     """The keys for which `config_hash` of two configurations differs, each as `section.key: a -> b`."""
-    a, b = _flat(_identity(one)), _flat(_identity(other))
+    a, b = _flat(identity(one)), _flat(identity(other))
     return [f"{key}: {a.get(key)!r} -> {b.get(key)!r}" for key in sorted(a | b) if a.get(key) != b.get(key)]
 
 

@@ -47,6 +47,10 @@ class RunDirectoryError(JoulebitError):
     """A run directory cannot be used as asked. One line: which, why, what to do."""
 
 
+class RunDirectoryBusyError(RunDirectoryError):
+    """Another process writes there."""
+
+
 class RunDirectoryWarning(UserWarning):
     """Something in a run directory was damaged and could be made good."""
 
@@ -332,7 +336,7 @@ def _take_lock(path: Path) -> IO[bytes]:
         lock.seek(0)
         owner = lock.read(20).decode(errors="replace").strip() or "unknown"
         lock.close()
-        raise RunDirectoryError(
+        raise RunDirectoryBusyError(
             f"{path} is being written by another process (pid {owner}): wait, or stop it"
         ) from None
     lock.truncate(0)
