@@ -16,6 +16,7 @@ from joulebit.experiments.config import (
     config_from_table,
     config_hash,
     differences,
+    identity,
     load_config,
     read_toml,
     to_toml,
@@ -352,7 +353,13 @@ def test_the_hash_is_stable():
     assert config_hash(load_config("paper-resnet74-cifar10-psg", rates)) == PSG_HASH
 
 
-PSG_HASH = "8c6337645ac84c08173e463fb474b07ef16f3210c871b63b8bb0dfb4be3b623c"
+PSG_HASH = "b1f8d8385991526f811338ffa1f77de94b5bfd293831c47af23b5d4f3d458750"
+
+
+def test_a_technique_that_is_off_does_not_enter_the_hash():
+    known = identity(minimal())["method"]
+    assert not [name for name, value in known.items() if isinstance(value, dict)]
+    assert "smd" in identity(minimal("method.smd.probability=0.5"))["method"]
 
 
 def test_the_hash_does_not_depend_on_names_or_on_which_integer_engine_computes():
