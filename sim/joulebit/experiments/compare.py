@@ -97,6 +97,7 @@ def _row(result: Result, label: str, results: Sequence[Result]) -> Row:
         "predictor_error": result.predictor_error,
         "skip_ratio": result.skip_ratio,
         "batch_share": result.batch_share,
+        "sample_share": result.sample_share,
         "config_hash": result.config_hash,
         "weights_sha256": summary["weights_sha256"] if summary else None,
     }
@@ -174,6 +175,7 @@ _COLUMNS = (
     _Column("predictor_share", "Predicted", lambda r: percent(r["predictor_share"])),
     _Column("skip_ratio", "Skipped", lambda r: percent(r["skip_ratio"] or None)),
     _Column("batch_share", "Batches", lambda r: percent(r["batch_share"])),
+    _Column("sample_share", "Samples", lambda r: percent(r["sample_share"])),
     _Column("steps", "Steps", lambda r: f"{r['steps']:,}", always=True),
     _Column("weights_sha256", "Weights", lambda r: (r["weights_sha256"] or "–")[:12], False, True),
 )

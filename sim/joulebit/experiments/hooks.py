@@ -14,6 +14,10 @@ def build_hooks(config: RunConfig, plan: NetworkPlan) -> list[Hook]:
         ConfigError: a technique does not fit the network.
     """
     hooks: list[Hook] = []
+    if config.method.data_selection.on:
+        from joulebit.train.sample_selection import DataSelectionHook
+
+        hooks.append(DataSelectionHook(config.method.data_selection))
     if cyclic := config.method.cyclic_precision.policy():
         from joulebit.train.precision import CyclicPrecisionHook
 

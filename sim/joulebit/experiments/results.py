@@ -27,7 +27,7 @@ _NEEDED = {
     "evaluation": ("step", "epoch", "top1", "top5", "energy_j"),
 }
 _SUMMARY_NEEDED = ("top1", "top5", "steps", "epochs", "weights_sha256", "counters", "energy_simulated_j")
-_LEFT_OUT = ("slu", "sd", "frozen")  # reasons for which a computed batch does without some products
+_LEFT_OUT = ("slu", "sd", "frozen", "smd", "selection")  # reasons for which a run does without some products
 _PASSES = ("forward", "input_gradient", "weight_gradient")
 _SAME_ENERGY = 1e-6  # relative
 
@@ -168,6 +168,12 @@ class Result:
         seen = self.counters["batches.seen"]
         return _ratio(seen, seen + self.counters["batches.dropped"])
 
+    @property
+    def sample_share(self) -> float | None:
+        """Samples that data selection kept, of all that were offered; None where nothing was selected."""
+        found = self.summary.get("data_selection") if self.summary else None
+        return None if found is None else found["share"]
+
     @cached_property
     def macs_done(self) -> int:
         """Multiply-accumulates of the three passes that were needed; one whose sign was predicted counts once."""
@@ -183,11 +189,11 @@ class Result:
     @property
     def mac_saving(self) -> float | None:
         """1 - multiply-accumulates done / those of the standard run; narrower ones count as done."""
-        seen = self.counters["batches.seen"]
-        if not (self.summary and seen and self.standard_steps):
+        if not (self.summary and self.macs_done and self.standard_steps):
             return None
         whole = self.macs_done + sum(self.skipped(reason) for reason in _LEFT_OUT)
-        return 1 - self.macs_done * seen / (whole * self.standard_steps)
+        spent = self.macs_done + self.counters.total("macs.selection.")
+        return 1 - spent * self.step / (whole * self.standard_steps)
 
     # --- names -----------------------------------------------------------------------------------------------
 
@@ -278,6 +284,7 @@ def method_title(config: RunConfig) -> str:
             ("SMD", method.smd.probability > 0),
             ("SLU", method.slu.target_skip > 0),
             ("SD", method.stochastic_depth.final_survival < 1),
+            (f"{method.data_selection.approach} selection", method.data_selection.on),
         )
         if on
     ]

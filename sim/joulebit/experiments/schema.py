@@ -16,6 +16,7 @@ from joulebit.engine.factory import INTEGER_ENGINES
 from joulebit.errors import JoulebitError, did_you_mean
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.techniques.cyclic_precision import CyclicPrecision
+from joulebit.techniques.data_selection import NO_SELECTION, DataSelection
 from joulebit.techniques.schedule import KINDS as SCHEDULES
 from joulebit.techniques.smd import StochasticMinibatchDropping
 
@@ -179,6 +180,7 @@ class MethodConfig:
     slu: SluConfig = SluConfig()
     stochastic_depth: StochasticDepthConfig = StochasticDepthConfig()
     cyclic_precision: CyclicPrecisionConfig = CyclicPrecisionConfig()
+    data_selection: DataSelection = NO_SELECTION
 
     def label(self) -> str:
         """A short name, such as sgd, psg or psg+smd+slu."""
@@ -191,6 +193,8 @@ class MethodConfig:
             parts.append("sd")
         if self.cyclic_precision.cycles:
             parts.append("cpt")
+        if self.data_selection.on:
+            parts.append(f"{self.data_selection.approach}-selection")
         return "+".join(parts)
 
 
