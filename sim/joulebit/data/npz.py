@@ -11,6 +11,7 @@ import numpy as np
 
 from joulebit.data.dataset import Dataset, Split, check_labels
 from joulebit.data.errors import DataError, damaged
+from joulebit.data.mapped import map_member
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 _CONTENT = "uint8 images x_train, x_test [N, H, W] or [N, H, W, C] and integer labels y_train, y_test [N]"
@@ -18,6 +19,8 @@ _CONTENT = "uint8 images x_train, x_test [N, H, W] or [N, H, W, C] and integer l
 
 def load_npz(path: Path) -> Dataset:
     """The data set in an .npz file with ``x_train``, ``y_train``, ``x_test``, ``y_test``; no pickle is loaded.
+
+    Images that `np.savez` wrote (not compressed) stay in the file, mapped into memory, whatever their number.
 
     Images are uint8 [N, H, W, C], or [N, H, W] for one channel; labels are integers from 0. There are as many
     classes as the largest training label says, plus one.
@@ -35,7 +38,7 @@ def load_npz(path: Path) -> Dataset:
             missing = [key for key in KEYS if key not in stored.files]
             if missing:
                 raise damaged(path, f"no {', '.join(missing)} in it", _CONTENT)
-            arrays = {key: stored[key] for key in KEYS}
+            arrays = {key: _array(path, stored, key) for key in KEYS}
     except DataError:
         raise
     except (
@@ -58,6 +61,12 @@ def load_npz(path: Path) -> Dataset:
         check_labels(split.labels, classes, f"{path} ({part})")
     height, width, channels = train.images.shape[1:]
     return Dataset(f"npz:{path}", classes, train, test, (height, width, channels))
+
+
+def _array(path: Path, stored: Any, key: str) -> Any:
+    """Images stay in the file where that is possible."""
+    mapped = map_member(path, key) if key.startswith("x_") else None
+    return stored[key] if mapped is None else mapped
 
 
 def _split(path: Path, arrays: dict[str, Any], part: str) -> Split:

@@ -1,6 +1,9 @@
 """A user's own .npz file."""
 
 import io
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -100,3 +103,76 @@ def test_damaged_files_are_named(tmp_path, change, message):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"none\.npz: no such file, expected an \.npz file with uint8 images"):
         load_dataset(f"npz:{tmp_path / 'none.npz'}")
+
+
+# --- images that stay in the file ------------------------------------------------------------------------------
+
+
+def stored(path, **changes):
+    np.savez(path, **{**GOOD, **changes})
+    return path
+
+
+def is_mapped(array):
+    while array is not None:
+        if isinstance(array, np.memmap):
+            return True
+        array = getattr(array, "base", None)
+    return False
+
+
+def test_images_that_are_not_compressed_are_mapped(tmp_path):
+    dataset = load_dataset(f"npz:{stored(tmp_path / 'mine.npz')}")
+    assert is_mapped(dataset.train.images) and is_mapped(dataset.test.images)
+    assert np.array_equal(dataset.train.images, GOOD["x_train"])
+    assert np.array_equal(dataset.test.images, GOOD["x_test"])
+    assert not is_mapped(load_dataset(f"npz:{write(tmp_path / 'compressed.npz')}").train.images)
+
+
+def test_grey_images_are_mapped_and_other_orders_are_copied(tmp_path):
+    grey = {key: GOOD[key][..., 0] for key in ("x_train", "x_test")}
+    dataset = load_dataset(f"npz:{stored(tmp_path / 'grey.npz', **grey)}")
+    assert is_mapped(dataset.train.images) and np.array_equal(dataset.train.images[..., 0], grey["x_train"])
+    columns = np.asfortranarray(GOOD["x_train"])
+    dataset = load_dataset(f"npz:{stored(tmp_path / 'fortran.npz', x_train=columns)}")
+    assert not is_mapped(dataset.train.images) and np.array_equal(dataset.train.images, columns)
+
+
+@pytest.mark.parametrize("key", ["x_train", "x_test"])
+def test_one_changed_byte_of_mapped_images_is_found(tmp_path, key):
+    path = stored(tmp_path / "mine.npz")
+    data = bytearray(path.read_bytes())
+    at = data.index(GOOD[key].tobytes())
+    data[at + 7] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=f"CRC-32 of {key}"):
+        load_dataset(f"npz:{path}")
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path):
+    program = """
+import sys
+import numpy as np
+from joulebit.data import load_dataset
+
+def anonymous():
+    return int(next(l for l in open("/proc/self/status") if l.startswith("RssAnon")).split()[1])
+
+before = anonymous()
+train = load_dataset("npz:" + sys.argv[1]).train
+for step in range(20):
+    assert train.images[np.arange(64) * 250 + step].sum() > 0
+print(anonymous() - before)
+"""
+    if not os.path.exists("/proc/self/status"):
+        pytest.skip("needs /proc")
+    images = np.full((16_100, 64, 64, 1), 3, np.uint8)  # 63 MiB
+    path = stored(
+        tmp_path / "large.npz",
+        x_train=images,
+        y_train=np.zeros(len(images), int),
+        x_test=images[:1],
+        y_test=np.zeros(1, int),
+    )
+    done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 16 * 1024  # KiB
