@@ -51,7 +51,9 @@ __all__ = [
 
 
 class BoardError(JoulebitError):
-    """Something between the driver and the accelerator failed."""
+    """Something between the driver and the accelerator failed. A run can go on from its last checkpoint."""
+
+    exit_code = 75  #: of the command: failed for now, try again
 
 
 class BoardGoneError(BoardError):

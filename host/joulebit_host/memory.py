@@ -1,0 +1,131 @@
+"""Board memory for tensors: a few large buffers, cut into regions that are reused.
+
+Allocating on a board costs a system call, over the network several round trips, and pynq's remote buffers cannot
+be cut themselves (a slice reports the address of the whole). So buffers of `CHUNK_BYTES` are asked for, and the
+driver keeps the books. A region returns to its buffer when the last reference to it is gone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulebit_host.boards.base import Board, BoardMemoryError, Buffer
+from joulebit_host.boards.heap import Heap
+
+__all__ = ["CHUNK_BYTES", "Memory", "Region"]
+
+CHUNK_BYTES = 16 << 20
+
+
+class Region:
+    """Contiguous bytes of board memory, as long as the region or an array made of it is referenced.
+
+    Attributes:
+        address: of the first byte, as the accelerator sees it.
+    """
+
+    __slots__ = ("__array_interface__", "_chunk", "_offset", "_size", "address")
+
+    def __init__(self, chunk: _Chunk, offset: int, size: int) -> None:
+        self._chunk = chunk
+        self._offset = offset
+        self._size = size
+        self.address = chunk.buffer.address + offset
+        start = chunk.buffer.array.__array_interface__["data"][0] + offset
+        self.__array_interface__: dict[str, Any] = {
+            "version": 3, "shape": (size,), "typestr": "|u1", "data": (start, False),
+        }  # fmt: skip
+
+    def __len__(self) -> int:
+        return self._size
+
+    @property
+    def array(self) -> NDArray[np.uint8]:
+        """The bytes (on a remote board the local copy). Views of it keep the region from being reused."""
+        return np.asarray(self)
+
+    def flush(self) -> None:
+        """Makes what the processor wrote visible to the accelerator."""
+        self._chunk.buffer.flush(self._offset, self._offset + self._size)
+
+    def invalidate(self) -> None:
+        """Makes what the accelerator wrote visible to the processor."""
+        self._chunk.buffer.invalidate(self._offset, self._offset + self._size)
+
+    def __del__(self) -> None:
+        self._chunk.heap.free(self._offset)
+
+
+class _Chunk:
+    def __init__(self, buffer: Buffer, size: int) -> None:
+        self.buffer = buffer
+        self.memory = buffer.array  # regions point into it, perhaps longer than the buffer lives
+        self.heap = Heap(size)
+
+
+class Memory:
+    """The regions of one driver.
+
+    Attributes:
+        limit: bytes that may be asked of the board in all; None: as many as it has.
+    """
+
+    def __init__(self, board: Board, limit: int | None = None) -> None:
+        self._board = board
+        self.limit = limit
+        self._chunks: list[_Chunk] = []
+
+    @property
+    def held(self) -> int:
+        """Bytes that the board has given."""
+        return sum(chunk.heap.size for chunk in self._chunks)
+
+    @property
+    def used(self) -> int:
+        """Bytes of them in regions."""
+        return sum(chunk.heap.used for chunk in self._chunks)
+
+    def allocate(self, size: int) -> Region:
+        """A region of `size` > 0 bytes with undefined content; BoardMemoryError names what there is."""
+        for chunk in self._chunks:
+            offset = chunk.heap.allocate(size)
+            if offset is not None:
+                return Region(chunk, offset, size)
+        chunk = self._grow(-(-size // 64) * 64)
+        offset = chunk.heap.allocate(size)
+        assert offset is not None
+        return Region(chunk, offset, size)
+
+    def _grow(self, size: int) -> _Chunk:
+        """A chunk that holds `size` bytes, of CHUNK_BYTES where the board has so much."""
+        self._return_unused()
+        refusal: BoardMemoryError | None = None
+        for wanted in sorted({max(size, CHUNK_BYTES), size}, reverse=True):
+            if self.limit is not None and self.held + wanted > self.limit:
+                continue
+            try:
+                chunk = _Chunk(self._board.allocate(wanted), wanted)
+            except BoardMemoryError as error:
+                refusal = error
+            else:
+                self._chunks.append(chunk)
+                return chunk
+        why = f": {refusal}" if refusal else f" (limit {self.limit:,} bytes)"
+        raise BoardMemoryError(
+            f"board {self._board.name} has no room for {size:,} bytes beside the {self.used:,} in use{why}"
+        ) from refusal
+
+    def _return_unused(self) -> None:
+        """Buffers without a region go back to the board, so that a larger one may find room."""
+        for chunk in [chunk for chunk in self._chunks if not chunk.heap.used]:
+            self._chunks.remove(chunk)
+            chunk.buffer.free()
+
+    def close(self) -> None:
+        """Gives every buffer back; regions must not be used afterwards."""
+        chunks, self._chunks = self._chunks, []
+        for chunk in chunks:
+            chunk.buffer.free()

@@ -1,0 +1,126 @@
+"""Tensors and weights into board memory, with as few passes over them as can be.
+
+`joulebit.accelerator.packing` defines the layouts; here are its fast forms: a tensor whose channels are a multiple
+of 8 is one copy, and the order of packed weights is worked out once per shape and then one gather per call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulebit.accelerator.packing import pack_weights, pad8
+from joulebit.spec.accelerator import ArrayConfig, Operation
+from joulebit.spec.descriptor import ceil_div, weight_bytes
+
+__all__ = ["WeightPacker", "tensor_bytes", "tensor_view", "weight_packer", "write_tensor"]
+
+_DIGIT = 100  #: of the numbers by which the order of packed weights is found: fits int8
+
+
+def tensor_bytes(shape: Sequence[int], dtype: Any) -> int:
+    """Bytes that an NHWC tensor takes in board memory."""
+    n, height, width, channels = shape
+    return int(n * height * width * pad8(channels) * np.dtype(dtype).itemsize)
+
+
+def tensor_view(data: NDArray[np.uint8], shape: Sequence[int], dtype: Any) -> NDArray[Any]:
+    """The NHWC tensor of this shape in `data` (flat bytes): a view, without the channels of padding."""
+    n, height, width, channels = shape
+    size = tensor_bytes(shape, dtype)
+    values: NDArray[Any] = data[:size].view(np.dtype(dtype).newbyteorder("<"))
+    values = values.reshape(n, height, width, pad8(channels))
+    return values if channels == pad8(channels) else values[..., :channels]
+
+
+def write_tensor(data: NDArray[np.uint8], tensor: NDArray[Any]) -> None:
+    """An NHWC tensor into `data` (flat bytes of its size); the channels of padding become 0."""
+    channels = tensor.shape[3]
+    if channels != pad8(channels):
+        whole = tensor_view(data, (*tensor.shape[:3], pad8(channels)), tensor.dtype)
+        whole[..., channels:] = 0
+    np.copyto(tensor_view(data, tensor.shape, tensor.dtype), tensor, casting="no")
+
+
+@dataclass(frozen=True)
+class WeightPacker:
+    """Where each byte of the packed weights of one shape comes from.
+
+    Attributes:
+        size: bytes of the packed weights.
+        index: intp [size]: flat position in w of each byte, and one past the end for zeros and initial sums.
+        inverse: intp [w.size]: a byte that holds each weight.
+        heads: intp [ranges * blocks]: offsets of the initial sums, out_lanes x int64 each.
+        lanes, blocks, produced: output lanes, output blocks per range, channels produced.
+        transposed: whether the channels exchange their roles (input gradient).
+    """
+
+    size: int
+    index: NDArray[np.intp]
+    inverse: NDArray[np.intp]
+    heads: NDArray[np.intp]
+    lanes: int
+    blocks: int
+    produced: int
+    transposed: bool
+
+    def pack(self, w: NDArray[np.int8], out: NDArray[np.uint8], x_unsigned: bool) -> None:
+        """The packed weights of w into `out` [size]; x_unsigned: the forward pass of unsigned activations."""
+        flat = np.zeros(w.size + 1, np.int8)
+        flat[:-1] = w.reshape(-1)
+        np.take(flat.view(np.uint8), self.index, out=out, mode="clip")
+        if x_unsigned and not self.transposed:
+            sums = np.zeros(self.blocks * self.lanes, "<i8")
+            sums[: self.produced] = 128 * w.sum(axis=(0, 1, 2), dtype=np.int64)
+            data = sums.view(np.uint8).reshape(self.blocks, -1)
+            for number, start in enumerate(self.heads):
+                out[start : start + data.shape[1]] = data[number % self.blocks]
+
+    def unpack(self, data: NDArray[np.uint8], shape: tuple[int, int, int, int]) -> NDArray[np.int8]:
+        """The weights, int8 of this shape, from their packed bytes."""
+        return data[self.inverse].view(np.int8).reshape(shape)
+
+
+@lru_cache(maxsize=512)
+def weight_packer(
+    shape: tuple[int, int, int, int],
+    config: ArrayConfig,
+    operation: Operation,
+    stride: int,
+    lane_mode: int,
+    ranges: tuple[tuple[int, int], ...],
+) -> WeightPacker:
+    """The packer of weights [kernel_h, kernel_w, c_in, c_out] for a planned pass (`Plan.lane_mode`, `.ranges`)."""
+    count = int(np.prod(shape))
+    numbers = np.arange(count)
+    position = np.zeros(0, np.int64)
+    factor = 1
+    while factor <= max(count - 1, 1):
+        # 1 .. _DIGIT in each byte that holds a weight, 0 elsewhere: one digit of the weight's number.
+        digit = (numbers // factor % _DIGIT + 1).astype(np.int8).reshape(shape)
+        packed = pack_weights(digit, config, operation, stride, lane_mode, False, ranges).astype(np.int64)
+        position = position if factor > 1 else np.zeros(len(packed), np.int64)
+        position += (packed - 1) * factor
+        used = packed > 0
+        factor *= _DIGIT
+    index = np.where(used, position, count).astype(np.intp)
+    inverse = np.zeros(count, np.intp)
+    inverse[index[used]] = np.flatnonzero(used)
+    height, width, c_in, c_out = shape
+    forward = operation == Operation.FORWARD
+    produced = c_out if forward else c_in
+    blocks = ceil_div(pad8(produced), config.out_lanes)
+    heads, start = [], 0
+    for first, last in ranges or ((0, pad8(c_in if forward else c_out)),):
+        x_words, g_words = (ceil_div(last - first, 8), 0) if forward else (0, ceil_div(last - first, 4))
+        size = weight_bytes(operation, (height, width), lane_mode, x_words, g_words, config)
+        heads += [start + block * size for block in range(blocks)]
+        start += blocks * size
+    return WeightPacker(
+        len(index), index, inverse, np.array(heads, np.intp), config.out_lanes, blocks, produced, not forward
+    )
