@@ -47,12 +47,12 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A training and a test split of images of one shape.
+    """A training and a test split of images of one shape, perhaps with validation samples held out of training.
 
     Attributes:
         name: as given to ``load_dataset``.
         classes: number of classes; labels are 0 .. classes - 1.
-        train, test: the splits.
+        train, test, validation: the splits; validation is None where nothing is held out.
         image_shape: (H, W, C).
 
     Raises:
@@ -64,9 +64,12 @@ class Dataset:
     train: Split
     test: Split
     image_shape: tuple[int, int, int]
+    validation: Split | None = None
 
     def __post_init__(self) -> None:
-        for part, split in (("train", self.train), ("test", self.test)):
+        for part, split in (("train", self.train), ("test", self.test), ("validation", self.validation)):
+            if split is None:
+                continue
             if split.images.shape[1:] != tuple(self.image_shape):
                 got = list(split.images.shape[1:])
                 raise DataError(f"{self.name}: {part} images are {got}, expected {list(self.image_shape)}")

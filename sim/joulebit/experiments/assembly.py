@@ -7,17 +7,21 @@ from pathlib import Path
 from typing import Any
 
 from joulebit.data import Dataset, balanced_prefix, load_dataset, stratified_halves
+from joulebit.data.splits import stratified_indices, subset
 from joulebit.engine.factory import make_engine
 from joulebit.experiments.config import ConfigError, RunConfig
 from joulebit.experiments.rundir import read_weights
 from joulebit.nn.context import Update
-from joulebit.nn.graph import NetworkPlan
+from joulebit.nn.graph import Model, NetworkPlan
+from joulebit.nn.models import model
 from joulebit.nn.workers import OneWorker, Workers
+from joulebit.techniques.low_bit_weights import low_bit_weights
 from joulebit.techniques.slu import SelectiveLayerUpdate
 from joulebit.techniques.stochastic_depth import StochasticDepth
 from joulebit.train.integer import IntegerNetwork, TrainingMethod
 from joulebit.train.network import Network
 
+_HOLD_OUT_SEED = 1  # which samples are held out: the same ones in every run
 _OBSERVE_EVERY = 50  # steps between evaluations of the bound on the predictor's failures
 
 
@@ -32,7 +36,24 @@ def prepared_data(config: RunConfig, data_dir: Path | None) -> Dataset:
         train = balanced_prefix(train, config.data.train_limit)
     if config.data.test_limit:
         test = balanced_prefix(test, config.data.test_limit)
-    return Dataset(loaded.name, loaded.classes, train, test, loaded.image_shape)
+    validation = None
+    if config.method.neuron_selection.method != "off":
+        wanted = config.method.neuron_selection.validation_samples
+        if wanted >= len(train):
+            raise ConfigError(
+                f"method.neuron_selection.validation_samples must be below the {len(train)} training samples, "
+                f"got {wanted}"
+            )
+        held_out, rest = stratified_indices(train.labels, wanted, _HOLD_OUT_SEED)
+        train, validation = subset(train, rest), subset(train, held_out)
+    return Dataset(loaded.name, loaded.classes, train, test, loaded.image_shape, validation)
+
+
+def described_model(config: RunConfig, classes: int) -> Model:
+    """The model of a configuration, with the kinds of weights that its method asks for."""
+    described = model(config.model.name, classes)
+    few = config.method.low_bit_weights
+    return low_bit_weights(described, few.kind, few.first_layer) if few.kind != "off" else described
 
 
 def build_network(config: RunConfig, resolved: NetworkPlan, workers: Workers | None = None) -> Network:

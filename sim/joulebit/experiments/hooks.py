@@ -22,4 +22,22 @@ def build_hooks(config: RunConfig, plan: NetworkPlan) -> list[Hook]:
         from joulebit.train.precision import CyclicPrecisionHook
 
         hooks.append(CyclicPrecisionHook(cyclic, config.arithmetic))
+    if neurons := config.method.neuron_selection.policy():
+        from joulebit.energy.neuron_budget import Costs
+        from joulebit.energy.table import load_table
+        from joulebit.techniques.neurons import Neurons
+        from joulebit.train.neurons import NeuronSelectionHook
+
+        gated = (
+            [block.index for block in plan.blocks() if block.index] if config.method.slu.target_skip > 0 else []
+        )
+        costs = Costs(
+            plan,
+            Neurons.of(plan),
+            config.arithmetic,
+            config.training.batch_size,
+            load_table(config.energy.table),
+            frozenset(gated),
+        )
+        hooks.append(NeuronSelectionHook(neurons, costs, config.method.neuron_selection.renew_epochs))
     return hooks

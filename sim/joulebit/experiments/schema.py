@@ -15,8 +15,14 @@ from attrs import Attribute, field, frozen
 from joulebit.engine.factory import INTEGER_ENGINES
 from joulebit.errors import JoulebitError, did_you_mean
 from joulebit.fixed.arithmetic import Arithmetic
+from joulebit.nn.graph import Conv, Dense, Layer, Residual
 from joulebit.techniques.cyclic_precision import CyclicPrecision
 from joulebit.techniques.data_selection import NO_SELECTION, DataSelection
+from joulebit.techniques.low_bit_weights import LOW_BIT_KINDS
+from joulebit.techniques.neuron_selection import BUDGETED, NeuronSelection, Scheme
+from joulebit.techniques.neuron_selection import METHODS as NEURON_METHODS
+from joulebit.techniques.neuron_selection import UNITS as BUDGET_UNITS
+from joulebit.techniques.neuron_selection import scheme as neuron_scheme
 from joulebit.techniques.schedule import KINDS as SCHEDULES
 from joulebit.techniques.smd import StochasticMinibatchDropping
 
@@ -155,6 +161,14 @@ class StochasticDepthConfig:
 
 
 @frozen
+class LowBitWeightsConfig:
+    """Convolutions' weights of two, three or few values (spec, section 13); masters keep their full width."""
+
+    kind: str = field(default="off", validator=_one_of("off", *LOW_BIT_KINDS))
+    first_layer: bool = False  #: the first convolution, too (the classifier never)
+
+
+@frozen
 class CyclicPrecisionConfig:
     """Cyclic precision (Fu et al., ICLR 2021): widths rise from a lower bound to those of [arithmetic]."""
 
@@ -169,6 +183,54 @@ class CyclicPrecisionConfig:
 
 
 @frozen
+class NeuronSelectionConfig:
+    """Neuron selection under a budget (Quelennec et al., WACV 2024): see joulebit.techniques.neuron_selection."""
+
+    method: str = field(default="off", validator=_one_of(*NEURON_METHODS))
+    budget: float = field(default=0.0, validator=_at_least(0))  #: of velocity, velocity_per_parameter and random
+    unit: str = field(default="parameters", validator=_one_of(*BUDGET_UNITS))  #: joules are those of one step
+    scheme: str = ""  #: a known scheme: of static, or of the first epoch of the others (empty: random)
+    convolutions: tuple[float, ...] = ()  #: a scheme of one's own: indices of convolutions,
+    ratios: tuple[float, ...] = ()  #: the share of each one's output channels,
+    biases: int = field(default=0, validator=_at_least(0))  #: and how many of the last ones train their biases
+    mu: float = field(default=0.5, validator=_between(0, 1))  #: weight of the previous velocity
+    epsilon: float = field(default=0.001, validator=_between(0, 4))  #: of equilibrium
+    renew_epochs: int = field(default=1, validator=_at_least(1))  #: epochs between two selections
+    validation_samples: int = field(
+        default=64, validator=_at_least(1)
+    )  #: held out of training, to measure velocity
+
+    def __attrs_post_init__(self) -> None:
+        if self.method in BUDGETED and self.budget <= 0:
+            raise ConfigError(f"budget must be above 0 for method {self.method!r}, got {self.budget}")
+        if self.unit == "share" and self.budget > 1:
+            raise ConfigError(f'budget must be at most 1 with unit "share", got {self.budget}')
+        own = bool(self.convolutions or self.ratios or self.biases)
+        if self.scheme and own:
+            raise ConfigError("scheme already names convolutions, ratios and biases: give one or the other")
+        if self.method == "static" and not (self.scheme or own):
+            raise ConfigError('method "static" needs a scheme, or convolutions with ratios, or biases')
+        if any(index != int(index) for index in self.convolutions):
+            raise ConfigError(f"convolutions must be whole numbers, got {list(self.convolutions)}")
+        self.policy()
+
+    def policy(self) -> NeuronSelection | None:
+        """None where it is off; ConfigError for an impossible scheme."""
+        if self.method == "off":
+            return None
+        fixed = None
+        try:
+            if self.scheme:
+                fixed = neuron_scheme(self.scheme)
+            elif self.convolutions or self.biases:
+                ratios = tuple(Fraction(str(ratio)) for ratio in self.ratios)
+                fixed = Scheme(tuple(map(int, self.convolutions)), ratios, self.biases)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        return NeuronSelection(self.method, self.budget, self.unit, fixed, self.mu, self.epsilon)
+
+
+@frozen
 class MethodConfig:
     """How the network is trained: the update rule, and what is left out."""
 
@@ -180,7 +242,10 @@ class MethodConfig:
     slu: SluConfig = SluConfig()
     stochastic_depth: StochasticDepthConfig = StochasticDepthConfig()
     cyclic_precision: CyclicPrecisionConfig = CyclicPrecisionConfig()
+    low_bit_weights: LowBitWeightsConfig = LowBitWeightsConfig()
     data_selection: DataSelection = NO_SELECTION
+
+    neuron_selection: NeuronSelectionConfig = NeuronSelectionConfig()
 
     def label(self) -> str:
         """A short name, such as sgd, psg or psg+smd+slu."""
@@ -193,8 +258,12 @@ class MethodConfig:
             parts.append("sd")
         if self.cyclic_precision.cycles:
             parts.append("cpt")
+        if self.low_bit_weights.kind != "off":
+            parts.append(self.low_bit_weights.kind)
         if self.data_selection.on:
             parts.append(f"{self.data_selection.approach}-selection")
+        if self.neuron_selection.method != "off":
+            parts.append(f"neurons-{self.neuron_selection.method}")
         return "+".join(parts)
 
 
@@ -253,7 +322,7 @@ def _check_together(config: RunConfig) -> None:
             "method.slu and method.stochastic_depth both decide which blocks run: "
             "set slu.target_skip to 0 or stochastic_depth.final_survival to 1"
         )
-    blocks = _residual_blocks(config.model.name)
+    blocks = sum(isinstance(layer, Residual) for layer in _layers(config.model.name))
     if skips_blocks and blocks < 2:
         raise ConfigError(
             f"{skips_blocks[0]} needs at least 2 residual blocks, model {config.model.name} has {blocks}"
@@ -263,6 +332,8 @@ def _check_together(config: RunConfig) -> None:
             raise ConfigError('engine "float32" has no sign predictor: method.update must be sgd or sign, got psg')
         if method.slu.target_skip > 0:
             raise ConfigError('engine "float32" does not know method.slu: use an integer engine, or target_skip 0')
+        if method.neuron_selection.method != "off":
+            raise ConfigError('engine "float32" does not know method.neuron_selection: use an integer engine')
     if method.smd.probability == 0 and method.smd.energy_ratio != 1:
         raise ConfigError(
             f"method.smd.energy_ratio is {method.smd.energy_ratio} but no batch is dropped (probability 0): "
@@ -278,11 +349,31 @@ def _check_together(config: RunConfig) -> None:
             raise ConfigError(
                 'training.layers "head" needs trained weights: name them by training.initial_weights'
             )
+        if method.neuron_selection.method != "off":
+            raise ConfigError(
+                'training.layers "head" freezes all neurons: method.neuron_selection has none to select'
+            )
         if skips_blocks or method.update != "sgd":
             what = skips_blocks[0] if skips_blocks else f"method.update {method.update!r}"
             raise ConfigError(f'training.layers "head" trains the classifier alone: {what} has nothing to act on')
     _check_cyclic_precision(config)
+    _check_kinds(config)
     _check_dataset(config.data.name)
+
+
+def _check_kinds(config: RunConfig) -> None:
+    """Layers whose weights are no plain integers need an integer engine."""
+    if config.engine != "float32":
+        return
+    if config.method.low_bit_weights.kind != "off":
+        raise ConfigError(
+            'engine "float32" does not know method.low_bit_weights: use an integer engine, or kind off'
+        )
+    if kinds := sorted({conv.kind for conv in _convolutions(config.model.name)} - {"linear"}):
+        raise ConfigError(
+            f'engine "float32" does not compute {kinds[0]} layers, which model {config.model.name} has: '
+            "use an integer engine"
+        )
 
 
 def _check_cyclic_precision(config: RunConfig) -> None:
@@ -298,15 +389,20 @@ def _check_cyclic_precision(config: RunConfig) -> None:
         )
 
 
-def _residual_blocks(model: str) -> int:
-    """Residual blocks of a model by name; ConfigError for an unknown one."""
-    from joulebit.nn import graph, models
+def _layers(model: str) -> tuple[Layer, ...]:
+    """The layers of a model by name; ConfigError for an unknown one."""
+    from joulebit.nn import models
 
     try:
-        layers = models.model(model, classes=10).layers
+        return models.model(model, classes=10).layers
     except ValueError as error:
         raise ConfigError(f"[model] name: {error}") from None
-    return sum(isinstance(layer, graph.Residual) for layer in layers)
+
+
+def _convolutions(model: str) -> list[Conv | Dense]:
+    """The convolutions and hidden dense layers of a model by name."""
+    bodies = [layer.body if isinstance(layer, Residual) else (layer,) for layer in _layers(model)]
+    return [layer for body in bodies for layer in body if isinstance(layer, Conv | Dense)]
 
 
 def _check_dataset(name: str) -> None:

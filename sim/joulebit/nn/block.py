@@ -31,17 +31,8 @@ class ResidualBlock:
         self.layers = [ConvLayer(conv, masters[f"{conv.name}.weight"], engine) for conv in plan.body]
         self._x: Tensor | None = None
         self._entered: Entered | None = None
-        self._last_reached: ConvLayer | None = self.layers[0]  #: where `backward_last` ends
         self.gated = False  #: whether a gate decides; then `branch_gradient` is available
         self._branch: tuple[Array, Array, int] | None = None
-
-    def reach(self, above: bool, last: bool) -> None:
-        """Tell the layers whether a gradient comes down to them; last: none leaves the block."""
-        needed = [i for i, layer in enumerate(self.layers) if layer.trained is None or layer.trained.any]
-        first = (needed[0] if needed else len(self.layers)) if last else 0
-        for i, layer in enumerate(self.layers):
-            layer.reached = above and i >= first
-        self._last_reached = self.layers[first] if first < len(self.layers) else None
 
     def forward(
         self, x: Tensor, run: Pass, entered: Entered | None = None, branch_scale_q16: int = 1 << 16
@@ -118,10 +109,9 @@ class ResidualBlock:
                 return
             g = _taken(g, self._entered, run.engine)
         for layer in reversed(self.layers):
-            if not layer.reached:
-                return
-            if layer is self._last_reached:
-                layer.backward_last(g, run)
+            if not layer.passing:
+                if layer.reached:
+                    layer.backward_last(g, run)
                 return
             g = layer.backward(g, run)
 

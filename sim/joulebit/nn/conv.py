@@ -39,7 +39,7 @@ class ConvLayer:
 
     def __init__(self, plan: ConvPlan, master: NDArray[np.int32], engine: Engine) -> None:
         self.plan = plan
-        self.weight = ConvWeight(f"{plan.name}.weight", master, engine)
+        self.weight = ConvWeight(f"{plan.name}.weight", master, engine, plan.kind)
         arithmetic = engine.arithmetic
         self.z_exponent = DelayedExponent(CONV_OUTPUT_BITS)
         self.dz_exponent = DelayedExponent(arithmetic.g_bits)
@@ -48,7 +48,7 @@ class ConvLayer:
         self._saved: _Saved | None = None
         self._evaluation: tuple[NormConstants, int] | None = None
         self.trained: Trained | None = None  #: None: everything
-        self.reached = True  #: whether a gradient comes down to here
+        self.reached = self.passing = True  #: a gradient comes down to here, and goes on (`GradientFlow`)
         self._entered = 0  #: samples of this step
         self._input_gradient = False  #: whether it was formed in this step
 

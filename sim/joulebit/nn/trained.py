@@ -6,13 +6,14 @@ dense layer is a convolution whose kernel is the whole image: its rows are neuro
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from joulebit.engine.base import Array, ConvGeometry, Engine
-from joulebit.nn.graph import ConvPlan
+from joulebit.nn.graph import ConvPlan, NetworkPlan, ResidualPlan
 
 Int64Array = NDArray[np.int64]
 
@@ -32,6 +33,46 @@ class Trained:
     def any(self) -> bool:
         """Whether anything of the layer is trained."""
         return bool(len(self.channels)) or self.shifts
+
+
+@dataclass(frozen=True)
+class GradientFlow:
+    """How far down a network gradients go when some of its neurons are frozen."""
+
+    lowest: int | None  #: the first node whose output needs a gradient; None: not even the last one
+    reached: frozenset[str]  #: convolutions whose output's gradient is formed
+    passing: frozenset[str]  #: those whose input's gradient is formed, too
+
+
+def gradient_flow(
+    plan: NetworkPlan, trained: Mapping[str, Trained] | None, gated: Collection[int] = ()
+) -> GradientFlow:
+    """trained: by the name of the convolution; None: everything. gated: residual blocks with a gate (their index),
+    which learns from the gradient of the block's output.
+    """
+
+    def needs(conv: ConvPlan) -> bool:
+        return trained is None or trained[conv.name].any
+
+    lowest: int | None = None
+    reached: set[str] = set()
+    passing: set[str] = set()
+    for position, node in enumerate(plan.nodes):
+        if not isinstance(node, ConvPlan | ResidualPlan):
+            continue
+        convs = (node,) if isinstance(node, ConvPlan) else node.body
+        if lowest is None:
+            if not any(map(needs, convs)) and not (isinstance(node, ResidualPlan) and node.index in gated):
+                continue
+            lowest = position
+        if position == lowest and (trained is not None or isinstance(node, ConvPlan)):
+            first = next((i for i, conv in enumerate(convs) if needs(conv)), len(convs))
+            reached.update(conv.name for conv in convs[first:])
+            passing.update(conv.name for conv in convs[first + 1 :])
+        else:
+            reached.update(conv.name for conv in convs)
+            passing.update(conv.name for conv in convs)
+    return GradientFlow(lowest, frozenset(reached), frozenset(passing))
 
 
 def outputs_per_group(plan: ConvPlan, channels: Int64Array) -> tuple[int, ...]:

@@ -24,7 +24,7 @@ from joulebit.nn.init import initial_masters
 from joulebit.nn.log_odds import label_log_odds
 from joulebit.nn.parameters import HostParameters
 from joulebit.nn.tensor import Tensor
-from joulebit.nn.trained import Trained
+from joulebit.nn.trained import Trained, gradient_flow
 from joulebit.nn.weight_gradient import check_exact_sums
 from joulebit.nn.workers import OneWorker, Share, Totals, Workers, part_of
 from joulebit.techniques.slu import GatePolicy, SelectiveLayerUpdate
@@ -346,13 +346,11 @@ class IntegerNetwork:
             _check_selection(self.plan, trained)
         for layer in self._layers:
             layer.trained = None if trained is None else trained[layer.plan.name]
-        self._lowest = next((i for i, node in enumerate(self._nodes) if _needs_gradient(node)), None)
-        for position, node in enumerate(self._nodes):
-            above = self._lowest is not None and position >= self._lowest
-            if isinstance(node, ConvLayer):
-                node.reached = above
-            elif isinstance(node, ResidualBlock):
-                node.reach(above, self._selection and position == self._lowest)
+        gated = [node.plan.index for node in self._nodes if isinstance(node, ResidualBlock) and node.gated]
+        flow = gradient_flow(self.plan, trained, gated)
+        self._lowest = flow.lowest
+        for layer in self._layers:
+            layer.reached, layer.passing = layer.plan.name in flow.reached, layer.plan.name in flow.passing
 
     def channel_outputs(self, images: NDArray[np.uint8]) -> dict[str, NDArray[np.int16]]:
         """The output z (spec, section 4) of every convolution, int16 [N, H, W, C], by its name.
@@ -481,15 +479,6 @@ def input_integers(images: NDArray[np.uint8], bits: int) -> NDArray[Any]:
         return np.maximum((images ^ np.uint8(128)).view(np.int8), np.int8(-127))
     centred = saturate(shift_round(images.astype(np.int16) - 128, 8 - bits), bits)
     return centred.astype(np.int8 if bits < 8 else np.int16)
-
-
-def _needs_gradient(node: Node) -> bool:
-    """Whether the gradient of a node's output is needed."""
-    if isinstance(node, ConvLayer):
-        return node.trained is None or node.trained.any
-    if isinstance(node, ResidualBlock):
-        return node.gated or any(_needs_gradient(layer) for layer in node.layers)
-    return False
 
 
 def _check_selection(plan: NetworkPlan, trained: Mapping[str, Trained]) -> None:
