@@ -13,9 +13,10 @@ module fv_registers (
   input wire logic        arvalid_i,
   input wire logic [11:0] araddr_i,
   input wire logic        rready_i,
-  input wire logic        busy_i
+  input wire logic        busy_i,
+  input wire logic        count_tile_i
 );
-  logic awready, wready, bvalid, arready, rvalid, irq, start, reset;
+  logic awready, wready, bvalid, arready, rvalid, irq, start, reset, counting;
   logic [1:0] bresp, rresp;
   logic [31:0] rdata, desc_address;
   logic [15:0] desc_count;
@@ -56,10 +57,12 @@ module fv_registers (
     .count_stall_write_i(1'b0),
     .count_read_i       ('0),
     .count_write_i      ('0),
-    .count_tile_i       (1'b0),
+    .count_tile_i       (count_tile_i),
+    .counting_o         (counting),
+    .forward_i          (1'b0),
+    .gradient_i         (1'b0),
     .compute_cycles_i   ('0),
-    .macs_8x8_i         ('0),
-    .macs_8x16_i        ('0),
+    .macs_i             ('0),
     .macs_4x10_i        ('0),
     .macs_gated_i       ('0),
     .decided_i          ('0),

@@ -91,7 +91,7 @@ PROOFS = (
     Proof(
         "registers",
         "fv_registers",
-        ("jb_pkg.sv", "jb_registers.sv", "fv_registers.sv"),
+        ("jb_pkg.sv", "jb_registers.sv", "jb_registers_counters.sv", "fv_registers.sv"),
         4,
         True,
         "AXI4-Lite handshakes",

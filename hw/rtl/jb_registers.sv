@@ -1,7 +1,7 @@
 // The AXI4-Lite registers of accelerator.Register: control, status, errors and counters.
 //
-// Counters are read from a copy that a write to SNAPSHOT takes, so that LO and HI belong together. Addresses without a
-// register answer SLVERR; writes to read-only registers are ignored. One access at a time in each direction.
+// Counters are read from a copy that a write to SNAPSHOT takes, so that LO and HI belong together; it is answered when the copy is there, at
+// most 48 cycles later. Addresses without a register answer SLVERR; writes to read-only registers are ignored. One access at a time in each direction.
 `default_nettype none
 
 module jb_registers #(
@@ -40,23 +40,24 @@ module jb_registers #(
   input  wire logic        interrupt_i,     // a pulse: a descriptor with the flag IRQ is done
   input  wire logic        fail_i,          // a pulse: the list stopped
   input  wire logic [31:0] fail_error_i,    // with fail_i: ErrorBit mask
-  input  wire logic [31:0] fail_index_i,    // with fail_i: which descriptor
-  input  wire logic [31:0] desc_done_i,
+  input  wire logic [15:0] fail_index_i,    // with fail_i: which descriptor
+  input  wire logic [15:0] desc_done_i,
   // counters: what to add in this cycle
   input  wire logic        count_stall_read_i,
   input  wire logic        count_stall_write_i,
   input  wire logic [ 1:0] count_read_i,    // beats read at port 1, 0
   input  wire logic [ 1:0] count_write_i,   // beats written at port 1, 0
-  input  wire logic        count_tile_i,    // a tile is done: add its figures
+  input  wire logic        count_tile_i,    // a pulse: a tile ends; its figures are stable until counting_o has fallen
+  output      logic        counting_o,
+  input  wire logic        forward_i,       // of the tile: its MACs are 8x8
+  input  wire logic        gradient_i,      // or 8x16
   input  wire logic [31:0] compute_cycles_i,
-  input  wire logic [63:0] macs_8x8_i,
-  input  wire logic [63:0] macs_8x16_i,
-  input  wire logic [63:0] macs_4x10_i,
+  input  wire logic [63:0] macs_i,
+  input  wire logic [47:0] macs_4x10_i,
   input  wire logic [63:0] macs_gated_i,
   input  wire logic [31:0] decided_i,
   input  wire logic [31:0] undecided_i
 );
-  localparam int Counters = 14;
   localparam logic [1:0] Okay = 2'b00;
   localparam logic [1:0] SlaveError = 2'b10;
   localparam logic [31:0] Lanes = jb_pkg::CONFIG_OUT_LANES[32*Config+:32];
@@ -69,12 +70,11 @@ module jb_registers #(
   logic [31:0] wdata_q;
   logic [3:0] wstrb_q;
   logic write_known;
-  logic [31:0] write_mask;
+  logic write_snapshot, snapshot_done;
 
   assign awready_o  = !aw_held_q;
   assign wready_o   = !w_held_q;
-  assign write      = aw_held_q && w_held_q && (!bvalid_o || bready_i);
-  assign write_mask = {{8{wstrb_q[3]}}, {8{wstrb_q[2]}}, {8{wstrb_q[1]}}, {8{wstrb_q[0]}}};
+  assign write      = aw_held_q && w_held_q && (write_snapshot ? snapshot_done && !bvalid_o : !bvalid_o || bready_i);
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
@@ -103,15 +103,16 @@ module jb_registers #(
   // Registers 0x00..0x34 and the counters 0x40..0xAC exist.
   assign write_known = aw_q[11:8] == 4'd0 && aw_q[7:0] < 8'hB0 && aw_q[7:2] != 6'h0E && aw_q[7:2] != 6'h0F;
 
-  logic write_control, write_status, write_snapshot;
-  logic [31:0] write_bits;
-  assign write_bits     = wdata_q & write_mask;
+  logic write_control, write_status;
+  logic [3:0] write_bits;
+  assign write_bits     = wstrb_q[0] ? wdata_q[3:0] : '0;
   assign write_control  = write && write_known && aw_q[7:2] == jb_pkg::REG_CTRL[7:2];
   assign write_status   = write && write_known && aw_q[7:2] == jb_pkg::REG_STATUS[7:2];
-  assign write_snapshot = write && write_known && aw_q[7:2] == jb_pkg::REG_SNAPSHOT[7:2];
+  assign write_snapshot = write_known && aw_q[7:2] == jb_pkg::REG_SNAPSHOT[7:2];
 
   logic enable_q, done_q, error_q, interrupt_q;
-  logic [31:0] errors_q, index_q, scratch_q, address_q, count_q;
+  logic [31:0] errors_q, scratch_q, address_q, count_q;
+  logic [15:0] index_q;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
@@ -130,10 +131,12 @@ module jb_registers #(
       start_o <= write_control && write_bits[0] && !write_bits[1] && !busy_i;
       reset_o <= write_control && write_bits[1];
       if (write_control && wstrb_q[0]) enable_q <= wdata_q[2];
-      if (write && write_known) begin
-        if (aw_q[7:2] == jb_pkg::REG_DESC_ADDRESS[7:2]) address_q <= (address_q & ~write_mask) | write_bits;
-        if (aw_q[7:2] == jb_pkg::REG_DESC_COUNT[7:2]) count_q <= (count_q & ~write_mask) | write_bits;
-        if (aw_q[7:2] == jb_pkg::REG_SCRATCH[7:2]) scratch_q <= (scratch_q & ~write_mask) | write_bits;
+      for (int b = 0; b < 4; b++) begin
+        if (write && write_known && wstrb_q[b]) begin
+          if (aw_q[7:2] == jb_pkg::REG_DESC_ADDRESS[7:2]) address_q[8*b+:8] <= wdata_q[8*b+:8];
+          if (aw_q[7:2] == jb_pkg::REG_DESC_COUNT[7:2]) count_q[8*b+:8] <= wdata_q[8*b+:8];
+          if (aw_q[7:2] == jb_pkg::REG_SCRATCH[7:2]) scratch_q[8*b+:8] <= wdata_q[8*b+:8];
+        end
       end
       // What happens wins over what software clears in the same cycle.
       if (finish_i) done_q <= 1'b1;
@@ -157,56 +160,40 @@ module jb_registers #(
   assign desc_count_o   = count_q[31:16] == '0 ? count_q[15:0] : '0;  // more than 65535: refused as 0 is
 
   // ---- counters, in the order of their registers
-  logic [64*Counters-1:0] counters_q, copy_q;
-  logic [64*Counters-1:0] increments;
-
-  always_comb begin
-    increments = '0;
-    increments[64*0+:64] = {63'd0, busy_i};
-    if (count_tile_i) increments[64*1+:64] = {32'd0, compute_cycles_i};
-    increments[64*2+:64] = {63'd0, count_stall_read_i};
-    increments[64*3+:64] = {63'd0, count_stall_write_i};
-    if (count_tile_i) begin
-      increments[64*4+:64] = macs_8x8_i;
-      increments[64*5+:64] = macs_8x16_i;
-      increments[64*6+:64] = macs_4x10_i;
-      increments[64*7+:64] = macs_gated_i;
-      increments[64*8+:64] = {32'd0, decided_i};
-      increments[64*9+:64] = {32'd0, undecided_i};
-    end
-    increments[64*10+:64] = {60'd0, count_read_i[0], 3'd0};
-    increments[64*11+:64] = {60'd0, count_write_i[0], 3'd0};
-    increments[64*12+:64] = {60'd0, count_read_i[1], 3'd0};
-    increments[64*13+:64] = {60'd0, count_write_i[1], 3'd0};
-  end
-
-  always_ff @(posedge clk_i) begin
-    if (!rst_ni) begin
-      counters_q <= '0;
-      copy_q     <= '0;
-    end else begin
-      for (int unsigned c = 0; c < Counters; c++) begin
-        if (write_snapshot && write_bits[0]) counters_q[64*c+:64] <= increments[64*c+:64];
-        else counters_q[64*c+:64] <= counters_q[64*c+:64] + increments[64*c+:64];
-      end
-      if (write_snapshot) copy_q <= counters_q;
-    end
-  end
-
-  // ---- reads
-  logic [31:0] read_value, counter_value;
-  logic read_known;
+  logic counters_ready;
+  logic [31:0] counter_value;
   logic [4:0] counter;  // 32-bit half of the counters
 
-  assign arready_o = !rvalid_o || rready_i;
-  assign counter   = 5'(araddr_i[7:2] - 6'h10);
+  jb_registers_counters u_counters (
+    .clk_i,
+    .rst_ni,
+    .event_i        ({count_write_i[1], count_read_i[1], count_write_i[0], count_read_i[0], count_stall_write_i,
+                      count_stall_read_i, busy_i}),
+    .count_i        (count_tile_i),
+    .counting_o,
+    .forward_i,
+    .gradient_i,
+    .compute_cycles_i,
+    .macs_i,
+    .macs_4x10_i,
+    .macs_gated_i,
+    .decided_i,
+    .undecided_i,
+    .snapshot_i     (aw_held_q && w_held_q && write_snapshot && !bvalid_o),
+    .clear_i        (write_bits[0]),
+    .snapshot_done_o(snapshot_done),
+    .ready_o        (counters_ready),
+    .read_counter_i (counter[4:1]),
+    .read_high_i    (counter[0]),
+    .read_data_o    (counter_value)
+  );
 
-  always_comb begin
-    counter_value = '0;
-    for (int unsigned c = 0; c < 2 * Counters; c++) begin
-      if (counter == 5'(c)) counter_value = copy_q[32*c+:32];
-    end
-  end
+  // ---- reads
+  logic [31:0] read_value;
+  logic read_known;
+
+  assign arready_o = (!rvalid_o || rready_i) && counters_ready;
+  assign counter   = 5'(araddr_i[7:2] - 6'h10);
 
   always_comb begin
     read_known = araddr_i[11:8] == 4'd0;
@@ -219,10 +206,10 @@ module jb_registers #(
       jb_pkg::REG_CTRL[7:2]:         read_value = {29'd0, enable_q, 2'b00};
       jb_pkg::REG_STATUS[7:2]:       read_value = {28'd0, interrupt_q, error_q, done_q, busy_i};
       jb_pkg::REG_ERROR[7:2]:        read_value = errors_q;
-      jb_pkg::REG_ERROR_INDEX[7:2]:  read_value = index_q;
+      jb_pkg::REG_ERROR_INDEX[7:2]:  read_value = {16'd0, index_q};
       jb_pkg::REG_DESC_ADDRESS[7:2]: read_value = address_q;
       jb_pkg::REG_DESC_COUNT[7:2]:   read_value = count_q;
-      jb_pkg::REG_DESC_DONE[7:2]:    read_value = desc_done_i;
+      jb_pkg::REG_DESC_DONE[7:2]:    read_value = {16'd0, desc_done_i};
       jb_pkg::REG_CLOCK_HZ[7:2]:     read_value = 32'(ClockHz);
       jb_pkg::REG_SNAPSHOT[7:2]:     read_value = '0;
       jb_pkg::REG_SCRATCH[7:2]:      read_value = scratch_q;
@@ -235,7 +222,8 @@ module jb_registers #(
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) rvalid_o <= 1'b0;
-    else if (arready_o) rvalid_o <= arvalid_i;
+    else if (arvalid_i && arready_o) rvalid_o <= 1'b1;
+    else if (rready_i) rvalid_o <= 1'b0;
   end
 
   always_ff @(posedge clk_i) begin

@@ -14,7 +14,7 @@ module jb_run_control (
   input  wire logic        list_done_i,    // with done_i: the last
   input  wire logic        fail_i,         // a pulse: a descriptor failed
   input  wire logic [31:0] fail_error_i,
-  input  wire logic [31:0] fail_index_i,
+  input  wire logic [15:0] fail_index_i,
   output      logic        busy_o,
   output      logic        fetch_o,        // a pulse: fetch the list
   output      logic        halt_o,         // ask the bus for nothing more
@@ -22,8 +22,8 @@ module jb_run_control (
   output      logic        finish_o,       // a pulse: the list is done
   output      logic        fail_o,         // a pulse: the list stopped
   output      logic [31:0] fail_error_o,
-  output      logic [31:0] fail_index_o,
-  output      logic [31:0] desc_done_o
+  output      logic [15:0] fail_index_o,
+  output      logic [15:0] desc_done_o
 );
   typedef enum logic [1:0] {
     StIdle,
@@ -65,7 +65,7 @@ module jb_run_control (
     end else begin
       run_no <= state_q != StReset;
       if (fetch_o) desc_done_o <= '0;
-      else if (done_i) desc_done_o <= desc_done_o + 32'd1;
+      else if (done_i) desc_done_o <= desc_done_o + 16'd1;
 
       unique case (state_q)
         StIdle: begin

@@ -57,16 +57,17 @@ module jb_tile_finish #(
   input  wire logic          read_error_i,
   input  wire logic          write_error_i,
   // to the registers
-  output      logic          count_tile_o,
-  output      logic [63:0]   macs_8x8_o,
-  output      logic [63:0]   macs_8x16_o,
-  output      logic [63:0]   macs_4x10_o,
+  output      logic          count_tile_o,     // a pulse: add the core's account and what follows, stable until counting_i has fallen
+  input  wire logic          counting_i,
+  output      logic          forward_o,
+  output      logic          gradient_o,       // input or weight gradient
+  output      logic [47:0]   macs_4x10_o,
   output      logic          interrupt_o,
   output      logic          done_o,           // one more descriptor is done
   output      logic          list_done_o,      // and it was the last
   output      logic          fail_o,
   output      logic [31:0]   fail_error_o,
-  output      logic [31:0]   fail_index_o
+  output      logic [15:0]   fail_index_o
 );
   localparam int RequestBits = 32 + 4 * 16 + 4 * 32 + 2 * 29 + 2;
   localparam int EntryBits = RequestBits + 32 + 32 + 48 + 16 + 32 + 8 + 5;
@@ -296,7 +297,7 @@ module jb_tile_finish #(
         end
         StBlock:     if (block_walk_ready) state_q <= StBlockData;
         StBlockData: if (asked_q && filled_q) state_q <= StBlockResponse;
-        StBlockResponse: if (block_idle_i) state_q <= StEnd;
+        StBlockResponse: if (block_idle_i && !counting_i) state_q <= StEnd;
         default: begin
           state_q  <= StWait;
           o_last_q <= 1'b0;
@@ -325,16 +326,16 @@ module jb_tile_finish #(
   assign entry_pop    = state_q == StEnd;
   assign o_accept_o   = state_q == StResults && !o_last_q;
   assign done_ready_o = state_q == StEnd && !wrong_q;
-  assign count_tile_o = done_ready_o && done_valid_i;
+  assign count_tile_o = state_q == StBlock && block_walk_ready && !wrong_q && done_valid_i;
   assign done_o       = state_q == StEnd && error == '0;
   assign list_done_o  = done_o && last_q;
   assign interrupt_o  = done_o && irq_q;
   assign fail_o       = state_q == StEnd && error != '0;
   assign fail_error_o = error;
-  assign fail_index_o = {16'd0, index_q};
-  assign macs_8x8_o   = operation_q == jb_pkg::OP_FORWARD ? done_macs_i : '0;
-  assign macs_8x16_o  = operation_q == jb_pkg::OP_INPUT_GRADIENT || operation_q == jb_pkg::OP_WEIGHT_GRADIENT ? done_macs_i : '0;
-  assign macs_4x10_o  = {16'd0, macs_4x10_q};
+  assign fail_index_o = index_q;
+  assign forward_o    = operation_q == jb_pkg::OP_FORWARD;
+  assign gradient_o   = operation_q == jb_pkg::OP_INPUT_GRADIENT || operation_q == jb_pkg::OP_WEIGHT_GRADIENT;
+  assign macs_4x10_o  = macs_4x10_q;
 
   logic unused;
   assign unused = ^{walk_busy, masks_unused, mask_address_unused, mask_block_unused, mask_image_unused, mask_row_unused,

@@ -149,8 +149,8 @@ module jb_top #(
 
   // ---- control
   logic start, reset_request, busy, fetch, halt, run_n, finish, interrupt, fail;
-  logic [31:0] desc_address, fail_error, fail_index, desc_done;
-  logic [15:0] desc_count;
+  logic [31:0] desc_address, fail_error;
+  logic [15:0] desc_count, fail_index, desc_done;
   logic idle0_read, idle0_write, idle1_read, idle1_write;
   logic beat0_read, beat0_write, beat1_read, beat1_write;
   logic error0_read, error0_write, error1_read, error1_write;
@@ -158,9 +158,10 @@ module jb_top #(
   logic stall_read, stall_write;
 
   logic tile_done, list_done, tile_fail;
-  logic [31:0] tile_fail_error, tile_fail_index;
-  logic count_tile;
-  logic [63:0] macs_8x8, macs_8x16, macs_4x10;
+  logic [31:0] tile_fail_error;
+  logic [15:0] tile_fail_index;
+  logic count_tile, counting, count_forward, count_gradient;
+  logic [47:0] macs_4x10;
 
   logic done_valid, done_ready;
   logic [63:0] done_peak, done_macs, done_macs_gated;
@@ -206,9 +207,11 @@ module jb_top #(
     .count_read_i       ({beat1_read, beat0_read}),
     .count_write_i      ({beat1_write, beat0_write}),
     .count_tile_i       (count_tile),
+    .counting_o         (counting),
+    .forward_i          (count_forward),
+    .gradient_i         (count_gradient),
     .compute_cycles_i   (done_compute_cycles),
-    .macs_8x8_i         (macs_8x8),
-    .macs_8x16_i        (macs_8x16),
+    .macs_i             (done_macs),
     .macs_4x10_i        (macs_4x10),
     .macs_gated_i       (done_macs_gated),
     .decided_i          (done_decided),
@@ -222,7 +225,7 @@ module jb_top #(
     .reset_i       (reset_request),
     .desc_address_i(desc_address),
     .desc_count_i  (desc_count),
-    .idle_i        (idle0_read && idle0_write && idle1_read && idle1_write),
+    .idle_i        (idle0_read && idle0_write && idle1_read && idle1_write && !counting),
     .done_i        (tile_done),
     .list_done_i   (list_done),
     .fail_i        (tile_fail),
@@ -789,8 +792,9 @@ module jb_top #(
     .read_error_i         (stream_error_q),
     .write_error_i        (write_error_q),
     .count_tile_o         (count_tile),
-    .macs_8x8_o           (macs_8x8),
-    .macs_8x16_o          (macs_8x16),
+    .counting_i           (counting),
+    .forward_o            (count_forward),
+    .gradient_o           (count_gradient),
     .macs_4x10_o          (macs_4x10),
     .interrupt_o          (interrupt),
     .done_o               (tile_done),
