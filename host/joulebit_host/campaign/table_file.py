@@ -22,12 +22,15 @@ def calibrated_table(
     fitted = {c.name: c.value for c in calibration.coefficients}
     kinds = {**base.mac_by_kind_pj, **_part(fitted, "mac.")}
     mac: dict[str, Any] = {}
-    if base.multiply is not None and base.add is not None:
+    if base.multiply is not None:
         mac["multiply"] = [[8, 8, base.multiply(64)], [32, 32, base.multiply(1024)]]
-        mac["add"] = [[8, base.add(8)], [32, base.add(32)]]
-        mac["accumulate_bits"] = base.accumulate_bits
     else:
         mac["default_pj"] = base.mac_default_pj
+    if base.add is not None:
+        mac["add"] = [[8, base.add(8)], [32, base.add(32)]]
+        mac["accumulate_bits"] = base.accumulate_bits
+    if base.shift is not None:
+        mac["shift"] = [[8, base.shift(8)], [32, base.shift(32)]]
     mac["pj"] = kinds
     table = {
         "name": name,

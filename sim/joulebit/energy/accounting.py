@@ -13,6 +13,12 @@ the layer.
     gates              16x16, phase other
     float32            fp32
 
+In a layer with weights of fewer values w_bits is what one of them takes: 1 (binary), 2 (ternary),
+1 + clog2(w_bits) (powers of two: `shift8x4` forward, `shift16x4` in the input gradient). An adder layer has
+`add8x8` forward and `diff8x8x16` in the input gradient: the clipped difference of activation and weight, formed
+again, times the gradient; its operands' widths are bounds. What each costs: `joulebit.energy.table`. Gradients of
+weights are products of full width in all of them (straight through).
+
 Padding is counted as in every published figure. **Operations** (`ops`) are element-wise steps of one
 multiplication and one addition at most: OPERATIONS below.
 
@@ -131,6 +137,23 @@ class Widths:
         """Key of a multiply-accumulate of these operand widths."""
         return "fp32" if self.fp32 else f"{left}x{right}"
 
+    def weight(self, conv: ConvPlan) -> int:
+        """Bits of one weight of a layer."""
+        if self.fp32:
+            return self.w
+        return {"binary": 1, "ternary": 2, "shift": 1 + (self.w - 1).bit_length()}.get(conv.kind, self.w)
+
+    def layer_kind(self, conv: ConvPlan, value: int, backward: bool = False) -> str:
+        """Key of what a layer's weights do to values of `value` bits: activations, or output gradients."""
+        w = self.weight(conv)
+        if self.fp32:
+            return "fp32"
+        if conv.kind == "adder":
+            return f"diff{self.x}x{w}x{value}" if backward else f"add{value}x{w}"
+        if conv.kind == "shift":
+            return f"shift{value}x{w}"
+        return self.kind(w, value) if backward else self.kind(value, w)
+
     def sum(self, left: int, right: int, products: int) -> int:
         """Bits of a partial sum of at most `products` products of these operand widths, in whole bytes."""
         if self.fp32:
@@ -183,9 +206,10 @@ class Accountant:
             return
         bits = self.widths
         weights, entered, left = _weights(conv), samples * _size(conv.in_shape), samples * _size(conv.out_shape)
-        self._macs("forward", bits.kind(bits.x, bits.w), samples * conv.macs)
+        w = bits.weight(conv)
+        self._macs("forward", bits.layer_kind(conv, bits.x), samples * conv.macs)
         operations = OPERATIONS["norm" if conv.norm else "bias"]
-        dram = entered * bits.x + weights * bits.w + left * bits.x
+        dram = entered * bits.x + weights * w + left * bits.x
         if conv.norm:
             dram += 2 * left * bits.z
         if conv.ends_block:
@@ -193,8 +217,8 @@ class Accountant:
             operations += OPERATIONS["shortcut"]
         self._ops("forward", bits.operation(bits.z), operations * left)
         fetches = array_fetches(conv)
-        sums = bits.sum(bits.x, bits.w, conv.macs // _size(conv.out_shape))
-        sram = samples * (fetches.moving * bits.x + weights * bits.w + fetches.sums * sums)
+        sums = bits.sum(bits.x, 1 if conv.kind == "adder" else w, conv.macs // _size(conv.out_shape))
+        sram = samples * (fetches.moving * bits.x + weights * w + fetches.sums * sums)
         self._bytes("forward", dram, sram)
 
     def input_gradient(self, conv: ConvPlan, samples: int) -> None:
@@ -203,16 +227,19 @@ class Accountant:
             return
         bits = self.widths
         weights, entered, left = _weights(conv), samples * _size(conv.in_shape), samples * _size(conv.out_shape)
-        self._macs("input_gradient", bits.kind(bits.w, bits.input_gradient), samples * conv.macs)
+        w = bits.weight(conv)
+        self._macs(
+            "input_gradient", bits.layer_kind(conv, bits.input_gradient, backward=True), samples * conv.macs
+        )
         self._ops("input_gradient", bits.operation(bits.g), OPERATIONS["mask"] * entered)
-        dram = left * bits.input_gradient + weights * bits.w + entered * (bits.x + bits.g)
+        dram = left * bits.input_gradient + weights * w + entered * (bits.x + bits.g)
         if conv.ends_block:
             dram += left * bits.g
             self._ops("input_gradient", bits.operation(bits.g), OPERATIONS["shortcut"] * left)
         fetches = array_fetches(conv, transposed=True)
         kernel_h, kernel_w, _, c_out = conv.weight_shape
-        sums = bits.sum(bits.w, bits.input_gradient, kernel_h * kernel_w * c_out // conv.geometry.groups)
-        sram = samples * (fetches.moving * bits.input_gradient + weights * bits.w + fetches.sums * sums)
+        sums = bits.sum(w, bits.input_gradient, kernel_h * kernel_w * c_out // conv.geometry.groups)
+        sram = samples * (fetches.moving * bits.input_gradient + weights * w + fetches.sums * sums)
         self._bytes("input_gradient", dram, sram)
 
     def weight_gradient(
@@ -300,7 +327,7 @@ class Accountant:
             return
         weights = _weights(conv)
         self._ops("update", bits.operation(bits.master), weights)
-        self._bytes("update", weights * (bits.master + bits.w))
+        self._bytes("update", weights * (bits.master + bits.weight(conv)))
 
     # -- other layers ----------------------------------------------------------------------------------------
 

@@ -6,14 +6,25 @@ E2-Train argues with, and xc7z020, a first estimate for its board. Another is na
     name, title, source            text
     [mac]      multiply, add       two anchors each; a power law through them gives every other width
                accumulate_bits     width of the addition
-               default_pj          instead of the laws: for every kind that is not listed
+               default_pj          instead of multiply: for every product that is not listed
+               shift               two anchors, as add; without it a shift costs what a multiplication costs
     [mac.pj]   <kind>              multiply-accumulates in pJ that follow no law, such as fp32 or 8x8
     [op.pj]    int16, int32, fp32  element-wise operations in pJ
     [memory]   sram_pj_per_byte, dram_pj_per_byte
     [static]   power_w             drawn as long as the array computes
     [throughput] clock_hz, macs_per_cycle, by_kind.<kind>
 
-All keys are required except default_pj or (multiply, add, accumulate_bits), of which a table has one or the other.
+All keys are required except shift and default_pj or (multiply, add, accumulate_bits), of which a table has one or
+the other; beside default_pj, add and accumulate_bits are allowed. What a kind costs that is not listed:
+
+    AxB          a multiplication of A by B bits and an addition of accumulate_bits; with A or B of 1 or 2 bits
+                 (signs; signs and 0) nothing is multiplied, and the addition is all
+    addAxB       an adder layer: a subtraction of max(A, B) + 1 bits and the addition
+    diffAxBxC    its gradient: such a subtraction, then a product of its result and C bits
+    shiftAxB     a number of A bits shifted by a weight of B bits, at the law's price for A bits, and the addition
+
+(An unsigned operand of 2 bits, 0 to 3, needs up to two additions and is counted as one.) Where a table has
+default_pj and no add, an addition costs as much as a product.
 """
 
 from __future__ import annotations
@@ -35,7 +46,8 @@ else:
     import tomli as tomllib
 
 OPERATIONS = ("int16", "int32", "fp32")
-_KIND = re.compile(r"([1-9]\d*)x([1-9]\d*)")
+_KIND = re.compile(r"(add|shift|diff)?([1-9]\d*)x([1-9]\d*)(?:x([1-9]\d*))?")
+_SIGN_BITS = 2  # operands up to this width are signs, perhaps with 0
 
 
 class EnergyTableError(JoulebitError, ValueError):
@@ -78,23 +90,43 @@ class EnergyTable:
     macs_per_cycle_by_kind: Mapping[str, float]
     multiply: PowerLaw | None = None  #: pJ of a multiplication by the product of its operands' widths
     add: PowerLaw | None = None  #: pJ of an addition by its width
+    shift: PowerLaw | None = None  #: pJ of a shift by the width of what is shifted
     accumulate_bits: int = 32
     mac_default_pj: float | None = None
 
     def mac_pj(self, kind: str) -> float:
-        """pJ of one multiply-accumulate of a kind such as 8x16 or fp32; EnergyTableError for another form."""
+        """pJ of one multiply-accumulate of a kind such as 8x16, add8x8 or fp32; EnergyTableError for others."""
         if kind in self.mac_by_kind_pj:
             return self.mac_by_kind_pj[kind]
         match = _KIND.fullmatch(kind)
-        if not match:
+        if not match or (match[1] == "diff") != bool(match[4]):
             raise EnergyTableError(
                 f"table {self.name} has no energy for a multiply-accumulate of kind {kind!r}: "
                 f"known are {', '.join(self.mac_by_kind_pj)} and widths such as 8x16"
             )
-        if self.multiply is None or self.add is None:
+        left, right = int(match[2]), int(match[3])
+        if match[1] == "add":
+            return self._add_pj(max(left, right) + 1) + self._add_pj(self.accumulate_bits)
+        if match[1] == "diff":
+            return self._add_pj(max(left, right) + 1) + self._product_pj(max(left, right) + 1, int(match[4]))
+        if match[1] == "shift" and self.shift:
+            return self.shift(left) + self._add_pj(self.accumulate_bits)
+        return self._product_pj(left, right)
+
+    def _product_pj(self, left: int, right: int) -> float:
+        """A multiplication and the addition of its result, which is all where one operand is a sign."""
+        if min(left, right) <= _SIGN_BITS:
+            return self._add_pj(self.accumulate_bits)
+        if self.multiply is None:
             assert self.mac_default_pj is not None, "a table has laws or a default"
             return self.mac_default_pj
-        return self.multiply(int(match[1]) * int(match[2])) + self.add(self.accumulate_bits)
+        return self.multiply(left * right) + self._add_pj(self.accumulate_bits)
+
+    def _add_pj(self, bits: int) -> float:
+        if self.add is not None:
+            return self.add(bits)
+        assert self.mac_default_pj is not None, "a table has a law of additions or a default"
+        return self.mac_default_pj
 
     def op_pj(self, kind: str) -> float:
         """pJ of one element-wise operation: int16, int32 or fp32."""
@@ -160,9 +192,11 @@ def parse_table(text: str, origin: str) -> EnergyTable:
     else:
         (a, b, first_pj), (c, d, second_pj) = mac.anchors("multiply", 3)
         laws["multiply"] = PowerLaw.through(a * b, first_pj, c * d, second_pj)
-        (first, first_pj), (second, second_pj) = mac.anchors("add", 2)
-        laws["add"] = PowerLaw.through(first, first_pj, second, second_pj)
+    if mac.has("add") or "multiply" in laws:
+        laws["add"] = mac.law("add")
         laws["accumulate_bits"] = int(mac.number("accumulate_bits", positive=True))
+    if mac.has("shift"):
+        laws["shift"] = mac.law("shift")
     table = EnergyTable(
         name=root.text("name"),
         title=root.text("title"),
@@ -245,6 +279,11 @@ class _Section:
         ):  # fmt: skip
             raise EnergyTableError(f"{self._where(key)} must be two rows of {length} numbers, got {value!r}")
         return [[self._number(entry, key, positive=True) for entry in row] for row in value]
+
+    def law(self, key: str) -> PowerLaw:
+        """The power law through two anchors of a width and an energy."""
+        (first, first_pj), (second, second_pj) = self.anchors(key, 2)
+        return PowerLaw.through(first, first_pj, second, second_pj)
 
     def section(self, key: str) -> _Section:
         return _Section(self._get(key), self._origin, f"{self._name}.{key}" if self._name else key)

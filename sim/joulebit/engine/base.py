@@ -298,8 +298,16 @@ class Engine(Protocol):
         """int16 zeros in the shape of x."""
         ...
 
-    def quantise_weights(self, master: Array) -> tuple[Array, int]:
-        """(w, e_w): w = SAT_w(RND(m, s)), s = max(0, bl(max|m|) - (w_bits - 1)), e_w = s - 28."""
+    def quantise_weights(self, master: Array, kind: str = "linear") -> tuple[Array, int]:
+        """(w, e_w): w = SAT_w(RND(m, s)), s = max(0, bl(max|m|) - (w_bits - 1)), e_w = s - 28.
+
+        Of another kind (binary, ternary, shift) as `joulebit.fixed.weights` defines it; binary and ternary weights
+        are int8 whatever w_bits is.
+        """
+        ...
+
+    def limit_masters(self, master: Array, limit: int) -> None:
+        """master clamped to -limit .. limit, in place."""
         ...
 
     def update(

@@ -19,6 +19,7 @@ from joulebit.engine.base import (
     NormGradientConstants,
     Quantised,
 )
+from joulebit.fixed import weights
 from joulebit.fixed.arithmetic import PEAK_LIMIT, Arithmetic
 from joulebit.fixed.rounding import Rounding, bit_length
 from joulebit.fixed.update import UpdateRule, reciprocal
@@ -378,7 +379,12 @@ class NumbaEngine:
 
     # --- parameters ------------------------------------------------------------------------------------
 
-    def quantise_weights(self, master: Array) -> tuple[Array, int]:
+    def limit_masters(self, master: Array, limit: int) -> None:
+        np.clip(master, -limit, limit, out=master)
+
+    def quantise_weights(self, master: Array, kind: str = "linear") -> tuple[Array, int]:
+        if kind != "linear":
+            return weights.quantise(master, kind, self.arithmetic.w_bits)
         bits = self.arithmetic.w_bits
         flat = master.reshape(-1)
         shift = max(0, bit_length(parameters.peak_of(flat)) - (bits - 1))

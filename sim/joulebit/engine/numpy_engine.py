@@ -20,6 +20,7 @@ from joulebit.engine.base import (
     NormGradientConstants,
     Quantised,
 )
+from joulebit.fixed import weights
 from joulebit.fixed.arithmetic import CONV_OUTPUT_BITS, PEAK_LIMIT, SUM_FRACTION_BITS, Arithmetic
 from joulebit.fixed.matmul import integer_matmul
 from joulebit.fixed.rounding import bit_length, peak, saturate, shift_round, shift_round_each
@@ -236,7 +237,12 @@ class NumpyEngine:
 
     # --- parameters ------------------------------------------------------------------------------------
 
-    def quantise_weights(self, master: Array) -> tuple[Array, int]:
+    def limit_masters(self, master: Array, limit: int) -> None:
+        np.clip(master, -limit, limit, out=master)
+
+    def quantise_weights(self, master: Array, kind: str = "linear") -> tuple[Array, int]:
+        if kind != "linear":
+            return weights.quantise(master, kind, self.arithmetic.w_bits)
         bits = self.arithmetic.w_bits
         shift = max(0, bit_length(peak(master)) - (bits - 1))
         w = saturate(shift_round(master, shift), bits)

@@ -28,6 +28,7 @@ from joulebit.engine.base import (
 from joulebit.engine.torch_conv import chunks, convolve, correlate, dilated, padded, patch_chunks, turned
 from joulebit.engine.torch_products import int8_products_are_exact
 from joulebit.engine.torch_rounding import differing, peak_of, saturate, shift_round, to_int64
+from joulebit.engine.torch_weights import few_valued
 from joulebit.fixed.arithmetic import CONV_OUTPUT_BITS, PEAK_LIMIT, SUM_FRACTION_BITS, Arithmetic
 from joulebit.fixed.rounding import bit_length
 from joulebit.fixed.update import reciprocal
@@ -351,7 +352,12 @@ class TorchEngine:
 
     # --- parameters ------------------------------------------------------------------------------------
 
-    def quantise_weights(self, master: Array) -> tuple[Array, int]:
+    def limit_masters(self, master: Array, limit: int) -> None:
+        master.clamp_(-limit, limit)
+
+    def quantise_weights(self, master: Array, kind: str = "linear") -> tuple[Array, int]:
+        if kind != "linear":
+            return few_valued(master, kind, self.arithmetic.w_bits)
         bits = self.arithmetic.w_bits
         shift = max(0, bit_length(peak_of(master)) - (bits - 1))
         w = saturate(shift_round(to_int64(master), shift), bits)

@@ -24,14 +24,13 @@ from joulebit.energy.model import EnergyReport, simulate_energy
 from joulebit.energy.steps import training_step
 from joulebit.energy.table import EnergyTable, load_table
 from joulebit.errors import Interrupted, JoulebitError
-from joulebit.experiments.assembly import build_network, prepared_data
+from joulebit.experiments.assembly import build_network, described_model, prepared_data
 from joulebit.experiments.config import ConfigError, RunConfig, config_hash
 from joulebit.experiments.evaluation import accuracy
 from joulebit.experiments.hooks import build_hooks
 from joulebit.experiments.rundir import RunDirectory, spec_sha256
 from joulebit.experiments.stopping import stop_requested
 from joulebit.nn.graph import plan
-from joulebit.nn.models import model
 from joulebit.nn.workers import OneWorker, Workers, part_of
 from joulebit.techniques.schedule import Schedule
 from joulebit.techniques.smd import StochasticMinibatchDropping
@@ -111,7 +110,7 @@ class Trainer:
         self.workers: Workers = workers or OneWorker()
         self.run_dir = run_dir
         self.data = prepared_data(config, data_dir)
-        self.plan = plan(model(config.model.name, self.data.classes), self.data.image_shape)
+        self.plan = plan(described_model(config, self.data.classes), self.data.image_shape)
         training = config.training
         count = len(self.data.train)
         if count < 1:

@@ -19,6 +19,9 @@ from dataclasses import dataclass, field
 from joulebit.engine.base import ConvGeometry
 
 ACTIVATIONS = (None, "relu", "relu6")
+#: How weights meet activations: products with integers; with signs, signs and 0, or powers of two as weights
+#: (spec, section 13); or no products at all, but distances (spec, section 14).
+KINDS = ("linear", "binary", "ternary", "shift", "adder")
 Shape = tuple[int, int, int]  # height, width, channels
 
 
@@ -37,10 +40,15 @@ class Conv:
     groups: int = 1
     norm: bool = True
     activation: str | None = "relu"
+    kind: str = "linear"  #: of `KINDS`
 
     def __post_init__(self) -> None:
         if self.activation not in ACTIVATIONS:
             raise ValueError(f"activation must be relu, relu6 or None, got {self.activation!r}")
+        if self.kind not in KINDS:
+            raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
+        if self.kind == "adder" and (self.groups != 1 or not self.norm):
+            raise ValueError("an adder layer has one group and batch norm: set groups=1 and norm=True")
         if self.channels < 1 or self.stride < 1 or self.groups < 0:
             raise ValueError(f"channels and stride must be at least 1 and groups at least 0, got {self}")
 
@@ -52,6 +60,7 @@ class Dense:
     units: int
     norm: bool = False
     activation: str | None = "relu"
+    kind: str = "linear"  #: of `KINDS`
 
 
 @dataclass(frozen=True)
@@ -111,6 +120,7 @@ class ConvPlan:
     activation: str | None  #: for the last convolution of a residual block, the block's own
     in_block: bool  #: part of a residual block's body
     ends_block: bool  #: the last of a body: the shortcut is added before its activation
+    kind: str = "linear"  #: of `KINDS`
 
     @property
     def weight_shape(self) -> tuple[int, int, int, int]:
@@ -235,6 +245,7 @@ class _Planner:
             block.activation if block and ends_block else layer.activation,
             block is not None,
             ends_block,
+            layer.kind,
         )
         self.convs += 1
         return plan
@@ -274,7 +285,7 @@ def plan(model: Model, image_shape: Shape) -> NetworkPlan:
         if isinstance(layer, Conv):
             nodes.append(planner.conv(layer, shape, f"conv{planner.convs + 1}"))
         elif isinstance(layer, Dense):
-            conv = Conv(layer.units, (shape[0], shape[1]), 1, 0, 1, layer.norm, layer.activation)
+            conv = Conv(layer.units, (shape[0], shape[1]), 1, 0, 1, layer.norm, layer.activation, layer.kind)
             nodes.append(planner.conv(conv, shape, f"dense{planner.convs + 1}"))
         elif isinstance(layer, Residual):
             nodes.append(planner.residual(layer, shape))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from joulebit.engine.base import Array, Engine, UpdateRule
 from joulebit.fixed.update import update_step
+from joulebit.fixed.weights import CLIP, CLIPPED
 
 Int64Array = NDArray[np.int64]
 
@@ -17,13 +18,14 @@ Int64Array = NDArray[np.int64]
 class ConvWeight:
     """Masters, momentum and the quantised weights of one convolution."""
 
-    def __init__(self, name: str, master: NDArray[np.int32], engine: Engine) -> None:
+    def __init__(self, name: str, master: NDArray[np.int32], engine: Engine, kind: str = "linear") -> None:
         self.name = name
         self.size = master.size
+        self.kind = kind  #: of `joulebit.nn.graph.KINDS`
         self._engine = engine
-        self.load(master, np.zeros(master.shape, np.int64))
         self._pending: tuple[Array, int | None, Int64Array | None] | None = None
         self.kept: Array | None = None  #: int32, 1 where a weight may differ from 0; None: everywhere
+        self.load(master, np.zeros(master.shape, np.int64))
 
     def load(self, master: NDArray[np.int32], momentum: NDArray[np.int64]) -> None:
         self.master = self._engine.from_numpy(master.astype(np.int32, copy=True))
@@ -36,8 +38,10 @@ class ConvWeight:
         self.quantise()
 
     def quantise(self) -> None:
-        """w and its exponent from the masters."""
-        self.w, self.exponent = self._engine.quantise_weights(self.master)
+        """w and its exponent from the masters; pruned weights are 0 whatever their kind."""
+        self.w, self.exponent = self._engine.quantise_weights(self.master, self.kind)
+        if self.kind == "binary" and self.kept is not None:
+            self.w *= self._engine.from_numpy(self._engine.to_numpy(self.kept).astype(np.int8))
 
     def prune(self, kept: NDArray[np.bool_]) -> None:
         """Weights outside `kept` (bool, shape of the masters) and their momenta are 0 from now on."""
@@ -80,6 +84,8 @@ class ConvWeight:
             self.master = engine.put_channels(self.master, channels, master)
             self.momentum = engine.put_channels(self.momentum, channels, momentum)
         self._clear_pruned()
+        if self.kind in CLIPPED:
+            engine.limit_masters(self.master, CLIP)
         self.quantise()
         return self.size if channels is None else self.size // self.master.shape[-1] * len(channels)
 
