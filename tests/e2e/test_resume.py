@@ -39,6 +39,8 @@ METHODS = {
     "sgd": CONFIG.format(engine="numpy", update="sgd"),
     "e2train": CONFIG.format(engine="numpy", update="psg")
     + "[method.smd]\nprobability = 0.3\n[method.slu]\ntarget_skip = 0.3\n",
+    "selection": CONFIG.format(engine="numpy", update="sgd")
+    + "[method.data_selection]\napproach = 'loss'\nratio = 0.7\nrenew_every = 1\n",
 }
 
 

@@ -290,7 +290,7 @@ class Float32Network:
         found = [np.zeros(0, np.int64)]
         with counted_as(self.counters, "selection"):
             self.prepare_evaluation(statistics)
-            self._count_forward(len(statistics))
+            self._count_forward(len(statistics), head=False)
             for start in range(0, len(images), batch_size):
                 part = slice(start, start + batch_size)
                 logits = torch.tensor(self.logits(images[part]))
@@ -299,15 +299,16 @@ class Float32Network:
                 found.append(loss.clamp(min=0).add(0.0).numpy().view(np.int32).astype(np.int64))
         return np.concatenate(found)
 
-    def _count_forward(self, samples: int) -> None:
-        """One forward pass with every block open."""
+    def _count_forward(self, samples: int, head: bool = True) -> None:
+        """One forward pass with every block open; head=False: not through the classifier."""
         for node in self.plan.nodes:
             if isinstance(node, MaxPoolPlan):
                 self._accountant.pool(node.in_shape, node.out_shape, samples, backward=False)
             else:
                 for conv in (node,) if isinstance(node, ConvPlan) else node.body:
                     self._accountant.forward(conv, samples)
-        self._accountant.head(self.plan.head, samples, backward=False)
+        if head:
+            self._accountant.head(self.plan.head, samples, backward=False)
 
     # --- state ---------------------------------------------------------------------------------------
 
