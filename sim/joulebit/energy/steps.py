@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from fractions import Fraction
 
 from joulebit.energy.accounting import Accountant, Widths
-from joulebit.energy.counters import Counters
+from joulebit.energy.counters import Counters, counted_as
 from joulebit.fixed.arithmetic import Arithmetic
-from joulebit.nn.graph import ConvPlan, NetworkPlan, ResidualPlan
+from joulebit.nn.graph import ConvPlan, MaxPoolPlan, NetworkPlan, ResidualPlan
 
 
 class StepCounters(Counters):
@@ -53,7 +53,7 @@ def block_step(
         accountant.shortcut(plan, samples, backward=True)
         accountant.skip_block(plan, samples, closed)
     else:
-        for conv in plan.body:
+        for conv in plan.convs:
             conv_step(accountant, conv, samples, predicted)
     return counters
 
@@ -97,4 +97,19 @@ def training_step(
     counters = trunk_step(plan, samples, arithmetic, predicted)
     for block in plan.blocks():
         counters.merge(block_step(block, samples, arithmetic, predicted))
+    return counters
+
+
+def forward_pass(plan: NetworkPlan, samples: int, arithmetic: Arithmetic | Widths | None) -> StepCounters:
+    """A forward pass with every block open, as data selection needs it: all its work counts as phase selection."""
+    counters = StepCounters()
+    accountant = Accountant(counters, arithmetic)
+    with counted_as(counters, "selection"):
+        for node in plan.nodes:
+            if isinstance(node, MaxPoolPlan):
+                accountant.pool(node.in_shape, node.out_shape, samples, backward=False)
+            else:
+                for conv in node.body if isinstance(node, ResidualPlan) else (node,):
+                    accountant.forward(conv, samples)
+        accountant.head(plan.head, samples, backward=False)
     return counters

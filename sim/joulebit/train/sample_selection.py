@@ -86,4 +86,12 @@ class DataSelectionHook(Hook):
         """share: of the samples on offer that were selected; waiting: selected, but the run ended before their
         batch was full."""
         share = 1 - self._skipped / self._offered if self._offered else None
-        return {"approach": self._policy.approach, "share": share, "waiting": len(self._waiting)}
+        policy = self._policy
+        return {
+            "approach": policy.approach,
+            "ratio": policy.ratio,
+            "renew_every": policy.renew_every,
+            "schedule": policy.schedule,
+            "share": share,
+            "waiting": len(self._waiting),
+        }

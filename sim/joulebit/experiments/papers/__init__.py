@@ -19,6 +19,7 @@ from joulebit.experiments.papers.rows import Row
 #: Name on the command line -> module.
 PAPERS = {
     "e2-train": "e2train",
+    "data-selection": "data_selection",
 }
 
 
