@@ -12,8 +12,8 @@ training set at each renewal. Kinds of rows:
 
 What it shows: the printed decreases of accuracy are relative to the full training's. The printed average ratio of
 28.34 % is the mean over the schedule's 54 values, each counted once; over the epochs it is 28.62 % (t from 0) or
-28.15 % (t from 1). Random selection gains 2 to 3 points less on the paper's board than its computation, which falls
-with S; loss-based selection of 80 % gains 5 points more than that share and its forward passes leave: fewer
+28.15 % (t from 1). Random selection gains 2 to 3 points less on the paper's board than its computation, which
+falls with S; loss-based selection of 80 % gains 5 points more than that share and its forward passes leave: fewer
 samples must have been selected there (equal losses lower the share).
 
 Source: Boumendil, Bechkit, Benatchba, ICTAI 2023, Tables I to V and section IV-B.
