@@ -10,7 +10,7 @@ from joulebit.fixed.weights import nearest_log2, nearest_power, ternary_threshol
 
 
 def few_valued(master: torch.Tensor, kind: str, bits: int) -> tuple[torch.Tensor, int]:
-    """(w, e_w) of int32 masters (spec, section 13)."""
+    """(w, e_w) of int32 masters (spec, section 14)."""
     magnitude = master.to(torch.int64).abs()
     if kind == "binary":
         exponent = nearest_power(int(magnitude.sum()), master.numel())

@@ -5,6 +5,7 @@ How files are read and written: `joulebit.experiments.config`.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from fractions import Fraction
 from math import floor
@@ -25,6 +26,8 @@ from joulebit.techniques.neuron_selection import UNITS as BUDGET_UNITS
 from joulebit.techniques.neuron_selection import scheme as neuron_scheme
 from joulebit.techniques.schedule import KINDS as SCHEDULES
 from joulebit.techniques.smd import StochasticMinibatchDropping
+from joulebit.techniques.width_rule import MODES as WIDTH_RULES
+from joulebit.techniques.width_rule import WidthRuleWarning, broken
 
 ENGINES = (*INTEGER_ENGINES, "float32")
 PARTS = ("all", "first_half", "second_half")
@@ -161,8 +164,15 @@ class StochasticDepthConfig:
 
 
 @frozen
+class WidthRuleConfig:
+    """Check that weights <= activations <= gradients in bits (`joulebit.techniques.width_rule`)."""
+
+    check: str = field(default="off", validator=_one_of(*WIDTH_RULES))  #: warn, or strict: an error
+
+
+@frozen
 class LowBitWeightsConfig:
-    """Convolutions' weights of two, three or few values (spec, section 13); masters keep their full width."""
+    """Convolutions' weights of two, three or few values (spec, section 14); masters keep their full width."""
 
     kind: str = field(default="off", validator=_one_of("off", *LOW_BIT_KINDS))
     first_layer: bool = False  #: the first convolution, too (the classifier never)
@@ -243,6 +253,7 @@ class MethodConfig:
     stochastic_depth: StochasticDepthConfig = StochasticDepthConfig()
     cyclic_precision: CyclicPrecisionConfig = CyclicPrecisionConfig()
     low_bit_weights: LowBitWeightsConfig = LowBitWeightsConfig()
+    width_rule: WidthRuleConfig = WidthRuleConfig()
     data_selection: DataSelection = NO_SELECTION
 
     neuron_selection: NeuronSelectionConfig = NeuronSelectionConfig()
@@ -358,6 +369,7 @@ def _check_together(config: RunConfig) -> None:
             raise ConfigError(f'training.layers "head" trains the classifier alone: {what} has nothing to act on')
     _check_cyclic_precision(config)
     _check_kinds(config)
+    _check_width_rule(config)
     _check_dataset(config.data.name)
 
 
@@ -374,6 +386,27 @@ def _check_kinds(config: RunConfig) -> None:
             f'engine "float32" does not compute {kinds[0]} layers, which model {config.model.name} has: '
             "use an integer engine"
         )
+
+
+def _check_width_rule(config: RunConfig) -> None:
+    """At every width that the run uses: those of cyclic precision pass through its lower bounds."""
+    mode = config.method.width_rule.check
+    if mode == "off":
+        return
+    weight_bits = {"binary": 1, "ternary": 2}.get(config.method.low_bit_weights.kind)
+    message = broken(config.arithmetic, weight_bits)
+    policy = config.method.cyclic_precision.policy()
+    if policy and not message:
+        steps = 1000  # of a run long enough to meet every combination of widths
+        widths = {policy.arithmetic(config.arithmetic, step, steps * policy.cycles) for step in range(steps)}
+        found = [text for text in (broken(each, weight_bits) for each in widths) if text]
+        message = f"in the course of cyclic precision {min(found)}" if found else ""
+    if not message:
+        return
+    message = f"[arithmetic] breaks the rule W <= A <= G: {message}"
+    if mode == "strict":
+        raise ConfigError(f'{message}; method.width_rule.check "warn" or "off" lets it pass')
+    warnings.warn(message, WidthRuleWarning, stacklevel=2)
 
 
 def _check_cyclic_precision(config: RunConfig) -> None:

@@ -1,4 +1,4 @@
-"""Weights of few values: signs, signs and 0, or powers of two (spec, section 13).
+"""Weights of few values: signs, signs and 0, or powers of two (spec, section 14).
 
 Each is formed from the masters of a whole layer, has one exponent for the layer, and is used where w stands:
 

@@ -20,7 +20,7 @@ from joulebit.engine.base import ConvGeometry
 
 ACTIVATIONS = (None, "relu", "relu6")
 #: How weights meet activations: products with integers; with signs, signs and 0, or powers of two as weights
-#: (spec, section 13); or no products at all, but distances (spec, section 14).
+#: (spec, section 14); or no products at all, but distances (spec, section 15).
 KINDS = ("linear", "binary", "ternary", "shift", "adder")
 Shape = tuple[int, int, int]  # height, width, channels
 
@@ -65,9 +65,15 @@ class Dense:
 
 @dataclass(frozen=True)
 class MaxPool:
-    """Maximum over size x size windows with stride size."""
+    """Maximum over size x size windows, by default side by side (stride 0 stands for size) and without padding."""
 
     size: int = 2
+    stride: int = 0
+    padding: int = 0
+
+    def __post_init__(self) -> None:
+        if self.size < 1 or self.stride < 0 or not 0 <= self.padding <= self.size // 2:
+            raise ValueError(f"size must be at least 1, stride at least 0, padding in [0, size // 2], got {self}")
 
 
 @dataclass(frozen=True)
@@ -79,11 +85,13 @@ class GlobalPool:
 class Residual:
     """activation(shortcut + body). Where the body changes the size, the shortcut is subsampled and zero-padded.
 
+    projection=True puts a 1x1 convolution with batch norm into the shortcut instead (He et al., option B).
     The last convolution of the body has activation None: the block's own activation follows the sum.
     """
 
     body: tuple[Conv, ...]
     activation: str | None = "relu"
+    projection: bool = False
 
     def __post_init__(self) -> None:
         if not self.body:
@@ -151,10 +159,16 @@ class ResidualPlan:
     activation: str | None
     in_shape: Shape
     out_shape: Shape
+    projection: ConvPlan | None = None  #: the shortcut's convolution
+
+    @property
+    def convs(self) -> tuple[ConvPlan, ...]:
+        """All of the block's, in order of index."""
+        return self.body if self.projection is None else (*self.body, self.projection)
 
     @property
     def macs(self) -> int:
-        return sum(conv.macs for conv in self.body)
+        return sum(conv.macs for conv in self.convs)
 
 
 @dataclass(frozen=True)
@@ -162,6 +176,13 @@ class MaxPoolPlan:
     size: int
     in_shape: Shape
     out_shape: Shape
+    stride: int
+    padding: int = 0
+
+    @property
+    def side_by_side(self) -> bool:
+        """Whether the windows neither overlap nor reach into padding."""
+        return self.stride == self.size and not self.padding
 
 
 @dataclass(frozen=True)
@@ -196,7 +217,7 @@ class NetworkPlan:
             if isinstance(node, ConvPlan):
                 yield node
             elif isinstance(node, ResidualPlan):
-                yield from node.body
+                yield from node.convs
 
     def blocks(self) -> Iterator[ResidualPlan]:
         """All residual blocks, in order of index."""
@@ -262,13 +283,17 @@ class _Planner:
         for conv in layer.body:
             stride *= conv.stride
         kept = (-(-shape[0] // stride), -(-shape[1] // stride))
-        if kept != current[:2] or current[2] < shape[2]:
+        if kept != current[:2] or (current[2] < shape[2] and not layer.projection):
             raise ValueError(
                 f"{name}: the body turns {shape} into {current}, but the shortcut (every {stride}. row "
                 "and column, zero channels added) does not have that size: use padding kernel // 2 "
                 "and do not shrink channels"
             )
-        plan = ResidualPlan(self.blocks, name, tuple(body), stride, layer.activation, shape, current)
+        shortcut = None
+        if layer.projection:
+            described = Conv(current[2], 1, stride, 0, activation=None)
+            shortcut = self.conv(described, shape, f"{name}.projection", layer)
+        plan = ResidualPlan(self.blocks, name, tuple(body), stride, layer.activation, shape, current, shortcut)
         self.blocks += 1
         return plan
 
@@ -290,10 +315,12 @@ def plan(model: Model, image_shape: Shape) -> NetworkPlan:
         elif isinstance(layer, Residual):
             nodes.append(planner.residual(layer, shape))
         elif isinstance(layer, MaxPool):
-            out = (shape[0] // layer.size, shape[1] // layer.size, shape[2])
-            if min(out) < 1:
+            stride = layer.stride or layer.size
+            sides = [(side + 2 * layer.padding - layer.size) // stride + 1 for side in shape[:2]]
+            if min(sides) < 1:
                 raise ValueError(f"{model.name}: a {layer.size}x{layer.size} pool does not fit {shape}")
-            nodes.append(MaxPoolPlan(layer.size, shape, out))
+            out = (sides[0], sides[1], shape[2])
+            nodes.append(MaxPoolPlan(layer.size, shape, out, stride, layer.padding))
         elif isinstance(layer, GlobalPool):
             pooled = True
             continue
