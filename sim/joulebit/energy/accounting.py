@@ -411,7 +411,7 @@ class Accountant:
     def skip_block(self, block: ResidualPlan, samples: int, reason: str) -> None:
         """A block that `samples` samples did not enter; reason slu, sd or another of the counters' reasons."""
         self._skip("forward", reason, samples * block.macs)
-        backward = sum(conv.macs for conv in block.body if conv.index)
+        backward = sum(conv.macs for conv in block.convs if conv.index)
         self._skip("input_gradient", reason, samples * backward)
         self._skip("weight_gradient", reason, samples * block.macs)
 

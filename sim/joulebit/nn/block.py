@@ -29,10 +29,18 @@ class ResidualBlock:
     def __init__(self, plan: ResidualPlan, masters: dict[str, NDArray[np.int32]], engine: Engine) -> None:
         self.plan = plan
         self.layers = [ConvLayer(conv, masters[f"{conv.name}.weight"], engine) for conv in plan.body]
+        self.projection: ConvLayer | None = None  #: of the shortcut
+        if plan.projection:
+            self.projection = ConvLayer(plan.projection, masters[f"{plan.projection.name}.weight"], engine)
         self._x: Tensor | None = None
         self._entered: Entered | None = None
         self.gated = False  #: whether a gate decides; then `branch_gradient` is available
         self._branch: tuple[Array, Array, int] | None = None
+
+    @property
+    def all_layers(self) -> list[ConvLayer]:
+        """The body's, then the projection."""
+        return [*self.layers, self.projection] if self.projection else self.layers
 
     def forward(
         self, x: Tensor, run: Pass, entered: Entered | None = None, branch_scale_q16: int = 1 << 16
@@ -88,6 +96,8 @@ class ResidualBlock:
         current = x
         for layer in self.layers[:-1]:
             current = layer.forward(current, run)
+        if self.projection:
+            return self.layers[-1].forward(current, run, self.projection.forward(x, run), 1, branch_scale_q16)
         return self.layers[-1].forward(current, run, x, self.plan.stride, branch_scale_q16)
 
     def backward(self, g: Tensor, run: Pass) -> Tensor:
@@ -108,6 +118,8 @@ class ResidualBlock:
             if not self._entered.share.total:
                 return
             g = _taken(g, self._entered, run.engine)
+        if self.projection and self.projection.reached:
+            self.projection.backward_last(g, run)
         for layer in reversed(self.layers):
             if not layer.passing:
                 if layer.reached:
@@ -119,6 +131,8 @@ class ResidualBlock:
         current = g
         for layer in reversed(self.layers[1:]):
             current = layer.backward(current, run)
+        if self.projection:
+            return self.layers[0].backward_conv(current, run, self.projection.backward(g, run), 1)
         return self.layers[0].backward_conv(current, run, g, self.plan.stride)
 
     def _backward_open(self, g: Tensor, run: Pass) -> Tensor:

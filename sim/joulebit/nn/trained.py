@@ -61,17 +61,21 @@ def gradient_flow(
         if not isinstance(node, ConvPlan | ResidualPlan):
             continue
         convs = (node,) if isinstance(node, ConvPlan) else node.body
+        projection = None if isinstance(node, ConvPlan) else node.projection
+        own = convs if projection is None else (*convs, projection)
         if lowest is None:
-            if not any(map(needs, convs)) and not (isinstance(node, ResidualPlan) and node.index in gated):
+            if not any(map(needs, own)) and not (isinstance(node, ResidualPlan) and node.index in gated):
                 continue
             lowest = position
         if position == lowest and (trained is not None or isinstance(node, ConvPlan)):
             first = next((i for i, conv in enumerate(convs) if needs(conv)), len(convs))
             reached.update(conv.name for conv in convs[first:])
             passing.update(conv.name for conv in convs[first + 1 :])
+            if projection is not None and needs(projection):
+                reached.add(projection.name)
         else:
-            reached.update(conv.name for conv in convs)
-            passing.update(conv.name for conv in convs)
+            reached.update(conv.name for conv in own)
+            passing.update(conv.name for conv in own)
     return GradientFlow(lowest, frozenset(reached), frozenset(passing))
 
 

@@ -153,7 +153,7 @@ class NeuronSelection:
         velocity: int64 [N] in units of 2^-30 / samples (`neuron_velocity`); None: not known yet.
         """
         neurons = costs.neurons
-        if self.fixed and (self.method == "static" or (velocity is None and self.measures)):
+        if self.fixed and (self.method == "static" or renewal == 0):
             return self.fixed.selection(costs.plan, neurons)
         if self.method == "all" or (self.method == "equilibrium" and velocity is None):
             return np.ones(len(neurons), np.bool_), frozenset()

@@ -169,7 +169,7 @@ class Float32Network:
                 if backward:
                     accountant.pool(node.in_shape, node.out_shape, samples, backward=True)
             elif opened[node.index]:
-                for conv in node.body:
+                for conv in node.convs:
                     self._count_conv(conv, samples)
             else:
                 accountant.skip_block(node, samples, "sd")
@@ -203,7 +203,7 @@ class Float32Network:
             if isinstance(node, ConvPlan):
                 x = _activate(self._conv(node, x, mode), node.activation)
             elif isinstance(node, MaxPoolPlan):
-                x = F.max_pool2d(x, node.size)
+                x = F.max_pool2d(x, node.size, node.stride, node.padding)
             else:
                 x = self._block(node, x, mode, opened[node.index])
         if self.plan.head.pooled:
@@ -212,9 +212,11 @@ class Float32Network:
 
     def _block(self, block: ResidualPlan, x: Any, mode: _Mode, is_open: bool) -> Any:
         shortcut = x
-        if block.stride > 1:
+        if block.projection:
+            shortcut = self._conv(block.projection, x, mode)
+        elif block.stride > 1:
             shortcut = shortcut[:, :, :: block.stride, :: block.stride]
-        if added := block.out_shape[2] - block.in_shape[2]:
+        if (added := block.out_shape[2] - block.in_shape[2]) and not block.projection:
             shortcut = F.pad(shortcut, (0, 0, 0, 0, 0, added))
         if not is_open:
             return _activate(shortcut, block.activation, in_place=False)
@@ -305,7 +307,7 @@ class Float32Network:
             if isinstance(node, MaxPoolPlan):
                 self._accountant.pool(node.in_shape, node.out_shape, samples, backward=False)
             else:
-                for conv in (node,) if isinstance(node, ConvPlan) else node.body:
+                for conv in (node,) if isinstance(node, ConvPlan) else node.convs:
                     self._accountant.forward(conv, samples)
         if head:
             self._accountant.head(self.plan.head, samples, backward=False)

@@ -23,6 +23,7 @@ from joulebit.nn.head import Head
 from joulebit.nn.init import initial_masters
 from joulebit.nn.log_odds import label_log_odds
 from joulebit.nn.parameters import HostParameters
+from joulebit.nn.pooling import max_pool, max_pool_gradient
 from joulebit.nn.tensor import Tensor
 from joulebit.nn.trained import Trained, gradient_flow
 from joulebit.nn.weight_gradient import check_exact_sums
@@ -88,6 +89,12 @@ class IntegerNetwork:
                     f"got {wide.arithmetic.accumulator_bits} bits: pass one as summing"
                 )
             engine, summing = accepting_no_samples(engine), accepting_no_samples(wide)
+        skips = method is not None and (method.slu or method.stochastic_depth)
+        if skips and any(block.projection for block in plan.blocks()):
+            raise ValueError(
+                f"{plan.model.name} has projections in its shortcuts; a closed block has nothing to pass on: "
+                "SLU and stochastic depth need shortcuts without (option A)"
+            )
         self._summing = summing
         self.engine = engine
         self._engines = {engine.arithmetic: (engine, summing)}  # of all widths used so far
@@ -123,7 +130,7 @@ class IntegerNetwork:
             if isinstance(node, ConvLayer):
                 yield node
             elif isinstance(node, ResidualBlock):
-                yield from node.layers
+                yield from node.all_layers
 
     # --- widths --------------------------------------------------------------------------------------
 
@@ -232,7 +239,7 @@ class IntegerNetwork:
                     pools[position] = current
                 if run.counted:
                     self._accountant.pool(node.in_shape, node.out_shape, share.total, backward=False)
-                current = current._replace(data=self.engine.max_pool(current.data, node.size))
+                current = current._replace(data=max_pool(self.engine, current.data, node))
         return current
 
     def _drawn_depth(self, draw: tuple[int, Int64Array] | None) -> list[bool] | None:
@@ -296,7 +303,7 @@ class IntegerNetwork:
                 current = node.backward(current, run)
             else:
                 x = pools[position]
-                current = current._replace(data=self.engine.max_pool_gradient(current.data, x.data, node.size))
+                current = current._replace(data=max_pool_gradient(self.engine, current.data, x.data, node))
                 self._accountant.pool(node.in_shape, node.out_shape, share.total, backward=True)
         if self._gates:
             self._gates.backward(branch, share.total, run.totals)
