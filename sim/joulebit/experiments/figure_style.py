@@ -48,6 +48,7 @@ REASON_COLOURS = {
     "sd": TINTS["cyan"],
     "frozen": TINTS["purple"],
     "smd": TINTS["indigo"],
+    "selection": TINTS["rose"],
 }
 VARIABLES: dict[str, str] = {
     INK: "ink",

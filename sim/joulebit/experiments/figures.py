@@ -221,6 +221,7 @@ def skipped_work(results: Sequence[Result], looks: Sequence[Style]) -> Drawing |
         "sd": "block closed by stochastic depth",
         "frozen": "layer frozen",
         "smd": "batch dropped (SMD)",
+        "selection": "sample not selected",
     }
     rows = []
     for result, look in zip(results, looks):
