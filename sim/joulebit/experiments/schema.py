@@ -338,6 +338,14 @@ def _check_together(config: RunConfig) -> None:
         raise ConfigError(
             f"{skips_blocks[0]} needs at least 2 residual blocks, model {config.model.name} has {blocks}"
         )
+    projections = [
+        layer for layer in _layers(config.model.name) if isinstance(layer, Residual) and layer.projection
+    ]
+    if skips_blocks and projections:
+        raise ConfigError(
+            f"{skips_blocks[0]} needs shortcuts without projections, model {config.model.name} has some: "
+            "a closed block has nothing to pass on"
+        )
     if config.engine == "float32":
         if method.update == "psg":
             raise ConfigError('engine "float32" has no sign predictor: method.update must be sgd or sign, got psg')

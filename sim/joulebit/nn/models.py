@@ -47,6 +47,7 @@ def imagenet_resnet(depth: int, classes: int = 1000) -> Model:
         leaving = 4 * inner if bottleneck else inner
         for block in range(count):
             stride = 2 if stage and not block else 1
+            body: tuple[Conv, ...]
             if bottleneck:
                 body = (Conv(inner, 1), Conv(inner, stride=stride), Conv(leaving, 1, activation=None))
             else:

@@ -20,6 +20,8 @@ from joulebit.experiments.papers.rows import Row
 PAPERS = {
     "e2-train": "e2train",
     "data-selection": "data_selection",
+    "efficiency": "efficiency",
+    "neuron-selection": "neuron_selection",
 }
 
 
