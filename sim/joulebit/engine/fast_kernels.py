@@ -53,9 +53,18 @@ class FastKernels:
         self._scratch = Scratch(workers.count)
 
     def conv_forward(
-        self, x: NDArray[Any], w: NDArray[Any], geometry: ConvGeometry, shift: int
+        self,
+        x: NDArray[Any],
+        w: NDArray[Any],
+        geometry: ConvGeometry,
+        shift: int,
+        out: NDArray[np.int16] | None = None,
+        by_row: NDArray[np.int64] | None = None,
     ) -> ConvOutput | None:
-        """`Engine.conv_forward`, or None."""
+        """`Engine.conv_forward`, or None.
+
+        out: where z goes. by_row: [samples, H_out, 2], gets the peak and the saturated elements of every row of z.
+        """
         samples, height, width, c_in = x.shape
         kernel_h, kernel_w, _, c_out = w.shape
         if (
@@ -65,12 +74,12 @@ class FastKernels:
             or kernel_h * kernel_w * c_in > fast_forward.MAX_REDUCTION
         ):
             return None
-        if row := _dense_row(x.shape, geometry):
+        if out is None and by_row is None and (row := _dense_row(x.shape, geometry)):
             dense = w.reshape(1, 1, -1, c_out)
             result = self.conv_forward(x.reshape(-1, 1, row, dense.shape[2]), dense, _POINTWISE, shift)
             return result and result._replace(z=result.z.reshape(samples, 1, 1, c_out))
         out_h, out_w = geometry.output_size(height, width)
-        z = self._pool.empty((samples, out_h, out_w, c_out), np.int16)
+        z = self._pool.empty((samples, out_h, out_w, c_out), np.int16) if out is None else out
         blocks = -(-c_out // 16)
         packed = np.zeros((blocks, kernel_h, kernel_w, -(-c_in // 4), 16, 4), np.int8)
         excess = np.zeros(blocks * 16, np.int32)
@@ -84,12 +93,14 @@ class FastKernels:
         shape = (height, width, c_in, kernel_h, geometry.stride, geometry.padding_h, geometry.padding_w)
         scratch = self._scratch.addresses(fast_forward.scratch_size(*shape, out_w, c_out))
         addresses = [address(array) for array in (counter, x, packed, excess, z, statistics)]
+        records = 0 if by_row is None else address(by_row)
 
         def work(thread: int) -> tuple[int, int]:
             return fast_forward.forward(  # type: ignore[no-any-return]
                 addresses[0], samples, addresses[1], height, width, c_in, flip, addresses[2], addresses[3],
                 kernel_h, kernel_w, geometry.stride, geometry.padding_h, geometry.padding_w, addresses[4],
                 out_h, out_w, c_out, shift, scratch[thread], addresses[5] + thread * statistics.strides[0],
+                records,
             )  # fmt: skip
 
         parts = self._workers.each(work, threads)
@@ -109,8 +120,14 @@ class FastKernels:
         add_align: int,
         mask: NDArray[Any] | None,
         mask_below: int,
+        out: NDArray[Any] | None = None,
+        by_row: NDArray[np.int64] | None = None,
     ) -> Quantised | None:
-        """`Engine.conv_input_gradient`, or None."""
+        """`Engine.conv_input_gradient`, or None.
+
+        out: where the gradient goes; int64 for the masked sums themselves (align and add are not used then).
+        by_row: [samples, H, 2], gets the peak and the saturated elements of every row.
+        """
         samples, out_h, out_w, c_out = dz.shape
         kernel_h, kernel_w, c_in, _ = w.shape
         height, width = input_hw
@@ -124,7 +141,8 @@ class FastKernels:
         ):
             return None
         shape = (samples, height, width, c_in)
-        if (row := _dense_row(shape, geometry)) and (add is None or add.shape == shape):
+        plain = out is None and by_row is None
+        if plain and (row := _dense_row(shape, geometry)) and (add is None or add.shape == shape):
             dense = w.reshape(1, 1, -1, c_out)
             folded = (-1, 1, row, dense.shape[2])
             gradient = self.conv_input_gradient(
@@ -140,8 +158,10 @@ class FastKernels:
         if largest > fast_input.MAX_WEIGHT_SUM:
             return None
         bound = (largest << 15 << max(align, 0)) + (1 << 15 << max(add_align, 0))
-        wide = min(align, add_align) < 0 or shift > 31 or bound >= 1 << 31
-        g = self._pool.empty((samples, height, width, c_in), np.int16)
+        wide = int(min(align, add_align) < 0 or shift > 31 or bound >= 1 << 31)
+        g = self._pool.empty((samples, height, width, c_in), np.int16) if out is None else out
+        if g.dtype == np.int64:
+            wide = 2
         threads = self._threads(samples)
         counter = np.zeros(1, np.int64)
         geometry_sizes = (kernel_h, kernel_w, stride, geometry.padding_h, geometry.padding_w)
@@ -152,13 +172,14 @@ class FastKernels:
         pointers = [address(array) for array in (counter, dz, packed, g, _ONES if mask is None else mask)]
         add_pointer = 0 if add is None else address(add)
         below = mask_below if mask_below > 0 else 256
+        records = 0 if by_row is None else address(by_row)
 
         def work(thread: int) -> tuple[int, int]:
             return fast_input.input_gradient(  # type: ignore[no-any-return]
                 pointers[0], samples, pointers[1], out_h, out_w, c_out, pointers[2], *geometry_sizes, pointers[3],
-                height, width, c_in, int(wide), align, add_pointer, add_shape[1], add_shape[2], add_shape[3],
+                height, width, c_in, wide, align, add_pointer, add_shape[1], add_shape[2], add_shape[3],
                 add_stride, add_align, pointers[4], int(mask is not None), below, shift, self._g_limit,
-                scratch[thread],
+                scratch[thread], records,
             )  # fmt: skip
 
         parts = self._workers.each(work, threads)

@@ -27,8 +27,10 @@ from joulebit.kernels.vector import (
     prefetch_write,
     smaller,
     splat,
+    splat64,
     store_16,
     store_all64,
+    store_i64,
     widen,
     zeros,
     zeros64,
@@ -90,12 +92,13 @@ def _finish_row(
 def forward(
     counter: Int, samples: Int, x: Int, height: Int, width: Int, c_in: Int, flip: Int, packed: Int, excess: Int,
     kernel_h: Int, kernel_w: Int, stride: Int, padding_h: Int, padding_w: Int, z: Int, out_h: Int, out_w: Int,
-    c_out: Int, shift: Int, scratch: Int, statistics: Int,
+    c_out: Int, shift: Int, scratch: Int, statistics: Int, by_row: Int,
 ) -> tuple[Int, Int]:  # fmt: skip
     """`Engine.conv_forward` on the samples that this thread draws from the counter; (peak, saturated).
 
     Addresses: counter (int64, shared by the threads), x, packed, excess, z, scratch, statistics (int64
-    [2][blocks * 16], zeros: sums of z and of its squares). flip: 128 for signed x, else 0.
+    [2][blocks * 16], zeros: sums of z and of its squares). flip: 128 for signed x, else 0. by_row: int64
+    [samples][out_h][2], peak and saturated elements of every row of z; or 0.
     """
     blocks = (c_out + 15) // 16
     c_padded = (c_in + 3) // 4 * 4
@@ -110,7 +113,7 @@ def forward(
     block_size = kernel_h * run * 64
     squares = statistics + blocks * 128
     peak, saturated = zeros(), zeros()
-    rejected = np.int64(0)
+    largest, rejected = zeros(), np.int64(0)
     fill(image, pitch * padded_h, np.int64(flip * 0x01010101))
     n = fetch_add(counter, 1)
     while n < samples:
@@ -153,10 +156,17 @@ def forward(
                     sums + row * sums_row, out_w, blocks, c_out, excess, shift, place, statistics, squares, peak,
                     saturated,
                 )  # fmt: skip
+                if by_row != 0:
+                    record = by_row + (n * out_h + i + row) * 16
+                    store_i64(record, splat64(fold_max(peak)), lanes(1))
+                    store_i64(record + 8, splat64(fold_sum(saturated)), lanes(1))
+                    rejected += fold_sum(saturated)
+                    largest = larger(largest, peak)
+                    peak, saturated = zeros(), zeros()
         rejected += fold_sum(saturated)
         saturated = zeros()
         n = following
-    return fold_max(peak), rejected
+    return fold_max(larger(largest, peak)), rejected
 
 
 def scratch_size(

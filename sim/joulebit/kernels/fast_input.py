@@ -37,6 +37,7 @@ from joulebit.kernels.vector import (
     splat,
     splat64,
     store_16,
+    store_i64,
     where_between,
     widen,
     zeros,
@@ -158,17 +159,37 @@ def _finish_wide(
     return peak, saturated
 
 
+@inline
+def _finish_raw(
+    sums: Int, pixels: Int, blocks: Int, channels: Int, mask: Int, mask_step: Int, below: Int, g: Int, peak: Int,
+) -> Int:  # fmt: skip
+    """g (int64) = the sums of a row of pixels where the mask passes, else 0."""
+    none, top = zeros(), splat(below)
+    for block in range(blocks):
+        on = lanes(channels - 16 * block)
+        for j in range(pixels):
+            place = j * channels + block * 16
+            prefetch_write(g + place * 8 + 4096)
+            a = load_u8(mask + place * mask_step, on)
+            v = keep(where_between(a, none, top), load_all(sums + (j * blocks + block) * 64))
+            peak = larger(peak, larger(v, none - v))
+            store_i64(g + place * 8, widen(v), on)
+    return peak
+
+
 @kernel
 def input_gradient(
     counter: Int, samples: Int, dz: Int, out_h: Int, out_w: Int, c_out: Int, packed: Int, kernel_h: Int,
     kernel_w: Int, stride: Int, padding_h: Int, padding_w: Int, g: Int, height: Int, width: Int, c_in: Int,
     wide: Int, align: Int, add: Int, add_h: Int, add_w: Int, add_channels: Int, add_stride: Int, add_align: Int,
-    mask: Int, masked: Int, below: Int, shift: Int, limit: Int, scratch: Int,
+    mask: Int, masked: Int, below: Int, shift: Int, limit: Int, scratch: Int, by_row: Int,
 ) -> tuple[Int, Int]:  # fmt: skip
     """`Engine.conv_input_gradient` on the samples that this thread draws from the counter; (peak, saturated).
 
     Addresses: counter (int64, shared by the threads), dz, packed, g, add (0: none), mask (uint8; 16 bytes of 1
-    where masked is 0), scratch. below: bound of the mask, above 255 for none. wide: v may need 64 bits.
+    where masked is 0), scratch. below: bound of the mask, above 255 for none. wide: 1 where v may need 64 bits;
+    2 for the masked sums themselves, g int64. by_row: int64 [samples][height][2], peak and saturated elements of
+    every row of g; or 0.
     """
     blocks, pairs = (c_in + 15) // 16, (c_out + 1) // 2
     c_padded = pairs * 2
@@ -181,7 +202,7 @@ def input_gradient(
     sums_row = (width + 8 * stride) * pixel
     peak, saturated = zeros(), zeros()
     peak64 = zeros64()
-    rejected = np.int64(0)
+    largest, rejected = np.int64(0), np.int64(0)
     step = c_padded * 2
     size = out_h * out_w * c_out * 2
     fill(scratch, pitch * rows_held, np.int64(0))
@@ -246,7 +267,12 @@ def input_gradient(
                     added = np.int64(0)
                     if add != 0 and line % add_stride == 0 and line // add_stride < add_h:
                         added = add + (n * add_h + line // add_stride) * add_w * add_channels * 2
-                    if wide != 0:
+                    if wide == 2:
+                        peak = _finish_raw(
+                            sums + row * sums_row, width, blocks, c_in, mask + place * masked, masked, below,
+                            g + place * 8, peak,
+                        )  # fmt: skip
+                    elif wide == 1:
                         peak64, saturated = _finish_wide(
                             sums + row * sums_row, width, blocks, c_in, align, added, add_stride, add_channels,
                             add_align, mask + place * masked, masked, below, shift, limit, g + place * 2, peak64,
@@ -258,11 +284,20 @@ def input_gradient(
                             add_align, mask + place * masked, masked, below, shift, limit, g + place * 2, peak,
                             saturated,
                         )  # fmt: skip
+                    if by_row != 0:
+                        record = by_row + (n * height + line) * 16
+                        row_peak = max(fold_max(peak), fold_max64(peak64))
+                        store_i64(record, splat64(row_peak), lanes(1))
+                        store_i64(record + 8, splat64(fold_sum(saturated)), lanes(1))
+                        rejected += fold_sum(saturated)
+                        largest = max(largest, row_peak)
+                        peak, saturated = zeros(), zeros()
+                        peak64 = zeros64()
             row_weights += blocks * taps_h * taps_all * pairs * 64
         rejected += fold_sum(saturated)
         saturated = zeros()
         n = following
-    return max(fold_max(peak), fold_max64(peak64)), rejected
+    return max(largest, fold_max(peak), fold_max64(peak64)), rejected
 
 
 def scratch_size(
