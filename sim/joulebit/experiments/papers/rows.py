@@ -68,4 +68,7 @@ def _text(value: float | str | None) -> str:
         return "-"
     if isinstance(value, str):
         return value
-    return f"{value:,}" if isinstance(value, int) else f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.4g}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    size = abs(value)
+    return f"{value:.2f}" if size >= 10 or not value else f"{value:.3f}" if size >= 0.1 else f"{value:.4g}"
