@@ -1,11 +1,258 @@
-"""The functional model, quicker: whole layers at once where a descriptor list is one of the planner's."""
+"""The functional model, quicker: whole layers at once where a descriptor list is one of the planner's.
+
+Memory, result blocks, counters and the state on the chip are then what `joulebit.accelerator.functional` would
+have left; whatever is not recognised, or unusual in any way, is executed by it, tile by tile.
+"""
 
 from __future__ import annotations
 
-from joulebit.accelerator.functional import Functional
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulebit.accelerator.functional import Functional, Status
+from joulebit.accelerator.packing import pad8
+from joulebit.fixed.rounding import peak
+from joulebit.spec import accelerator as spec
+from joulebit.spec.accelerator import ArrayConfig, Flag, Operation
+from joulebit.spec.descriptor import DESCRIPTOR_DTYPE, RESULT_DTYPE, ceil_div
+from joulebit_host.boards.recognise import Found, Recogniser, segments
+from joulebit_host.boards.whole_layers import Tiles, WholeLayers, tiles_of
+from joulebit_host.packing import WeightPacker, tensor_view, weight_packer
+from joulebit_host.plans import Template
 
 __all__ = ["FastFunctional"]
 
+Int64Array = NDArray[np.int64]
+_SUM_LIMIT = (1 << 47) - 1  #: beyond it the engine's weight gradient would be clamped
+
 
 class FastFunctional(Functional):
-    """`Functional`."""
+    """`Functional` with the same results.
+
+    Attributes:
+        whole: passes that were computed as a whole; tiles: descriptors that were executed one by one.
+    """
+
+    def __init__(
+        self, config: ArrayConfig, memory: NDArray[np.uint8], base: int = 0, compiled: bool = True
+    ) -> None:
+        super().__init__(config, memory, base)
+        self.whole = self.tiles = 0
+        self._recogniser = Recogniser(config)
+        self._layers = WholeLayers(compiled)
+        self._cuts: dict[int, tuple[Template, Tiles | None]] = {}
+
+    def run(self, address: int, count: int) -> Status:
+        size = spec.DESCRIPTOR_BYTES * count
+        start = address - self.base
+        if self.faults or start < 0 or start + size > len(self.memory):
+            self.tiles += count
+            return super().run(address, count)
+        listed = self.memory[start : start + size].copy().view(DESCRIPTOR_DTYPE)
+        status = Status()
+        parts = segments(listed)
+        if not parts:
+            return super().run(address, count)
+        for part in parts:
+            found = self._recogniser.find(listed[part])
+            if found and self._compute(found, (start, start + size)):
+                status.done += part.stop - part.start
+                self.whole += 1
+                continue
+            self.tiles += part.stop - part.start
+            done = super().run(address + spec.DESCRIPTOR_BYTES * part.start, part.stop - part.start)
+            status.done += done.done
+            if done.error:
+                return Status(done.error, part.start + done.error_index, status.done)
+        return status
+
+    # --- one pass
+
+    def _compute(self, found: Found, listed: tuple[int, int]) -> bool:
+        """Computes a recognised pass; False where it must go tile by tile, then nothing has changed."""
+        key = found.key
+        layer = key.layer
+        tensors = self._tensors(found, listed)
+        if tensors is None:
+            return False
+        x, g, w, mask, out = tensors
+        if key.operation in (Operation.FORWARD, Operation.INPUT_GRADIENT):
+            tiles = self._tiles(found.template)
+            assert out is not None
+            if tiles is None or w is None:
+                return False
+            if key.operation == Operation.FORWARD:
+                peaks, saturated = self._layers.forward(key, x, w, found.shift, out, tiles)
+            else:
+                if key.predict:
+                    self._keep_prediction(self._layers.predicted(x, g, layer))
+                peaks, saturated = self._layers.input_gradient(key, g, w, mask, found.shift, out, tiles)
+            self._finish(found, {"peak": peaks, "saturated": saturated})
+            return True
+        products = layer.images * layer.out_h * layer.out_w * 255 * 32768
+        if products > _SUM_LIMIT:
+            return False
+        if key.operation == Operation.PREDICT:
+            self._keep_prediction(self._layers.predicted(x, g, layer))
+            self._finish(found, {})
+            return True
+        return self._compute_gradient(found, x, g)
+
+    def _compute_gradient(self, found: Found, x: NDArray[Any], g: NDArray[np.int16]) -> bool:
+        """A weight gradient: sums, or signs."""
+        layer, template = found.key.layer, found.template
+        pieces = template.plan.pieces
+        if found.key.selective:
+            shape = self._prediction_shape(layer.kernel_h, layer.kernel_w, layer.c_in, layer.c_out)
+            if len(pieces) != 1 or self._predicted is None or self._predicted.shape != shape:
+                return False
+        dw = self._by_lane(self._layers.weight_gradient(x, g, layer))
+        start = found.bases["out_address"] - self.base
+        count = len(template)
+        fields = {name: np.zeros(count, np.int64) for name in ("peak", "decided", "undecided", "macs_gated")}
+        lasts = np.flatnonzero(template.plan.descriptors["flags"] >> Flag.LAST & 1)
+        if found.key.selective:
+            guess = self._predicted
+            assert guess is not None
+            tau = max(1, (found.threshold_q12 * self._predicted_max) >> 12)
+            decided = np.abs(guess) >= tau
+            number = int(np.count_nonzero(decided))
+            data = (np.where(decided, np.sign(guess), np.sign(dw)) & 3 | np.where(decided, 128, 0)).astype(
+                np.uint8
+            )
+            fields["macs_gated"] = number * template.costs.positions
+            elements = layer.kernel_h * layer.kernel_w * layer.c_in * layer.c_out
+            fields["decided"][lasts], fields["undecided"][lasts] = number, elements - number
+            fields["peak"][lasts] = self._predicted_max
+            self.memory[start : start + data.size] = data.reshape(-1)
+        else:
+            for piece, last in zip(pieces, lasts):
+                part = dw[tuple(slice(*ends) for ends in piece[1:])]
+                fields["peak"][last] = peak(part)
+                data = np.ascontiguousarray(part, "<i8").reshape(-1).view(np.uint8)
+                self.memory[start + piece.offset : start + piece.offset + data.size] = data
+        self._finish(found, fields)
+        return True
+
+    def _finish(self, found: Found, fields: dict[str, Any]) -> None:
+        """Result blocks and counters."""
+        template = found.template
+        costs, key = template.costs, found.key
+        blocks = np.zeros(len(template), RESULT_DTYPE)
+        blocks["status"] = 1
+        for name, values in fields.items():
+            blocks[name] = values
+        blocks["macs"] = costs.macs - blocks["macs_gated"]
+        start = found.bases["result_address"] - self.base
+        self.memory[start : start + blocks.nbytes] = blocks.view(np.uint8)
+        added = {
+            "MACS_8X8" if key.operation == Operation.FORWARD else "MACS_8X16": blocks["macs"],
+            "MACS_4X10": costs.macs_4x10,
+            "MACS_GATED": blocks["macs_gated"],
+            "DECIDED": blocks["decided"],
+            "UNDECIDED": blocks["undecided"],
+            "PORT0_READ_BYTES": costs.port0_read,
+            "PORT0_WRITE_BYTES": costs.port0_write,
+            "PORT1_READ_BYTES": costs.port1_read,
+            "PORT1_WRITE_BYTES": costs.port1_write,
+        }
+        for counter, values in added.items():
+            self.counters[counter] += int(values.sum())
+
+    # --- the sums on the chip
+
+    def _by_lane(self, dw: Int64Array) -> Int64Array:
+        """[block, word of x, kernel row, kernel column, 8, lane] of [kernel_h, kernel_w, c_in, c_out]."""
+        height, width, c_in, c_out = dw.shape
+        lanes = self.config.out_lanes
+        blocks = ceil_div(c_out, lanes)
+        if blocks * lanes != c_out:
+            wide = np.zeros((height, width, c_in, blocks * lanes), np.int64)
+            wide[..., :c_out] = dw
+            dw = wide
+        return dw.reshape(height, width, c_in // 8, 8, blocks, lanes).transpose(4, 2, 0, 1, 3, 5)
+
+    def _prediction_shape(self, height: int, width: int, c_in: int, c_out: int) -> tuple[int, ...]:
+        lanes = self.config.out_lanes
+        return ceil_div(c_out, lanes), c_in // 8, height, width, 8, lanes
+
+    def _keep_prediction(self, predicted: Int64Array) -> None:
+        self._predicted = np.ascontiguousarray(self._by_lane(predicted))
+        self._predicted_max = peak(predicted)
+
+    # --- memory
+
+    def _tiles(self, template: Template) -> Tiles | None:
+        known = self._cuts.get(id(template))
+        if known is None or known[0] is not template:
+            tiles = tiles_of(template.plan.descriptors, template.key.operation == Operation.INPUT_GRADIENT)
+            known = self._cuts[id(template)] = (template, tiles)
+        return known[1]
+
+    def _tensors(self, found: Found, listed: tuple[int, int]) -> Any:
+        """(x, dz, weights, mask, result) of a pass as arrays.
+
+        None where one lies outside the memory or on another, or the weights are not as `pack_weights` packs them.
+        """
+        key, layer, template = found.key, found.key.layer, found.template
+        forward, backward = key.operation == Operation.FORWARD, key.operation == Operation.INPUT_GRADIENT
+        x_shape = (layer.images, layer.height, layer.width, layer.c_in)
+        z_shape = (layer.images, layer.out_h, layer.out_w, layer.c_out)
+        packer = self._packer(template) if template.weights else None
+        x_type = np.uint8 if key.x_unsigned else np.int8
+        read: list[tuple[str, tuple[int, ...] | None, Any]] = [
+            ("x_address", x_shape if not backward or key.predict else None, x_type),
+            ("g_address", None if forward else z_shape, np.int16),
+            ("w_address", (1, 1, 1, packer.size) if packer else None, np.uint8),
+            ("mask_address", x_shape if key.masked else None, np.uint8),
+        ]
+        arrays: list[Any] = []
+        spans = [listed]
+        for name, shape, dtype in read:
+            if shape is None:
+                arrays.append(None)
+                continue
+            start = found.bases[name] - self.base
+            stop = start + int(np.prod(shape)) * np.dtype(dtype).itemsize
+            if start < 0 or stop > len(self.memory):
+                return None
+            spans.append((start, stop))
+            arrays.append(tensor_view(self.memory[start:stop], shape, dtype))
+        written = [(found.bases["result_address"] - self.base, spec.RESULT_BYTES * len(template))]
+        if template.out:
+            written.append((found.bases["out_address"] - self.base, template.plan.out_bytes))
+        for start, size in written:
+            if start < 0 or start + size > len(self.memory):
+                return None
+            if any(start < stop and begin < start + size for begin, stop in spans):
+                return None
+            spans.append((start, start + size))
+        out = None
+        if template.weights:
+            kind = np.int64 if key.raw else np.uint8 if key.relu else np.int16
+            start, size = written[1]
+            out = tensor_view(self.memory[start : start + size], z_shape if forward else x_shape, kind)
+        x, g, packed, mask = arrays
+        w = None
+        if packer:
+            w = self._unpacked(packer, packed.reshape(-1), found)
+            if w is None:
+                return None
+        return x, g, w, mask, out
+
+    def _packer(self, template: Template) -> WeightPacker:
+        key, plan = template.key, template.plan
+        layer = key.layer
+        shape = (layer.kernel_h, layer.kernel_w, pad8(layer.c_in), pad8(layer.c_out))
+        return weight_packer(shape, self.config, key.operation, layer.stride, plan.lane_mode, plan.ranges)
+
+    @staticmethod
+    def _unpacked(packer: WeightPacker, packed: NDArray[np.uint8], found: Found) -> NDArray[np.int8] | None:
+        """The weights, where the bytes are exactly those that they are packed to."""
+        layer = found.key.layer
+        w = packer.unpack(packed, (layer.kernel_h, layer.kernel_w, layer.c_in, layer.c_out))
+        again = np.empty(packer.size, np.uint8)
+        packer.pack(w, again, found.key.x_unsigned and found.key.operation == Operation.FORWARD)
+        return w if np.array_equal(again, packed) else None

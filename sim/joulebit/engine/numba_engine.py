@@ -30,6 +30,7 @@ from joulebit.kernels.workers import Workers
 
 if TYPE_CHECKING:
     from joulebit.engine.fast_kernels import FastKernels
+    from joulebit.engine.norm_kernels import NormKernels
 
 _NOTHING_TO_ADD = np.zeros((0, 1, 1, 1), np.int16)
 _NO_SHORTCUT = np.zeros((0, 1, 1, 1), np.uint8)
@@ -59,15 +60,23 @@ class NumbaEngine:
         self._pool: Pool = sharing._pool if sharing else Pool()
         self._mode = int(self.arithmetic.rounding_mode)
         self._fast: FastKernels | None = None
+        self._norms: NormKernels | None = None
         if cpu_level() > CpuLevel.GENERIC:
             from joulebit.engine.fast_kernels import FastKernels
+            from joulebit.engine.norm_kernels import NormKernels
 
             self._fast = FastKernels(self.arithmetic, self._workers, self._pool)
+            self._norms = NormKernels(self.arithmetic, self._workers, self._pool)
         self._acc_limit = (1 << (self.arithmetic.accumulator_bits - 1)) - 1
         self._g_limit = (1 << (self.arithmetic.g_bits - 1)) - 1
 
     def with_arithmetic(self, arithmetic: Arithmetic) -> NumbaEngine:
         return NumbaEngine(arithmetic, sharing=self)
+
+    @property
+    def fast(self) -> FastKernels | None:
+        """The kernels for the default formats; None where the processor has no vectors for them."""
+        return self._fast
 
     @property
     def threads(self) -> int:
@@ -227,7 +236,7 @@ class NumbaEngine:
         shortcut_shift: int = 0,
         key: int = 0,
     ) -> tuple[Array, int]:
-        fast = self._fast and self._fast.norm_forward(
+        fast = self._norms and self._norms.norm_forward(
             z, norm, shift, bounds, shortcut, shortcut_stride, shortcut_shift
         )
         if fast:
@@ -262,7 +271,7 @@ class NumbaEngine:
         return np.uint16 if bounds[0] == 0 else np.int16
 
     def norm_sums(self, g: Array, z: Array, norm: NormConstants) -> tuple[Int64Array, Int64Array]:
-        fast = self._fast and self._fast.norm_sums(g, z, norm)
+        fast = self._norms and self._norms.norm_sums(g, z, norm)
         if fast:
             return fast
 
@@ -277,7 +286,7 @@ class NumbaEngine:
     def norm_backward(
         self, g: Array, z: Array, norm: NormConstants, gradient: NormGradientConstants, key: int = 0
     ) -> Quantised:
-        fast = self._fast and self._fast.norm_backward(g, z, norm, gradient)
+        fast = self._norms and self._norms.norm_backward(g, z, norm, gradient)
         if fast:
             return fast
         dz = self._pool.empty(z.shape, np.int16)

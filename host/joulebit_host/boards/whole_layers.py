@@ -1,0 +1,183 @@
+"""Passes over whole layers in the memory of a virtual board, with peaks and saturated elements per tile.
+
+The sums come from the compiled kernels where numba is installed and the processor has vectors, else from products
+of matrices in numpy. Both give what the functional model computes tile by tile.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulebit.accelerator.tiling import Layer
+from joulebit.engine.base import ConvGeometry
+from joulebit.fixed.arithmetic import Arithmetic
+from joulebit.fixed.matmul import integer_matmul
+from joulebit.fixed.rounding import Rounding, saturate, shift_round
+from joulebit_host.plans import PassKey
+
+if TYPE_CHECKING:
+    from joulebit.engine.fast_kernels import FastKernels
+
+__all__ = ["Tiles", "WholeLayers", "tiles_of"]
+
+Int64Array = NDArray[np.int64]
+
+
+class Tiles(NamedTuple):
+    """How a pass's result is cut into tiles that hold all channels: starts along each axis, in order."""
+
+    images: Int64Array
+    rows: Int64Array
+    columns: Int64Array
+
+    def largest(self, values: Int64Array) -> Int64Array:
+        """The maximum over each tile of [images, rows, columns], in list order; columns may be folded to one."""
+        return self._reduce(np.maximum, values)
+
+    def total(self, values: Int64Array) -> Int64Array:
+        """The sum over each tile."""
+        return self._reduce(np.add, values)
+
+    def _reduce(self, function: Any, values: Int64Array) -> Int64Array:
+        for axis, starts in enumerate((self.images, self.rows, self.columns)):
+            if values.shape[axis] > 1 or len(starts) > 1:
+                values = function.reduceat(values, starts, axis)
+        return np.asarray(values.reshape(-1))
+
+
+def tiles_of(descriptors: NDArray[Any], by_x: bool) -> Tiles | None:
+    """The cut of a plan's descriptors (addresses from 0 on); None where tiles do not hold all channels.
+
+    by_x: the result has the size of x (input gradient), else that of z.
+    """
+    side = "x" if by_x else "g"
+    d = {name: descriptors[name].astype(np.int64) for name in descriptors.dtype.names or ()}
+    if len(np.unique(d["out_block"])) > 1 or (d["x_pixel_stride"] | d["g_pixel_stride"]).any():
+        return None
+    image_stride, row_stride = d["out_image_stride"], d["out_row_stride"]
+    image, rest = d["out_address"] // image_stride, d["out_address"] % image_stride
+    row, column = rest // row_stride, rest % row_stride // d["out_pixel_stride"]
+    tiles = Tiles(np.unique(image), np.unique(row), np.unique(column))
+    place = np.stack([image, row, column])
+    grid = np.stack([axis.reshape(-1) for axis in np.meshgrid(*tiles, indexing="ij")])
+    sizes = np.stack([d["images"], d[f"{side}_rows"], d[f"{side}_columns"]])
+    return tiles if place.shape == grid.shape and (place == grid).all() and (sizes > 0).all() else None
+
+
+class WholeLayers:
+    """Computes passes on arrays; results do not depend on how.
+
+    Args:
+        compiled: False to do without numba even where it is installed.
+        threads: of the compiled kernels; None: all processors.
+    """
+
+    def __init__(self, compiled: bool = True, threads: int | None = None) -> None:
+        self._engine: Any = None
+        self._fast: FastKernels | None = None
+        if compiled:
+            self._engine, self._fast = _compiled(threads)
+        if self._engine is None:
+            from joulebit.engine.numpy_engine import NumpyEngine
+
+            self._engine = NumpyEngine(Arithmetic())
+
+    def forward(
+        self, key: PassKey, x: NDArray[Any], w: NDArray[np.int8], shift: int, out: NDArray[Any], tiles: Tiles
+    ) -> tuple[Int64Array, Int64Array]:
+        """z into out [N, H_out, W_out, C]; (peak, saturated) per tile."""
+        if self._fast and not key.raw and not key.relu and key.rounding == 0 and len(tiles.columns) == 1:
+            by_row = np.empty((*out.shape[:2], 2), np.int64)
+            if self._fast.conv_forward(x, w, _geometry(key.layer), shift, out, by_row):
+                return tiles.largest(by_row[:, :, :1]), tiles.total(by_row[:, :, 1:])
+        return _store(key, _forward_sums(x, w, key.layer), None, shift, out, tiles)
+
+    def input_gradient(
+        self, key: PassKey, dz: NDArray[np.int16], w: NDArray[np.int8], mask: NDArray[np.uint8] | None, shift: int,
+        out: NDArray[Any], tiles: Tiles,
+    ) -> tuple[Int64Array, Int64Array]:  # fmt: skip
+        """The gradient into out [N, H, W, C]; (peak, saturated) per tile."""
+        layer = key.layer
+        if self._fast and (key.raw or key.rounding == 0) and len(tiles.columns) == 1:
+            by_row = np.empty((*out.shape[:2], 2), np.int64)
+            if self._fast.conv_input_gradient(
+                dz, w, _geometry(layer), (layer.height, layer.width), shift, 0, None, 1, 0, mask, key.mask_below,
+                out, by_row,
+            ):  # fmt: skip
+                return tiles.largest(by_row[:, :, :1]), tiles.total(by_row[:, :, 1:])
+        return _store(key, _input_sums(dz, w, layer), mask, shift, out, tiles)
+
+    def weight_gradient(self, x: NDArray[Any], dz: NDArray[np.int16], layer: Layer) -> Int64Array:
+        """Exact sums [kernel_h, kernel_w, c_in, c_out]."""
+        return np.asarray(self._engine.conv_weight_gradient(x, dz, _geometry(layer))[0])
+
+    def predicted(self, x: NDArray[Any], dz: NDArray[np.int16], layer: Layer) -> Int64Array:
+        """The predictor's sums, likewise."""
+        return np.asarray(self._engine.conv_weight_gradient_msb(x, dz, _geometry(layer)))
+
+
+def _compiled(threads: int | None) -> tuple[Any, FastKernels | None]:
+    try:
+        from joulebit.engine.numba_engine import NumbaEngine
+    except ModuleNotFoundError:
+        return None, None
+    engine = NumbaEngine(Arithmetic(), threads)
+    return engine, engine.fast
+
+
+def _geometry(layer: Layer) -> ConvGeometry:
+    return ConvGeometry(layer.kernel_h, layer.kernel_w, layer.stride, layer.padding_h, layer.padding_w)
+
+
+def _taps(layer: Layer) -> list[tuple[int, int, tuple[slice, slice, slice]]]:
+    """Kernel row and column, and where all pixels of z meet it in x with its padding."""
+
+    def along(first: int, count: int) -> slice:
+        return slice(first, first + (count - 1) * layer.stride + 1, layer.stride)
+
+    return [
+        (row, column, (slice(None), along(row, layer.out_h), along(column, layer.out_w)))
+        for row in range(layer.kernel_h)
+        for column in range(layer.kernel_w)
+    ]
+
+
+def _forward_sums(x: NDArray[Any], w: NDArray[np.int8], layer: Layer) -> Int64Array:
+    border = ((0, 0), (layer.padding_h, layer.padding_h), (layer.padding_w, layer.padding_w), (0, 0))
+    padded = np.pad(x.astype(np.int64), border)
+    total = np.zeros((layer.images, layer.out_h, layer.out_w, w.shape[3]), np.int64)
+    for row, column, where in _taps(layer):
+        total += integer_matmul(padded[where], w[row, column].astype(np.int64))
+    return total
+
+
+def _input_sums(dz: NDArray[np.int16], w: NDArray[np.int8], layer: Layer) -> Int64Array:
+    rows, columns = layer.height + 2 * layer.padding_h, layer.width + 2 * layer.padding_w
+    spread = np.zeros((layer.images, rows, columns, w.shape[2]), np.int64)
+    wide = dz.astype(np.int64)
+    for row, column, where in _taps(layer):
+        spread[where] += integer_matmul(wide, w[row, column].astype(np.int64).T)
+    return spread[
+        :, layer.padding_h : layer.padding_h + layer.height, layer.padding_w : layer.padding_w + layer.width
+    ]
+
+
+def _store(
+    key: PassKey, total: Int64Array, mask: NDArray[np.uint8] | None, shift: int, out: NDArray[Any], tiles: Tiles
+) -> tuple[Int64Array, Int64Array]:
+    """Mask, peak, shift, clamp; into out. (peak, saturated) per tile."""
+    if mask is not None:
+        passes = (mask > 0) & ((key.mask_below == 0) | (mask < key.mask_below))
+        total = np.where(passes, total, 0)
+    peaks = tiles.largest(np.abs(total).max(axis=3))
+    if key.raw:
+        out[...] = total
+        return peaks, np.zeros_like(peaks)
+    value = shift_round(total, shift, Rounding(key.rounding))
+    clamped = np.clip(value, 0, 255) if key.relu else saturate(value, 16)
+    lost = value > 255 if key.relu else value != clamped
+    out[...] = clamped
+    return peaks, tiles.total(lost.sum(axis=3, dtype=np.int64))
