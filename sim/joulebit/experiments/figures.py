@@ -61,6 +61,7 @@ _PHASE_TITLES = {
     "update": "update",
     "other": "gates and other",
     "selection": "selection",
+    "teacher": "teacher",
 }
 COMPONENT_TITLES = {"dram": "DRAM traffic", "sram": "SRAM traffic", "mac": "arithmetic", "static": "static power"}
 PAPER_SHARE = 0.6  #: "typically remains at least 60 %": E2-Train, section 4.4

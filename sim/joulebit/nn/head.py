@@ -13,7 +13,7 @@ from joulebit.fixed.matmul import integer_matmul
 from joulebit.fixed.rounding import bit_length, ceil_log2, peak, saturate, shift_round
 from joulebit.nn.context import Pass
 from joulebit.nn.graph import HeadPlan
-from joulebit.nn.loss import loss_gradient, mean_loss
+from joulebit.nn.loss import Lesson, distilled_gradient, loss_gradient, mean_loss
 from joulebit.nn.parameters import HostParameters
 from joulebit.nn.tensor import DelayedExponent, Tensor
 
@@ -68,16 +68,28 @@ class Head:
         return saturate(shift_round(master, shift), bits), shift - 28
 
     def backward(
-        self, logits: Int64Array, exponent: int, labels: Int64Array, run: Pass, input_needed: bool
+        self,
+        logits: Int64Array,
+        exponent: int,
+        labels: Int64Array,
+        run: Pass,
+        input_needed: bool,
+        lesson: Lesson | None = None,
     ) -> tuple[Tensor | None, Outcome]:
-        """(gradient of the input, loss and correct answers of the whole batch); sets the head's own gradients."""
+        """(gradient of the input, loss and correct answers of the whole batch); sets the head's own gradients.
+
+        lesson: of a teacher, for the samples that are here. The loss reported is the cross-entropy alone.
+        """
         assert self._saved is not None, "backward without forward"
         x, features = self._saved
         self._saved = None
-        full, chosen, correct = loss_gradient(logits, labels, exponent)
+        if lesson is None:
+            (full, chosen, correct), head_room = loss_gradient(logits, labels, exponent), 0
+        else:
+            full, chosen, correct, head_room = distilled_gradient(logits, labels, exponent, lesson)
         outcome = self._outcome(chosen, correct, x, run)
-        g = saturate(shift_round(full, 16 - self._g_bits), self._g_bits)
-        g_exponent = 1 - self._g_bits
+        g = saturate(shift_round(full, 16 - self._g_bits + head_room), self._g_bits)
+        g_exponent = 1 - self._g_bits + head_room
         weight_exponent = g_exponent + x.exponent - self._pool_shift
 
         def set_gradients(of_weight: Int64Array, of_bias: Int64Array) -> None:

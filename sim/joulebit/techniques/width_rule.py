@@ -1,8 +1,8 @@
 """The rule W <= A <= G: weights take the fewest bits, then activations, then gradients.
 
 Source: Zhou et al., "DoReFa-Net", arXiv:1606.06160, which finds that gradients need more bits than activations,
-and activations more than weights; Boumendil et al., "On-device deep learning: survey on techniques improving energy
-efficiency of DNNs", 2024, section III-B, give that as advice: W < A < G. Equal widths are allowed here, for they
+and activations more than weights; Boumendil et al., "On-device deep learning: survey on techniques improving
+energy efficiency of DNNs", 2024, section III-B, give that as advice: W < A < G. Equal widths are allowed, for they
 are what E2-Train and most hardware use.
 """
 

@@ -182,9 +182,8 @@ class IntegerNetwork:
         pools: dict[int, Tensor] = {}  # inputs of the pooling layers, by position
         output = self._forward(batch.images, share, run, (batch.step, batch.samples), pools)
         logits, exponent = self._head.forward(output, run)
-        gradient, outcome = self._head.backward(
-            logits, exponent, batch.labels, run, input_needed=not method.head_only and self._lowest is not None
-        )
+        input_needed = not method.head_only and self._lowest is not None
+        gradient, outcome = self._head.backward(logits, exponent, batch.labels, run, input_needed, batch.lesson)
         if gradient is not None:
             self._backward(gradient, share, run, pools)
         run.totals.settle()
@@ -379,9 +378,19 @@ class IntegerNetwork:
 
     # --- evaluation ----------------------------------------------------------------------------------
 
-    def prepare_evaluation(self, images: NDArray[np.uint8]) -> None:
-        """Take the statistics of batch norm from these images, the same for every worker (spec, section 8)."""
-        self._evaluated(images, Mode.STATISTICS)
+    def prepare_evaluation(self, images: NDArray[np.uint8], costs: bool = False) -> None:
+        """Take the statistics of batch norm from these images, the same for every worker (spec, section 8).
+
+        costs: count this forward pass.
+        """
+        self._evaluated(images, Mode.STATISTICS, costs)
+
+    def answers(self, images: NDArray[np.uint8], whole: int) -> tuple[Int64Array, int]:
+        """(logits [N, classes], their exponent) of this worker's part of `whole` images; its cost is counted."""
+        self._switch(self._evaluation_arithmetic)
+        run = Pass(self.engine, self._vectors, self._accountant, Mode.EVALUATE, totals=Totals(self.workers))
+        run.costs = True
+        return self._head.forward(self._forward(images, self._share(len(images), whole), run, None), run)
 
     def logits(self, images: NDArray[np.uint8]) -> Int64Array:
         """int64 [N, classes] of images that are the same for every worker; nothing changes."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from joulebit.energy.counters import Counters
 from joulebit.nn.graph import NetworkPlan
+from joulebit.nn.loss import Lesson
 
 
 class Batch(NamedTuple):
@@ -19,6 +20,7 @@ class Batch(NamedTuple):
     samples: NDArray[np.int64]  #: [N] positions in the training set: counters of per-sample randomness
     step: int  #: iteration, counted over the whole run (dropped batches included)
     whole: int | None = None  #: samples of all workers' parts (`joulebit.nn.workers.part_of`); None: N
+    lesson: Lesson | None = None  #: what a teacher says about these samples (integer networks alone)
 
 
 class StepResult(NamedTuple):
