@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from joulebit.experiments.config import RunConfig
 from joulebit.nn.graph import NetworkPlan
 from joulebit.train.hooks import Hook
+from joulebit.train.stop import StopHook
 
 
-def build_hooks(config: RunConfig, plan: NetworkPlan) -> list[Hook]:
+def build_hooks(config: RunConfig, plan: NetworkPlan, measured_j: Callable[[], float] | None = None) -> list[Hook]:
     """The hooks of a configuration (`joulebit.train.hooks`); none for a plain run.
+
+    measured_j: joules drawn since the run began, for an energy budget; None: simulated ones.
 
     Raises:
         ConfigError: a technique does not fit the network.
@@ -22,22 +27,14 @@ def build_hooks(config: RunConfig, plan: NetworkPlan) -> list[Hook]:
         from joulebit.train.precision import CyclicPrecisionHook
 
         hooks.append(CyclicPrecisionHook(cyclic, config.arithmetic))
-    if neurons := config.method.neuron_selection.policy():
-        from joulebit.energy.neuron_budget import Costs
-        from joulebit.energy.table import load_table
-        from joulebit.techniques.neurons import Neurons
-        from joulebit.train.neurons import NeuronSelectionHook
+    if config.method.distillation.teacher:
+        from joulebit.experiments.distillation import DistillationHook
 
-        gated = (
-            [block.index for block in plan.blocks() if block.index] if config.method.slu.target_skip > 0 else []
-        )
-        costs = Costs(
-            plan,
-            Neurons.of(plan),
-            config.arithmetic,
-            config.training.batch_size,
-            load_table(config.energy.table),
-            frozenset(gated),
-        )
-        hooks.append(NeuronSelectionHook(neurons, costs, config.method.neuron_selection.renew_epochs))
+        hooks.append(DistillationHook(config))
+    if config.method.neuron_selection.method != "off":
+        from joulebit.experiments.structure import neuron_selection_hook
+
+        hooks.append(neuron_selection_hook(config, plan))
+    if config.training.stop.on:
+        hooks.append(StopHook(config.training.stop, measured_j))
     return hooks
