@@ -8,6 +8,7 @@ failed while the others go on.
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import time
 from collections import deque
@@ -29,6 +30,7 @@ _DEATHS = 20  # of workers that one run may see before it counts as failed
 _WAITING = 2  # runs at the scheduler for each worker
 _CONNECT_S = 20
 _PATIENCE_S = 1.0  # between looks at a cluster that is silent
+_RESIZED_S = 5.0  # between looks at how large it is
 _RETRY_S = 1.0  # before a run that failed is tried again
 _BUSY_S = 10.0  # before one that another process works on
 
@@ -141,8 +143,9 @@ def execute(
     futures: dict[Any, str] = {}
     client.subscribe_topic(NEWS, heard)
     try:
+        room = _Room(client)
         while waiting or futures:
-            for _ in range(min(len(waiting), max(2, _WAITING * _slots(client)) - len(futures))):
+            for _ in range(min(len(waiting), room() - len(futures))):
                 if waiting[0][2] > time.monotonic():
                     waiting.rotate(-1)  # tried a moment ago
                     continue
@@ -185,8 +188,20 @@ def _table(point: Point) -> dict[str, Any]:
     return table
 
 
-def _slots(client: Any) -> int:
-    return sum(client.nthreads().values()) if client.status == "running" else 1
+class _Room:
+    """How many runs may be at the scheduler; the cluster's size is asked for now and then, since it may change."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self._asked = -math.inf
+        self._room = 0
+
+    def __call__(self) -> int:
+        now = time.monotonic()
+        if now - self._asked >= _RESIZED_S and self._client.status == "running":
+            self._asked = now
+            self._room = max(2, _WAITING * sum(self._client.nthreads().values()))
+        return self._room
 
 
 def _ended(futures: Mapping[Any, str], client: Any) -> list[Any]:
