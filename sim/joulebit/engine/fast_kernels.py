@@ -13,17 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from joulebit.engine.base import (
-    ConvGeometry,
-    ConvOutput,
-    Int64Array,
-    NormConstants,
-    NormGradientConstants,
-    Quantised,
-)
-from joulebit.fixed.arithmetic import PEAK_LIMIT, Arithmetic
+from joulebit.engine.base import ConvGeometry, ConvOutput, Quantised
+from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.fixed.rounding import Rounding
-from joulebit.kernels import fast_forward, fast_input, fast_norm, fast_weight
+from joulebit.kernels import fast_forward, fast_input, fast_weight
 from joulebit.kernels.dot import outer_columns
 from joulebit.kernels.memory import Pool
 from joulebit.kernels.scratch import Scratch, address
@@ -230,91 +223,6 @@ class FastKernels:
         clamped = fast_weight.collect(totals, dw, outer_columns(2), outer_columns(1), limit)
         return dw, clamped
 
-    def norm_forward(
-        self,
-        z: NDArray[Any],
-        norm: NormConstants,
-        shift: int,
-        bounds: tuple[int, int],
-        shortcut: NDArray[Any] | None,
-        shortcut_stride: int,
-        shortcut_shift: int,
-    ) -> tuple[NDArray[Any], int] | None:
-        """`Engine.norm_forward`, or None."""
-        samples, height, width, channels = z.shape
-        largest = (32768 * 32767) + (32768 << 11) + (1 << shift >> 1)  # |gamma|, |beta|, |x-hat| have 16 bits
-        if shortcut is not None:
-            largest += 255 << shortcut_shift
-        if (
-            not self._half_up
-            or not self._bytes
-            or not 0 <= shift <= 31
-            or largest >= 1 << 31
-            or (shortcut is not None and shortcut.itemsize != 1)
-        ):
-            return None
-        a = self._pool.empty(z.shape, np.uint8 if bounds[0] == 0 else np.int8)
-        counter = np.zeros(1, np.int64)
-        lines, grain = samples * height, _grain(width * channels)
-        short_shape = (0, 0, 0, 0) if shortcut is None else shortcut.shape
-        short = 0 if shortcut is None else address(shortcut)
-        flip = 128 if shortcut is not None and shortcut.dtype == np.int8 else 0
-        pointers = [address(array) for array in (counter, z, *_constants(norm), a)]
-
-        def work(thread: int) -> int:
-            return fast_norm.norm_forward(  # type: ignore[no-any-return]
-                pointers[0], lines, grain, pointers[1], height, width, channels, *pointers[2:7], short,
-                short_shape[1], short_shape[2], short_shape[3], shortcut_stride, flip, shortcut_shift, shift,
-                bounds[0], bounds[1], pointers[7],
-            )  # fmt: skip
-
-        return a, sum(self._workers.each(work, self._threads(-(-lines // grain))))
-
-    def norm_sums(
-        self, g: NDArray[Any], z: NDArray[Any], norm: NormConstants
-    ) -> tuple[Int64Array, Int64Array] | None:
-        """`Engine.norm_sums`, or None."""
-        channels = z.shape[3]
-        pixels, grain = z.size // channels, _grain(channels)
-        threads = self._threads(-(-pixels // grain))
-        sums = np.zeros((threads, 2, channels), np.int64)
-        counter = np.zeros(1, np.int64)
-        pointers = [address(array) for array in (counter, g, z, *_constants(norm)[:3], sums)]
-
-        def work(thread: int) -> None:
-            total = pointers[6] + thread * sums.strides[0]
-            fast_norm.norm_sums(
-                pointers[0], pixels, grain, pointers[1], pointers[2], channels, *pointers[3:6],
-                total, total + sums.strides[1],
-            )  # fmt: skip
-
-        self._workers.each(work, threads)
-        total, products = sums.sum(0)
-        return total, products
-
-    def norm_backward(
-        self, g: NDArray[Any], z: NDArray[Any], norm: NormConstants, gradient: NormGradientConstants
-    ) -> Quantised | None:
-        """`Engine.norm_backward`, or None."""
-        if not self._half_up:
-            return None
-        channels = z.shape[3]
-        pixels, grain = z.size // channels, _grain(channels)
-        dz = self._pool.empty(z.shape, np.int16)
-        counter = np.zeros(1, np.int64)
-        factors = (gradient.mean_g, gradient.mean_gx, gradient.multiplier, gradient.shift)
-        constants = (*_constants(norm)[:3], *(np.ascontiguousarray(array) for array in factors))
-        pointers = [address(array) for array in (counter, g, z, *constants, dz)]
-
-        def work(thread: int) -> tuple[int, int]:
-            return fast_norm.norm_backward(  # type: ignore[no-any-return]
-                pointers[0], pixels, grain, pointers[1], pointers[2], channels, *pointers[3:10],
-                self._g_limit, PEAK_LIMIT, pointers[10],
-            )  # fmt: skip
-
-        parts = self._workers.each(work, self._threads(-(-pixels // grain)))
-        return Quantised(dz, max(part[0] for part in parts), sum(part[1] for part in parts))
-
     def _takes(self, values: NDArray[Any], w: NDArray[Any], geometry: ConvGeometry) -> bool:
         return (
             self._half_up
@@ -337,13 +245,3 @@ def _dense_row(shape: tuple[int, ...], geometry: ConvGeometry) -> int:
     whole = (geometry.kernel_h, geometry.kernel_w, geometry.padding_h, geometry.padding_w) == (height, width, 0, 0)
     row = math.gcd(samples, 32)
     return row if whole and row > 1 else 0
-
-
-def _grain(elements: int) -> int:
-    """How many portions of so many elements a thread takes at a time, so that they fit the first-level cache."""
-    return max(1, 4096 // elements)
-
-
-def _constants(norm: NormConstants) -> tuple[Int64Array, ...]:
-    arrays = (norm.mean, norm.rsqrt, norm.scale, norm.gamma, norm.beta)
-    return tuple(np.ascontiguousarray(array) for array in arrays)

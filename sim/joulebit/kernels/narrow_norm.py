@@ -1,0 +1,276 @@
+"""Normalisation in 32-bit lanes, rounding half up: the same integers as `fast_norm`, where they provably fit.
+
+Each product of the specification (sections 4 and 5) has up to 47 bits, but is shifted right. A product v * k with
+k = h * 2^q + l, 0 <= l < 2^q, can be shifted in two steps, exactly, because v * h is an integer:
+
+    floor((v * k + b) / 2^s) = floor((v * h + floor((v * l + b) / 2^q)) / 2^(s - q))
+
+The three products, with the bounds that `tabulate_forward` and `tabulate_backward` check for each channel:
+
+    x-hat   z * rsqrt:    b = floor((2^(s-1) - mean * rsqrt) / 2^8), since the product is z * rsqrt * 2^8; q = 1
+    drift   x-hat * c2:   q = 15; |x-hat * l| < 2^30, |x-hat * h| <= 2^30 for |c2| < 2^30
+    dz      km * T:       T is split instead of km, q = 16; |km * l| <= 2^15 * (2^16 - 1) < 2^31, |T| < 2^27
+
+Constants lie in tables of int32 rows, a row per constant and a column per channel. Channels come in multiples
+of 16: fewer are repeated, a tensor of 24 channels being one of 48 with half as many pixels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from joulebit.kernels.compile import inline, kernel
+from joulebit.kernels.scalar import Int
+from joulebit.kernels.vector import (
+    count_different,
+    count_greater,
+    fetch_add,
+    fold_max,
+    fold_sum,
+    lanes,
+    larger,
+    load_all,
+    load_all64,
+    load_i16,
+    load_u8,
+    prefetch,
+    prefetch_write,
+    smaller,
+    splat,
+    splat64,
+    store_8,
+    store_16,
+    store_all64,
+    widen,
+    zeros,
+)
+
+FORWARD_ROWS, BACKWARD_ROWS = 7, 11
+_AHEAD = 4096  # bytes: processors fetch streams ahead by themselves, but not always well enough
+
+
+@inline
+def _tabulate_normalised(mean: Int, rsqrt: Int, scale: Int, table: Int, c: Int, source: Int) -> Int:
+    """Rows 0..4 of column c; whether all values of x-hat's computation fit."""
+    shift = 35 - scale[source] - 8
+    if shift < 1 or shift > 31:
+        return False
+    offset = ((np.int64(1) << (shift + 7)) - mean[source] * rsqrt[source]) >> 8
+    half = rsqrt[source] >> 1
+    if 32768 * half + abs(offset >> 1) + 32768 >= np.int64(1) << 31:
+        return False
+    table[0, c] = half
+    table[1, c] = -(rsqrt[source] & 1)
+    table[2, c] = offset >> 1
+    table[3, c] = offset & 1
+    table[4, c] = shift - 1
+    return True
+
+
+@kernel
+def tabulate_forward(mean: Int, rsqrt: Int, scale: Int, gamma: Int, beta: Int, shift: Int, table: Int) -> Int:
+    """Fills the table [FORWARD_ROWS, channels] of `norm_forward`; False if a value may leave 32 bits."""
+    for c in range(table.shape[1]):
+        source = c % mean.size
+        if not _tabulate_normalised(mean, rsqrt, scale, table, c, source):
+            return False
+        table[5, c] = gamma[source]
+        table[6, c] = (beta[source] << 11) + ((np.int64(1) << shift) >> 1)
+    return True
+
+
+@kernel
+def tabulate_sums(mean: Int, rsqrt: Int, scale: Int, table: Int) -> Int:
+    """Fills rows 0..4 for `norm_sums`; False if a value may leave 32 bits."""
+    fits = True
+    for c in range(table.shape[1]):
+        fits = fits and _tabulate_normalised(mean, rsqrt, scale, table, c, c % mean.size)
+    return fits
+
+
+@kernel
+def tabulate_backward(
+    mean: Int, rsqrt: Int, scale: Int, mean_g: Int, mean_gx: Int, multiplier: Int, shift: Int, table: Int
+) -> Int:
+    """Fills the table [BACKWARD_ROWS, channels] of `norm_backward`; False if a value may leave 32 bits.
+
+    With |c1| <= 2^23 and |c2| < 2^30 is |T| <= 2^23 + 2^23 + 2^26 + 1 < 2^27 and |km * T| < 2^42: every shift
+    from 44 on gives 0.
+    """
+    for c in range(table.shape[1]):
+        source = c % mean.size
+        if not _tabulate_normalised(mean, rsqrt, scale, table, c, source):
+            return False
+        last = min(np.int64(46), shift[source])
+        fits = abs(mean_gx[source]) < 1 << 30 and abs(mean_g[source]) <= 1 << 23 and last >= 17
+        if not fits or abs(multiplier[source]) > 32768:
+            return False
+        table[5, c] = mean_g[source]
+        table[6, c] = mean_gx[source] >> 15
+        table[7, c] = mean_gx[source] & 32767
+        table[8, c] = multiplier[source]
+        table[9, c] = np.int64(1) << (last - 17)
+        table[10, c] = last - 16
+    return True
+
+
+@inline
+def _normalised(z: Int, half: Int, odd: Int, offset: Int, low_bit: Int, shift: Int, low: Int, high: Int) -> Int:
+    """x-hat, lane by lane."""
+    one = splat(1)
+    return smaller(larger((z * half + offset + (((z & odd) + low_bit) >> one)) >> shift, low), high)
+
+
+@kernel
+def norm_forward(
+    counter: Int, lines: Int, grain: Int, pixels: Int, z: Int, height: Int, width: Int, channels: Int, table: Int,
+    short: Int, short_h: Int, short_w: Int, short_c: Int, short_stride: Int, short_flip: Int, short_shift: Int,
+    shift: Int, low: Int, high: Int, a: Int,
+) -> Int:  # fmt: skip
+    """`fast_norm.norm_forward` by a table; channels and short_c are multiples of 16.
+
+    pixels: of all lines together; the last line may have fewer than `width`.
+    """
+    full = lanes(16)
+    top, bottom = splat(32767), splat(-32767)
+    ceiling, floor, whole = splat(high), splat(low), splat(shift)
+    turn, left = splat(short_flip), splat(short_shift)
+    below = np.int64(low < 0)
+    row = 4 * channels
+    outside = np.int64(0)
+    first = grain * fetch_add(counter, 1)
+    while first < lines:
+        last = min(lines, first + grain)
+        over = zeros()
+        for c in range(0, channels, 16):
+            t = table + 4 * c
+            half, odd, offset, low_bit = (
+                load_all(t),
+                load_all(t + row),
+                load_all(t + 2 * row),
+                load_all(t + 3 * row),
+            )
+            right, weight, start = load_all(t + 4 * row), load_all(t + 5 * row), load_all(t + 6 * row)
+            for line in range(first, last):
+                place = line * width * channels + c
+                count = min(width, pixels - line * width)
+                if short != 0 and c < short_c:
+                    n, i = line // height, line % height
+                    source = short + (n * short_h + i * short_stride) * short_w * short_c + c
+                    step = short_stride * short_c
+                    for _ in range(count):
+                        prefetch(z + 2 * place + _AHEAD)
+                        prefetch(source + _AHEAD // 2)
+                        prefetch_write(a + place + _AHEAD // 2)
+                        xhat = _normalised(
+                            load_i16(z + 2 * place, full), half, odd, offset, low_bit, right, bottom, top
+                        )
+                        x = (load_u8(source, full) ^ turn) - turn
+                        y = (weight * xhat + start + (x << left)) >> whole
+                        over = count_greater(over, y, ceiling)
+                        if below != 0:
+                            over = count_greater(over, floor, y)
+                        store_8(a + place, larger(smaller(y, ceiling), floor), full)
+                        place += channels
+                        source += step
+                else:
+                    for _ in range(count):
+                        prefetch(z + 2 * place + _AHEAD)
+                        prefetch_write(a + place + _AHEAD // 2)
+                        xhat = _normalised(
+                            load_i16(z + 2 * place, full), half, odd, offset, low_bit, right, bottom, top
+                        )
+                        y = (weight * xhat + start) >> whole
+                        over = count_greater(over, y, ceiling)
+                        if below != 0:
+                            over = count_greater(over, floor, y)
+                        store_8(a + place, larger(smaller(y, ceiling), floor), full)
+                        place += channels
+        outside += fold_sum(over)
+        first = grain * fetch_add(counter, 1)
+    return outside
+
+
+@kernel
+def norm_sums(
+    counter: Int, pixels: Int, grain: Int, g: Int, z: Int, channels: Int, table: Int, total: Int, products: Int
+) -> None:  # fmt: skip
+    """`fast_norm.norm_sums` by a table; grain < 2^15. Halves of the products are summed apart: they fit."""
+    full = lanes(16)
+    top, bottom, sixteen, low_half = splat(32767), splat(-32767), splat(16), splat(65535)
+    sixteen64 = splat64(16)
+    row = 4 * channels
+    first = grain * fetch_add(counter, 1)
+    while first < pixels:
+        last = min(pixels, first + grain)
+        for c in range(0, channels, 16):
+            t = table + 4 * c
+            half, odd, offset, low_bit = (
+                load_all(t),
+                load_all(t + row),
+                load_all(t + 2 * row),
+                load_all(t + 3 * row),
+            )
+            right = load_all(t + 4 * row)
+            plain, low, high = zeros(), zeros(), zeros()
+            for j in range(first, last):
+                place = 2 * (j * channels + c)
+                prefetch(g + place + _AHEAD)
+                prefetch(z + place + _AHEAD)
+                gradient = load_i16(g + place, full)
+                xhat = _normalised(load_i16(z + place, full), half, odd, offset, low_bit, right, bottom, top)
+                product = gradient * xhat
+                plain = plain + gradient
+                low = low + (product & low_half)
+                high = high + (product >> sixteen)
+            store_all64(total + 8 * c, load_all64(total + 8 * c) + widen(plain))
+            whole = (widen(high) << sixteen64) + widen(low)
+            store_all64(products + 8 * c, load_all64(products + 8 * c) + whole)
+        first = grain * fetch_add(counter, 1)
+
+
+@kernel
+def norm_backward(
+    counter: Int, pixels: Int, grain: Int, g: Int, z: Int, channels: Int, table: Int, limit: Int, dz: Int
+) -> tuple[Int, Int]:  # fmt: skip
+    """`fast_norm.norm_backward` by a table; (peak, saturated). No result reaches the peak's limit of 2^30."""
+    full = lanes(16)
+    top, bottom, eight, none = splat(32767), splat(-32767), splat(8), zeros()
+    high, low = splat(limit), splat(-limit)
+    four, fifteen, sixteen, half_step, low_half = splat(4), splat(15), splat(16), splat(1 << 18), splat(65535)
+    row = 4 * channels
+    peak = zeros()
+    saturated = np.int64(0)
+    first = grain * fetch_add(counter, 1)
+    while first < pixels:
+        last = min(pixels, first + grain)
+        clamped = zeros()
+        for c in range(0, channels, 16):
+            t = table + 4 * c
+            half, odd, offset, low_bit = (
+                load_all(t),
+                load_all(t + row),
+                load_all(t + 2 * row),
+                load_all(t + 3 * row),
+            )
+            right, c1, c2_high, c2_low = (
+                load_all(t + 4 * row), load_all(t + 5 * row), load_all(t + 6 * row), load_all(t + 7 * row)
+            )  # fmt: skip
+            factor, last_half, last_shift = load_all(t + 8 * row), load_all(t + 9 * row), load_all(t + 10 * row)
+            for j in range(first, last):
+                place = 2 * (j * channels + c)
+                prefetch(g + place + _AHEAD)
+                prefetch(z + place + _AHEAD)
+                prefetch_write(dz + place + _AHEAD)
+                xhat = _normalised(load_i16(z + place, full), half, odd, offset, low_bit, right, bottom, top)
+                drift = (xhat * c2_high + ((xhat * c2_low + half_step) >> fifteen)) >> four
+                v = (load_i16(g + place, full) << eight) - c1 - drift
+                rest = (factor * (v & low_half)) >> sixteen
+                u = (factor * (v >> sixteen) + rest + last_half) >> last_shift
+                q = smaller(larger(u, low), high)
+                clamped = count_different(clamped, q, u)
+                peak = larger(peak, larger(u, none - u))
+                store_16(dz + place, q, full)
+        saturated += fold_sum(clamped)
+        first = grain * fetch_add(counter, 1)
+    return fold_max(peak), saturated
