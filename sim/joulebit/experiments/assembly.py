@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from joulebit.data import Dataset, balanced_prefix, load_dataset, stratified_halves
+from joulebit.data.folds import apply_split
 from joulebit.data.splits import stratified_indices, subset
 from joulebit.engine.factory import make_engine
 from joulebit.experiments.config import ConfigError, RunConfig
@@ -28,7 +29,7 @@ _OBSERVE_EVERY = 50  # steps between evaluations of the bound on the predictor's
 def prepared_data(config: RunConfig, data_dir: Path | None) -> Dataset:
     """The data set of a configuration, with its part and limits applied."""
     loaded = load_dataset(config.data.name, data_dir)
-    train, test = loaded.train, loaded.test
+    train, test = apply_split(config.data.split, loaded.train, loaded.test)
     if config.data.part != "all":
         halves = stratified_halves(train, 0)
         train = halves[0 if config.data.part == "first_half" else 1]

@@ -377,13 +377,13 @@ def to_toml(config: RunConfig) -> str:
 def identity(config: RunConfig) -> Table:
     """What the bits of a run follow from.
 
-    Names are left out, and so is which engine computes the same bits, and each section of [method] and [training]
-    that stands at its defaults: a technique that is off leaves hashes as they were before it was known.
+    Names are left out, and so is which engine computes the same bits, and each section of [data], [method] and
+    [training] that stands at its defaults: a technique that is off leaves hashes as they were before it was known.
     """
     table = as_table(config)
     del table["name"], table["description"]
     table["engine"] = "float32" if config.engine == "float32" else "integer"
-    for name in ("method", "training"):
+    for name in ("data", "method", "training"):
         section = getattr(config, name)
         for part in attrs.fields(type(section)):
             if _is_section(type(part.default)) and getattr(section, part.name) == part.default:

@@ -51,17 +51,19 @@ def run_training(
     data_dir: Path | None = None,
     progress: Progress | None = None,
     workers: Workers | None = None,
+    measured_j: Callable[[], float] | None = None,
 ) -> dict[str, Any]:
     """Train as configured, or go on from the last checkpoint; returns the summary of the contract.
 
-    Of several workers each calls this; worker 0 alone has a run directory and gets a summary.
+    Of several workers each calls this; worker 0 alone has a run directory and gets a summary. measured_j: joules
+    that a meter saw since the call, for an energy budget (`joulebit.train.stop`); None: simulated joules.
 
     Raises:
         Interrupted: after SIGINT or SIGTERM to any worker, once the checkpoint is written.
         WorkerLostError: another worker died or does not answer.
         ConfigError, DataError: what was asked for does not fit together or is not there.
     """
-    trainer = Trainer(config, run_dir, data_dir, workers)
+    trainer = Trainer(config, run_dir, data_dir, workers, measured_j)
     if resume:
         trainer.restore()
     trainer.check_agreement("before the first step")
@@ -105,6 +107,7 @@ class Trainer:
         run_dir: RunDirectory | None,
         data_dir: Path | None = None,
         workers: Workers | None = None,
+        measured_j: Callable[[], float] | None = None,
     ) -> None:
         self.config = config
         self.workers: Workers = workers or OneWorker()
@@ -132,10 +135,11 @@ class Trainer:
         self._dropping = StochasticMinibatchDropping(smd.probability, smd.energy_ratio)
         self._averaging = StochasticWeightAveraging()
         self._interval = _Interval()
+        self._trained = [0, 0]  # right answers and samples since the last evaluation
         self._last: tuple[float, float] = (float("nan"), 0.0)  # loss and accuracy of the last batch, to show
         self._epoch_order: tuple[int, list[NDArray[np.int64]]] = (-1, [])
         self._augmentation = Augmentation(config.data.mirror, config.data.shift)
-        self.hooks = build_hooks(config, self.plan)
+        self.hooks = build_hooks(config, self.plan, measured_j)
         self.stopped = ""  #: why the run ended before its last step
 
     # --- what hooks see (`joulebit.train.hooks.Run`) -------------------------------------------------------
@@ -212,6 +216,7 @@ class Trainer:
             hook.after_step(self, batch, result)
         self._interval.add(result.loss, result.correct, len(samples), result.details)
         self._last = (result.loss, result.correct / len(samples))
+        self._trained = [self._trained[0] + result.correct, self._trained[1] + len(samples)]
 
     def _loaded(self, samples: NDArray[np.int64], epoch: int) -> Batch:
         """This worker's part of a batch, augmented."""
@@ -263,7 +268,11 @@ class Trainer:
         self._interval = _Interval()
 
     def _evaluate(self, progress: Progress) -> tuple[float, float]:
-        """(top-1, top-5) in percent on the test set, with the present weights."""
+        """(top-1, top-5) in percent on the test set, with the present weights.
+
+        The line of metrics also has train_top1: of the samples trained on since the last evaluation, the
+        percentage that was right at that moment; None where there was none.
+        """
         self.network.prepare_evaluation(self.statistics_images)
         top1, top5 = accuracy(self.network, self.data.test)
         self._append(
@@ -273,9 +282,11 @@ class Trainer:
                 "epoch": self.step / self.epoch_steps,
                 "top1": top1,
                 "top5": top5,
+                "train_top1": None if (share := _ratio(*self._trained)) is None else 100 * share,
                 "energy_j": self._energy().total_j,
             }
         )
+        self._trained = [0, 0]
         progress.evaluation(self.step, top1, top5)
         return top1, top5
 
@@ -330,6 +341,7 @@ class Trainer:
             "counters": self.network.counters.as_dict(),
             "model": repr(self.plan.model),
             "stopped": self.stopped,
+            "trained": self._trained,
         }
         run_dir.save_checkpoint(self.step, arrays, meta)
 
@@ -351,6 +363,7 @@ class Trainer:
             self._averaging.load_state(averages)
         self.network.counters.load(checkpoint.meta["counters"])
         self.stopped = str(checkpoint.meta.get("stopped", ""))
+        self._trained = list(checkpoint.meta.get("trained", [0, 0]))
 
     # --- the end -------------------------------------------------------------------------------------
 

@@ -13,12 +13,14 @@ from typing import Any
 
 from attrs import Attribute, field, frozen
 
+from joulebit.data.folds import OWN_TEST_SET, TestSplit
 from joulebit.engine.factory import INTEGER_ENGINES
 from joulebit.errors import JoulebitError, did_you_mean
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.nn.graph import Conv, Dense, Layer, Residual
 from joulebit.techniques.cyclic_precision import CyclicPrecision
 from joulebit.techniques.data_selection import NO_SELECTION, DataSelection
+from joulebit.techniques.distillation import Distillation
 from joulebit.techniques.low_bit_weights import LOW_BIT_KINDS
 from joulebit.techniques.neuron_selection import BUDGETED, NeuronSelection, Scheme
 from joulebit.techniques.neuron_selection import METHODS as NEURON_METHODS
@@ -28,6 +30,7 @@ from joulebit.techniques.schedule import KINDS as SCHEDULES
 from joulebit.techniques.smd import StochasticMinibatchDropping
 from joulebit.techniques.width_rule import MODES as WIDTH_RULES
 from joulebit.techniques.width_rule import WidthRuleWarning, broken
+from joulebit.train.stop import NEVER, StopCriteria
 
 ENGINES = (*INTEGER_ENGINES, "float32")
 PARTS = ("all", "first_half", "second_half")
@@ -90,6 +93,7 @@ class DataConfig:
     train_limit: int = field(default=0, validator=_at_least(0))  #: a class-balanced prefix of the part; 0 = all
     test_limit: int = field(default=0, validator=_at_least(0))  #: likewise of the test set
     part: str = field(default="all", validator=_one_of(*PARTS))  #: of the training set; halves keep class shares
+    split: TestSplit = OWN_TEST_SET
 
 
 @frozen
@@ -126,6 +130,7 @@ class TrainingConfig:
     evaluate_every_epochs: float = field(default=1.0, validator=_at_least(0))  #: 0 = only at the end
     checkpoint_every: int = field(default=0, validator=_at_least(0))  #: steps; 0 = once per epoch
     layers: str = field(default="all", validator=_one_of(*LAYERS))  #: head trains the classifier alone
+    stop: StopCriteria = NEVER
     initial_weights: str = ""  #: a run directory or a weights.npz to start from; empty = random
 
     def __attrs_post_init__(self) -> None:
@@ -161,6 +166,18 @@ class StochasticDepthConfig:
     """Stochastic depth: a block's chance to stay falls linearly with depth (Huang et al., ECCV 2016)."""
 
     final_survival: float = field(default=1.0, validator=_between(0, 1))  #: of the last block; 1 = off
+
+
+@frozen
+class DistillationConfig:
+    """Knowledge distillation (Hinton et al., 2015): a teacher's softened answers enter the loss."""
+
+    teacher: str = ""  #: the directory of a finished run, "self" for snapshots of this run, or empty: off
+    temperature: float = field(default=4.0, validator=_between(1, 64))  #: a multiple of 1/16
+    weight: float = field(default=0.5, validator=_between(0, 1, "(]"))  #: of the teacher in the loss
+    snapshots: int = field(
+        default=1, validator=_between(1, 64)
+    )  #: for "self": the run has so many parts and one more; each learns from the weights at its beginning
 
 
 @frozen
@@ -254,6 +271,7 @@ class MethodConfig:
     cyclic_precision: CyclicPrecisionConfig = CyclicPrecisionConfig()
     low_bit_weights: LowBitWeightsConfig = LowBitWeightsConfig()
     width_rule: WidthRuleConfig = WidthRuleConfig()
+    distillation: DistillationConfig = DistillationConfig()
     data_selection: DataSelection = NO_SELECTION
 
     neuron_selection: NeuronSelectionConfig = NeuronSelectionConfig()
@@ -271,6 +289,8 @@ class MethodConfig:
             parts.append("cpt")
         if self.low_bit_weights.kind != "off":
             parts.append(self.low_bit_weights.kind)
+        if self.distillation.teacher:
+            parts.append("distilled")
         if self.data_selection.on:
             parts.append(f"{self.data_selection.approach}-selection")
         if self.neuron_selection.method != "off":
@@ -378,6 +398,7 @@ def _check_together(config: RunConfig) -> None:
     _check_cyclic_precision(config)
     _check_kinds(config)
     _check_width_rule(config)
+    _check_distillation(config)
     _check_dataset(config.data.name)
 
 
@@ -394,6 +415,18 @@ def _check_kinds(config: RunConfig) -> None:
             f'engine "float32" does not compute {kinds[0]} layers, which model {config.model.name} has: '
             "use an integer engine"
         )
+
+
+def _check_distillation(config: RunConfig) -> None:
+    distillation = config.method.distillation
+    if not distillation.teacher:
+        return
+    if config.engine == "float32":
+        raise ConfigError('engine "float32" does not know method.distillation: use an integer engine')
+    try:
+        Distillation(distillation.temperature, distillation.weight, distillation.snapshots)
+    except ValueError as error:
+        raise ConfigError(f"[method.distillation] {error}") from None
 
 
 def _check_width_rule(config: RunConfig) -> None:

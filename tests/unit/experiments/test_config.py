@@ -290,7 +290,7 @@ def test_descriptions_of_presets_are_unique():
 
 def test_the_paper_presets_follow_section_4_1():
     for name in presets.names():
-        if name.startswith("paper-"):
+        if name.startswith("paper-") and not name.startswith("paper-resnet20-"):  # those are data selection's
             training = load_config(name).training
             assert (training.iterations, training.batch_size, training.drops) == (64_000, 128, (0.5, 0.75)), name
 
