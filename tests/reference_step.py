@@ -516,13 +516,15 @@ def spaced(g, stride, in_shape):
 
 
 def pool_windows(plan):
-    """Per output of a maximum pooling, the positions of its window in row-major order."""
-    (_, width, channels), (out_h, out_w, _) = plan.in_shape, plan.out_shape
+    """Per output of a maximum pooling, the positions of its window in row-major order; padding has none."""
+    (height, width, channels), (out_h, out_w, _) = plan.in_shape, plan.out_shape
+    reach = range(-plan.padding, plan.size - plan.padding)
     return [
         [
-            ((row * plan.size + down) * width + column * plan.size + right) * channels + c
-            for down in range(plan.size)
-            for right in range(plan.size)
+            (down * width + right) * channels + c
+            for down in (row * plan.stride + i for i in reach)
+            for right in (column * plan.stride + i for i in reach)
+            if 0 <= down < height and 0 <= right < width
         ]
         for row in range(out_h)
         for column in range(out_w)
@@ -533,12 +535,15 @@ def pool_windows(plan):
 class Block:
     """A residual block: some samples run through its body, the others pass by."""
 
-    def __init__(self, plan, layers):
-        self.plan, self.layers = plan, layers
+    def __init__(self, plan, layers, projection=None):
+        self.plan, self.layers, self.projection = plan, layers, projection
         self.opened = []
 
     def forward(self, x, run, is_open, survival=None):
         last = self.layers[-1]
+        if self.projection:
+            self.x, self.opened = x, list(range(len(is_open)))
+            return self.body(x, run, self.projection.forward(x, run), survival)
         shortcut = subsampled(x, self.plan.stride, self.plan.out_shape)
         self.opened = [n for n, yes in enumerate(is_open) if yes]
         closed = [n for n, yes in enumerate(is_open) if not yes]
@@ -571,6 +576,12 @@ class Block:
     def backward(self, g, run, method):
         """Gradient of the block's input, masked."""
         acc, exponent = None, g.exponent
+        back = None
+        if self.projection:
+            dz = self.projection.normalisation_backward(g, run)
+            self.projection.weight_backward(dz, method)
+            passed = finish(self.x, *self.projection.input_backward(dz, self.x.shape), self.projection, run)
+            back, g_exponent = passed.samples, passed.exponent
         if self.opened:
             gradient = g.take(self.opened)
             for position, layer in reversed(list(enumerate(self.layers))):
@@ -581,9 +592,10 @@ class Block:
                     gradient = finish(x, *layer.input_backward(dz, x.shape), layer, run)
                 else:
                     acc, exponent = layer.input_backward(dz, x.shape)
-        back = spaced(g, self.plan.stride, self.plan.in_shape)
-        common = max(min(exponent, g.exponent), max(exponent, g.exponent) - 20)
-        back = [[round_shift(v, common - g.exponent) for v in sample] for sample in back]
+        if back is None:
+            back, g_exponent = spaced(g, self.plan.stride, self.plan.in_shape), g.exponent
+        common = max(min(exponent, g_exponent), max(exponent, g_exponent) - 20)
+        back = [[round_shift(v, common - g_exponent) for v in sample] for sample in back]
         if acc is not None:
             for n, sample in zip(self.opened, acc):
                 back[n] = [round_shift(v, common - exponent) + more for v, more in zip(sample, back[n])]
@@ -885,7 +897,12 @@ class ReferenceNetwork:
     def __init__(self, plan, fmt, seed, method):
         self.plan, self.fmt, self.seed, self.method = plan, fmt, seed, method
         self.layers = [Layer(conv, fmt, seed) for conv in plan.convs()]
-        self.blocks = [Block(b, [self.layers[conv.index] for conv in b.body]) for b in plan.blocks()]
+        self.blocks = [
+            Block(
+                b, [self.layers[conv.index] for conv in b.body], b.projection and self.layers[b.projection.index]
+            )
+            for b in plan.blocks()
+        ]
         self.head = Head(plan.head, fmt, seed, len(self.layers))
         self.gates = Gates(plan, seed, method.slu) if method.slu else None
 
@@ -976,9 +993,8 @@ class ReferenceNetwork:
                 if position:
                     g = finish(x, *layer.input_backward(dz, x.shape), layer, run)
             elif isinstance(node, MaxPoolPlan):
-                g = x.like(
-                    [pool_backward(node, *parts) for parts in zip(g.samples, x.samples)], exponent=g.exponent
-                )
+                parts = zip(g.samples, x.samples)
+                g = x.like([pool_backward(node, self.fmt.g_bits, *part) for part in parts], exponent=g.exponent)
             else:
                 block = blocks.pop()
                 if self.gates and block.plan.index:
@@ -1014,12 +1030,12 @@ class ReferenceNetwork:
         return self.forward(images, Run("evaluate"))[0]
 
 
-def pool_backward(node, gradient, values):
+def pool_backward(node, g_bits, gradient, values):
     result = [0] * len(values)
     for window, g in zip(pool_windows(node), gradient):
         best = max(values[i] for i in window)
-        result[next(i for i in window if values[i] == best)] = g
-    return result
+        result[next(i for i in window if values[i] == best)] += g
+    return [saturate(value, g_bits) for value in result]
 
 
 def survival_q16(final, index, blocks):

@@ -52,6 +52,18 @@ MOBILE = Model(
     4,
 )
 LINEAR = Model("linear", (Conv(4, (1, 3), activation=None), Dense(4, norm=True, activation=None)), 3)
+PROJECTED = Model(
+    "projected",
+    (
+        Conv(3, 5, 2),
+        MaxPool(3, 2, 1),
+        Residual((Conv(2, 1), Conv(2), Conv(4, 1, activation=None)), projection=True),
+        Residual((Conv(4), Conv(3, stride=2, activation=None)), projection=True),
+        MaxPool(2, 1, 1),
+        GlobalPool(),
+    ),
+    3,
+)
 POOL_LAST = Model("pool last", (Residual((Conv(2), Conv(4, norm=False, activation=None)), "relu6"), MaxPool(2)), 3)
 
 
@@ -88,6 +100,8 @@ CASES = {
     "relu6, depthwise, grouped and linear layers": Case(MOBILE),
     "linear and dense layers with batch norm": Case(LINEAR),
     "a block first, pooling last, a flattened head": Case(POOL_LAST),
+    "projections in shortcuts, overlapping pooling": Case(PROJECTED, shape=(9, 8, 2)),
+    "projections with predicted signs": Case(PROJECTED, NARROW, PSG, batches=(3, 5)),
     "batches that are no power of two": Case(RESNET, batches=(3, 5, 1, 4)),
     "sign updates": Case(RESNET, method=SIGN),
     "predicted signs": Case(RESNET, method=PSG),
