@@ -234,6 +234,7 @@ class Engine(Protocol):
 
         threshold = max(1, (threshold_q12 * max|predicted|) >> 12). The sign of `predicted` is taken where
         |predicted| >= threshold ("decided"), else that of `exact`; wrong: decided with another sign than `exact`.
+        An engine that does not form exact sums of decided elements leaves "wrong" out.
         """
         ...
 

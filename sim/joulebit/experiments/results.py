@@ -154,6 +154,8 @@ class Result:
 
     @property
     def predictor_error(self) -> float | None:
+        if "predictor.wrong" not in self.counters.as_dict():
+            return None
         return _ratio(self.counters["predictor.wrong"], self.counters["predictor.decided"])
 
     @property

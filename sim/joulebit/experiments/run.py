@@ -411,7 +411,9 @@ class Trainer:
             "float32_energy_j": baseline.total_j,
             "saving_vs_float32": energy.saving_against(baseline),
             "predictor_share": _ratio(counters["predictor.decided"], counters["predictor.total"]),
-            "predictor_error": _ratio(counters["predictor.wrong"], counters["predictor.decided"]),
+            "predictor_error": _ratio(counters["predictor.wrong"], counters["predictor.decided"])
+            if "predictor.wrong" in counters.as_dict()
+            else None,
             "skip_ratio": skip_ratio(counters),
             "batch_share": _ratio(
                 counters["batches.seen"], counters["batches.seen"] + counters["batches.dropped"]

@@ -109,7 +109,7 @@ def layer_sums(result: Result, layer: str, needed: str) -> dict[str, float]:
 
 
 def layer_sign_errors(result: Result) -> tuple[list[str], FloatArray, FloatArray]:
-    """Layers, their share of wrong signs among the predicted, and the mean bound (NaN: not evaluated).
+    """Layers, their share of wrong signs among the predicted, and the mean bound (NaN: not known).
 
     Where the bound was evaluated at some steps, the wrong signs are those of the same lines of metrics.
     """
@@ -121,7 +121,7 @@ def layer_sign_errors(result: Result) -> tuple[list[str], FloatArray, FloatArray
             bound[row] = sums["bound_sum"] / sums["bound_decided"]
         else:
             sums = layer_sums(result, layer, "total")
-        wrong[row] = sums["wrong"] / sums["decided"] if sums.get("decided") else 0.0
+        wrong[row] = sums.get("wrong", np.nan) / sums["decided"] if sums.get("decided") else 0.0
     return layers, wrong, bound
 
 

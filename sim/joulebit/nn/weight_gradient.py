@@ -68,7 +68,8 @@ def weight_gradient(
         direction, counts = engine.predict_signs(exact, predicted, run.threshold_q12)
         weight.set_direction(direction, channels)
         run.accountant.weight_gradient(plan, samples, (counts["decided"], counts["total"]), outputs)
-        run.record(plan.name, **{name: counts[name] for name in ("total", "decided", "wrong")})
+        known = {name: counts[name] for name in ("total", "decided", "wrong") if name in counts}
+        run.record(plan.name, **known)
         if squares:
             _record_bound(plan, exact, predicted, counts, squares, geometry, run)
 

@@ -1,0 +1,164 @@
+"""What the processor does with the accelerator's sums, exactly as the engines define it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulebit.engine.base import Quantised
+from joulebit.fixed.arithmetic import Arithmetic
+from joulebit.fixed.rounding import Rounding, saturate, shift_round
+
+if TYPE_CHECKING:
+    from joulebit.kernels.memory import Pool
+    from joulebit.kernels.workers import Workers
+
+__all__ = ["Addend", "Finisher"]
+
+Int64Array = NDArray[np.int64]
+
+
+class Addend(NamedTuple):
+    """A shortcut's gradient and how it is added (`Engine.conv_input_gradient`)."""
+
+    value: NDArray[np.int16] | None
+    stride: int
+    align: int
+
+
+class Finisher:
+    """Copies, sums of channels, requantisation: by compiled kernels where there are any, else by numpy.
+
+    Args:
+        arithmetic: of the run.
+        threads: of the compiled kernels.
+        compiled: False to do without numba even where it is installed.
+    """
+
+    def __init__(self, arithmetic: Arithmetic, threads: int | None = None, compiled: bool = True) -> None:
+        self.arithmetic = arithmetic
+        self._workers: Workers | None = None
+        self._pool: Pool | None = None
+        if compiled:
+            try:
+                from joulebit.kernels import exact_sums
+            except ModuleNotFoundError:
+                return
+            from joulebit.kernels.memory import Pool
+            from joulebit.kernels.workers import Workers
+
+            self._exact_sums = exact_sums
+            self._workers, self._pool = Workers(threads), Pool()
+
+    def with_sums(self, z: NDArray[np.int16]) -> tuple[NDArray[np.int16], Int64Array, Int64Array]:
+        """(a copy of z [N, H, W, C], sums of each channel, sums of the squares)."""
+        samples, height, width, channels = z.shape
+        pixels = height * width
+        if self._workers is None or self._pool is None or pixels > 1 << 16 or not samples:
+            copy = np.array(z, np.int16, order="C")
+            wide = copy.astype(np.int64)
+            return copy, wide.sum((0, 1, 2)), (wide * wide).sum((0, 1, 2))
+        copy = self._pool.empty(z.shape, np.int16)
+        threads = min(self._workers.count, samples)
+        statistics = np.zeros((threads, 2, -(-channels // 16) * 16), np.int64)
+        counter = np.zeros(1, np.int64)
+        pointers = [_address(array) for array in (counter, z, copy, statistics)]
+
+        def work(thread: int) -> None:
+            self._exact_sums.copy_with_sums(
+                pointers[0], samples, pixels, channels, pointers[1], z.strides[2], pointers[2],
+                pointers[3] + thread * statistics.strides[0],
+            )  # fmt: skip
+
+        self._workers.each(work, threads)
+        total, squares = statistics.sum(0)[:, :channels]
+        return copy, total, squares
+
+    def forward(self, sums: Int64Array, shift: int, key: int) -> tuple[NDArray[np.int16], int, int]:
+        """(z, peak, saturated) of exact sums."""
+        exact, clamped = self._accumulated(sums)
+        value = shift_round(exact, shift, self.arithmetic.rounding_mode, key)
+        z = saturate(value, 16)
+        return z.astype(np.int16), _peak(exact), clamped + int(np.count_nonzero(z != value))
+
+    def input_gradient(
+        self, sums: Int64Array, peak: int, shift: int, align: int, add: Addend, mask: NDArray[Any] | None,
+        mask_below: int, key: int,
+    ) -> Quantised:  # fmt: skip
+        """`Engine.conv_input_gradient` from the convolution's exact sums, whose largest magnitude is `peak`."""
+        if self._takes(sums, peak, shift, align, add, mask):
+            return self._fast_input_gradient(sums, shift, align, add, mask, mask_below)
+        exact, clamped = self._accumulated(sums)
+        value = shift_round(exact, -align)
+        if add.value is not None:
+            channels = value.shape[3]
+            rows, columns = value[:, :: add.stride, :: add.stride].shape[1:3]
+            part = add.value[:, :rows, :columns, :channels]
+            where = value[
+                :, : part.shape[1] * add.stride : add.stride, : part.shape[2] * add.stride : add.stride,
+                : part.shape[3],
+            ]  # fmt: skip
+            where += shift_round(part, -add.align)
+        if mask is not None:
+            value = np.where((mask > 0) & ((mask_below == 0) | (mask < mask_below)), value, 0)
+        rounded = shift_round(value, shift, self.arithmetic.rounding_mode, key)
+        g = saturate(rounded, self.arithmetic.g_bits)
+        return Quantised(g.astype(np.int16), _peak(value), clamped + int(np.count_nonzero(g != rounded)))
+
+    def _accumulated(self, sums: Int64Array) -> tuple[Int64Array, int]:
+        """The sums as the accumulator holds them, and how many it clamped."""
+        exact = saturate(sums, self.arithmetic.accumulator_bits)
+        return exact, int(np.count_nonzero(exact != sums))
+
+    def _takes(
+        self, sums: Int64Array, peak: int, shift: int, align: int, add: Addend, mask: NDArray[Any] | None
+    ) -> bool:
+        """Whether the compiled kernel covers this."""
+        largest = peak << max(align, 0)
+        if add.value is not None:
+            largest += 1 << 15 << max(add.align, 0)
+        return (
+            self._workers is not None
+            and self.arithmetic.rounding_mode is Rounding.HALF_UP
+            and peak < 1 << (self.arithmetic.accumulator_bits - 1)
+            and largest < 1 << 61
+            and 0 <= shift <= 61
+            and min(align, add.align) >= -61
+            and (mask is None or (mask.dtype == np.uint8 and mask.flags.c_contiguous))
+            and (add.value is None or add.value.flags.c_contiguous)
+            and sums.strides[:2] == (sums.shape[1] * sums.strides[1], sums.shape[2] * sums.strides[2])
+        )
+
+    def _fast_input_gradient(
+        self, sums: Int64Array, shift: int, align: int, add: Addend, mask: NDArray[Any] | None, mask_below: int
+    ) -> Quantised:
+        assert self._workers is not None and self._pool is not None
+        samples, height, width, channels = sums.shape
+        g = self._pool.empty(sums.shape, np.int16)
+        counter = np.zeros(1, np.int64)
+        ones = np.ones(16, np.uint8)
+        pointers = [_address(array) for array in (counter, sums, ones if mask is None else mask, g)]
+        add_pointer = 0 if add.value is None else _address(add.value)
+        add_shape = (0, 0, 0, 0) if add.value is None else add.value.shape
+        limit = (1 << (self.arithmetic.g_bits - 1)) - 1
+        below = mask_below if mask_below > 0 else 256
+
+        def work(thread: int) -> tuple[int, int]:
+            return self._exact_sums.finish_gradient(  # type: ignore[no-any-return]
+                pointers[0], samples, pointers[1], height, width, channels, sums.strides[2], align, add_pointer,
+                *add_shape[1:], add.stride, add.align, pointers[2], int(mask is not None), below, shift, limit,
+                pointers[3],
+            )  # fmt: skip
+
+        parts = self._workers.each(work, min(self._workers.count, samples))
+        return Quantised(g, max(part[0] for part in parts), sum(part[1] for part in parts))
+
+
+def _address(array: NDArray[Any]) -> int:
+    return int(array.__array_interface__["data"][0])
+
+
+def _peak(value: Int64Array) -> int:
+    return int(np.abs(value).max()) if value.size else 0

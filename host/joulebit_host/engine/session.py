@@ -1,0 +1,149 @@
+"""One accelerator for all engines of a run, and what the run made it do."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from joulebit.engine.base import Engine
+from joulebit.errors import JoulebitError
+from joulebit.fixed.arithmetic import Arithmetic
+from joulebit_host.boards import BOARD_NAMES, Board, open_board
+from joulebit_host.boards.base import BoardMemoryError
+from joulebit_host.driver import Accelerator, Job
+from joulebit_host.engine.mapping import Mapper
+from joulebit_host.engine.operands import Operands
+
+__all__ = ["OverlaySession", "open_session"]
+
+T = TypeVar("T")
+
+
+class OverlaySession:
+    """An accelerator and its book-keeping.
+
+    Args:
+        board: an open board.
+        array_config: the configuration to load; None: "default", or what a board that is no simulation holds.
+        selective: the run's weights follow predicted signs: leave out the sums that nobody needs.
+        verify_every: compare every so many passes with the processor; 0: none.
+        timeout_s, memory_limit: of the driver.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        array_config: str = "default",
+        selective: bool = False,
+        verify_every: int = 0,
+        timeout_s: float | None = None,
+        memory_limit: int | None = None,
+    ) -> None:
+        self.board = board
+        self.selective = selective
+        self.verify_every = verify_every
+        self.accelerator = Accelerator(
+            board, bitstream_of(array_config), timeout_s=timeout_s, memory_limit=memory_limit
+        )
+        self.operands = Operands(self.accelerator)
+        self.mapper = Mapper(self.accelerator.config)
+        self.passes: Counter[str] = Counter()  #: on the accelerator, by name
+        self.processor: Counter[str] = Counter()  #: on the processor, by name and reason
+        self.verified = 0
+        self.split = 0  #: passes cut because the board's memory was too small
+        self.seconds = 0.0  #: spent in lists, packing and waiting included
+        self._open = True
+
+    def make(self, arithmetic: Arithmetic, threads: int | None = None) -> Engine:
+        """An engine of these widths on this accelerator."""
+        from joulebit_host.engine.overlay import OverlayEngine
+
+        engine: Any = OverlayEngine(self, arithmetic, threads)
+        return engine  # type: ignore[no-any-return]
+
+    def run(self, build: Callable[[Job], T]) -> T:
+        """Runs the passes that `build` adds to a job, and returns what it returns.
+
+        Where the board's memory is short, tensors kept for later passes go first. BoardMemoryError when even the
+        passes alone do not fit.
+        """
+        started = time.perf_counter()
+        try:
+            while True:
+                try:
+                    job = self.accelerator.job()
+                    result = build(job)
+                    job.run()
+                    return result
+                except BoardMemoryError:
+                    del job
+                    if not self.operands.drop_oldest():
+                        raise
+        finally:
+            self.seconds += time.perf_counter() - started
+
+    def verifies(self) -> bool:
+        """Whether the pass that has just run is one to be compared."""
+        number = sum(self.passes.values())
+        return bool(self.verify_every) and number % self.verify_every == 0
+
+    def report(self) -> dict[str, Any]:
+        """What happened so far, for JSON; reads the counters of the board."""
+        accelerator = self.accelerator
+        counters = accelerator.counters()
+        return {
+            "board": self.board.name,
+            "array_config": accelerator.config.name,
+            "clock_hz": accelerator.clock_hz,
+            "submissions": accelerator.submissions,
+            "passes": dict(sorted(self.passes.items())),
+            "processor": dict(sorted(self.processor.items())),
+            "uploads": self.operands.uploads,
+            "reused": self.operands.reuses,
+            "split": self.split,
+            "verified": self.verified,
+            "host_s": self.seconds,
+            "board_s": counters["CYCLES_TOTAL"] / accelerator.clock_hz if accelerator.clock_hz else None,
+            "temperature_c": self.board.temperature_c(),
+            "counters": counters,
+        }
+
+    def close(self) -> None:
+        """Gives board and memory back. A second call does nothing."""
+        if self._open:
+            self._open = False
+            self.operands.clear()
+            self.accelerator.close()
+            self.board.close()
+
+
+def bitstream_of(array_config: str) -> Any:
+    """The bitstream of a configuration: of `bitstreams/`."""
+    from joulebit_host.driver import default_bitstream
+
+    return default_bitstream(array_config)
+
+
+def open_session(
+    board: str = "virtual",
+    array_config: str = "default",
+    selective: bool = False,
+    verify_every: int = 0,
+    timeout_s: float | None = None,
+) -> OverlaySession:
+    """The session behind `--engine overlay`: opens the board by name.
+
+    JoulebitError where the board, its configuration or its bitstream is not what is needed.
+    """
+    opened = open_board(board, array_config)
+    try:
+        return OverlaySession(opened, array_config, selective, verify_every, timeout_s)
+    except JoulebitError:
+        opened.close()
+        raise
+
+
+#: What `--board` may say, for help texts.
+CHOICES = BOARD_NAMES
