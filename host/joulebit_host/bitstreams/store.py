@@ -13,7 +13,7 @@ from joulebit_host.boards.base import Bitstream
 __all__ = ["VARIABLE", "directories", "find", "manifests", "repository"]
 
 VARIABLE = "JOULEBIT_BITSTREAMS"  #: further folders, separated as in PATH
-_PACKAGED = Path(__file__).with_name("files")
+_PACKAGED = Path(__file__).with_name("files")  #: in the checkout a link to `bitstreams/`
 
 
 def repository() -> Path | None:
@@ -23,13 +23,13 @@ def repository() -> Path | None:
 
 
 def directories() -> list[Path]:
-    """Folders that are looked into, in this order: those of the variable, the checkout's, the wheel's."""
+    """Folders that are looked into, in this order: those of the variable, then the package's own."""
     named = [Path(part) for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
     missing = [str(path) for path in named if not path.is_dir()]
     if missing:
         raise JoulebitError(f"{VARIABLE} names {', '.join(missing)}, which is no folder")
-    own = [path for path in (repository(), _PACKAGED) if path is not None and path.is_dir()]
-    return named + own
+    own = next((path for path in (repository(), _PACKAGED) if path is not None and path.is_dir()), None)
+    return named + ([own] if own is not None else [])
 
 
 def manifests() -> list[tuple[Path, Manifest]]:
