@@ -24,7 +24,7 @@ from joulebit.accelerator.tiling import Addresses, Layer
 from joulebit.spec import accelerator as spec
 from joulebit.spec.accelerator import CONFIGS, ArrayConfig, Operation, Register, specification_hash
 from joulebit.spec.descriptor import RESULT_DTYPE
-from joulebit_host.boards.base import Bitstream, Board, BoardError
+from joulebit_host.boards.base import Bitstream, Board, BoardError, BoardMemoryError
 from joulebit_host.faults import IncompatibleError, ResultError, explain
 from joulebit_host.memory import Memory, Region
 from joulebit_host.packing import WeightPacker, tensor_bytes, tensor_view, weight_packer, write_tensor
@@ -391,6 +391,35 @@ class Accelerator:
             self._scratch.pop(name, None)
             region = self._scratch[name] = self.memory.allocate(max(size, 4096))
         return region
+
+    def info(self) -> dict[str, Any]:
+        """What the accelerator says of itself, for people and JSON."""
+        return {
+            "board": self.board.name,
+            "array_config": self.config.name,
+            "out_lanes": self.config.out_lanes,
+            "in_lanes": self.config.in_lanes,
+            "columns": self.config.columns,
+            "multipliers": self.config.multipliers,
+            "clock_hz": self.clock_hz,
+            "version": spec.VERSION,
+            "specification_hash": specification_hash(),
+            "memory_free_bytes": self._largest_buffer(),
+            "temperature_c": self.board.temperature_c(),
+            "counters": self.counters(),
+        }
+
+    def _largest_buffer(self) -> int:
+        """Bytes (a power of two up to 512 MiB) that the board can give in one piece just now."""
+        size = 1 << 29
+        while size >= 1 << 12:
+            try:
+                self.board.allocate(size).free()
+            except BoardMemoryError:
+                size >>= 1
+            else:
+                return size
+        return 0
 
     # --- counters
 

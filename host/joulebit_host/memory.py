@@ -76,6 +76,8 @@ class Memory:
     def __init__(self, board: Board, limit: int | None = None) -> None:
         self._board = board
         self.limit = limit
+        #: Where moving a part of a buffer moves all before it, too, each region has a buffer of its own.
+        self._apart = not getattr(board, "moves_ranges", True)
         self._chunks: list[_Chunk] = []
 
     @property
@@ -91,6 +93,8 @@ class Memory:
     def allocate(self, size: int) -> Region:
         """A region of `size` > 0 bytes with undefined content; BoardMemoryError names what there is."""
         for chunk in self._chunks:
+            if self._apart and (chunk.heap.used or chunk.heap.size > 2 * size + 4096):
+                continue
             offset = chunk.heap.allocate(size)
             if offset is not None:
                 return Region(chunk, offset, size)
@@ -101,9 +105,13 @@ class Memory:
 
     def _grow(self, size: int) -> _Chunk:
         """A chunk that holds `size` bytes, of CHUNK_BYTES where the board has so much."""
-        self._return_unused()
+        if not self._apart:
+            self._return_unused()
         refusal: BoardMemoryError | None = None
-        for wanted in sorted({max(size, CHUNK_BYTES), size}, reverse=True):
+        sizes = (size, size) if self._apart else sorted({max(size, CHUNK_BYTES), size}, reverse=True)
+        for attempt, wanted in enumerate(sizes):
+            if self._apart and attempt:
+                self._return_unused()
             if self.limit is not None and self.held + wanted > self.limit:
                 continue
             try:

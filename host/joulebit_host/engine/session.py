@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 from joulebit.engine.base import Engine
 from joulebit.errors import JoulebitError
 from joulebit.fixed.arithmetic import Arithmetic
-from joulebit_host.boards import BOARD_NAMES, Board, open_board
+from joulebit_host.boards import Board, open_board
 from joulebit_host.boards.base import BoardMemoryError
-from joulebit_host.driver import Accelerator, Job
+from joulebit_host.driver import Accelerator, Job, default_bitstream
 from joulebit_host.engine.mapping import Mapper
 from joulebit_host.engine.operands import Operands
 
@@ -26,7 +26,7 @@ class OverlaySession:
 
     Args:
         board: an open board.
-        array_config: the configuration to load; None: "default", or what a board that is no simulation holds.
+        array_config: the configuration to load.
         selective: the run's weights follow predicted signs: leave out the sums that nobody needs.
         verify_every: compare every so many passes with the processor; 0: none.
         timeout_s, memory_limit: of the driver.
@@ -45,7 +45,7 @@ class OverlaySession:
         self.selective = selective
         self.verify_every = verify_every
         self.accelerator = Accelerator(
-            board, bitstream_of(array_config), timeout_s=timeout_s, memory_limit=memory_limit
+            board, default_bitstream(array_config), timeout_s=timeout_s, memory_limit=memory_limit
         )
         self.operands = Operands(self.accelerator)
         self.mapper = Mapper(self.accelerator.config)
@@ -92,7 +92,14 @@ class OverlaySession:
     def report(self) -> dict[str, Any]:
         """What happened so far, for JSON; reads the counters of the board."""
         accelerator = self.accelerator
-        counters = accelerator.counters()
+        counters: dict[str, int] = {}
+        temperature: float | None = None
+        try:
+            counters = accelerator.counters()
+            temperature = self.board.temperature_c()
+        except JoulebitError:  # a board that is gone has no counters; the rest is known here
+            pass
+        clock = accelerator.clock_hz
         return {
             "board": self.board.name,
             "array_config": accelerator.config.name,
@@ -105,9 +112,9 @@ class OverlaySession:
             "split": self.split,
             "verified": self.verified,
             "host_s": self.seconds,
-            "board_s": counters["CYCLES_TOTAL"] / accelerator.clock_hz if accelerator.clock_hz else None,
-            "temperature_c": self.board.temperature_c(),
-            "counters": counters,
+            "board_s": counters["CYCLES_TOTAL"] / clock if counters and clock else None,
+            "temperature_c": temperature,
+            "counters": counters or None,
         }
 
     def close(self) -> None:
@@ -117,13 +124,6 @@ class OverlaySession:
             self.operands.clear()
             self.accelerator.close()
             self.board.close()
-
-
-def bitstream_of(array_config: str) -> Any:
-    """The bitstream of a configuration: of `bitstreams/`."""
-    from joulebit_host.driver import default_bitstream
-
-    return default_bitstream(array_config)
 
 
 def open_session(
@@ -143,7 +143,3 @@ def open_session(
     except JoulebitError:
         opened.close()
         raise
-
-
-#: What `--board` may say, for help texts.
-CHOICES = BOARD_NAMES

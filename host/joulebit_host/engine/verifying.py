@@ -23,6 +23,6 @@ def check_same(name: str, got: Any, expected: Any) -> None:
         place = tuple(int(index) for index in np.argwhere(a != b)[0]) if a.ndim else ()
         raise ResultError(
             f"the accelerator's result is wrong: {name}, {field}{list(place) if place else ''} is {a[place]}, "
-            f"the processor computes {b[place]} ({int(np.count_nonzero(a != b))} of {a.size} elements differ): run "
-            "`joulebit board check`"
+            f"the processor computes {b[place]} ({int(np.count_nonzero(a != b))} of {a.size} elements differ): "
+            "run `joulebit board check`"
         )

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
-from joulebit.errors import Interrupted
+from joulebit.errors import JoulebitError
 from joulebit.experiments.rundir import jsonable
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -73,7 +73,7 @@ def command_line(command: str, *arguments: str, **options: Any) -> str:
     return shlex.join(words)
 
 
-def resumable(stop: Interrupted, command: str) -> Interrupted:
+def resumable(stop: JoulebitError, command: str) -> JoulebitError:
     """The interruption, with the command that goes on."""
     stop.args = (f"{stop}; go on with: {command}",)
     return stop

@@ -10,8 +10,9 @@ import click
 from rich.table import Table
 
 from joulebit.cli.console import clean_stdout, command_line, emit_json, json_option, note, resumable, show, si
+from joulebit.cli.engines import BoardOptions, board_options, session_of
 from joulebit.cli.progress import RichProgress
-from joulebit.errors import Interrupted
+from joulebit.errors import Interrupted, JoulebitError
 from joulebit.experiments.config import ENGINES, RunConfig, config_hash, load_config
 from joulebit.experiments.rundir import RunDirectory, holds_run, read_summary
 from joulebit.nn.workers import Workers
@@ -19,6 +20,7 @@ from joulebit.train.distributed import BACKENDS, TIMEOUT_S, WorkerLostError, joi
 from joulebit.train.progress import SilentProgress
 
 RUNS = Path("runs")
+LATER = WorkerLostError.exit_code  #: of errors after which a run can go on from its last checkpoint
 
 
 @click.command()
@@ -42,6 +44,7 @@ RUNS = Path("runs")
 @click.option(
     "--backend", type=click.Choice(BACKENDS), default=BACKENDS[0], help="Under torchrun: who carries large sums."
 )
+@board_options
 @json_option
 def train(
     source: str,
@@ -53,14 +56,18 @@ def train(
     resume: bool,
     worker_timeout: float,
     backend: str,
+    board: str | None,
+    array_config: str | None,
+    verify_every: int | None,
     as_json: bool,
 ) -> None:
     """Do one training run, which a preset or a file describes.
 
     `torchrun --nproc-per-node N -m joulebit.cli train ...` shares it among N workers, to the same bits.
     """
+    options = BoardOptions(board, array_config, verify_every)
     with joined(worker_timeout, backend) as workers:
-        summary = _train(source, overrides, engine, data_dir, download, run_dir, resume, workers)
+        summary = _train(source, overrides, engine, data_dir, download, run_dir, resume, workers, options)
         if summary is None:
             return
         if as_json:
@@ -78,6 +85,7 @@ def _train(
     run_dir: Path | None,
     resume: bool,
     workers: Workers,
+    options: BoardOptions,
 ) -> dict[str, Any] | None:
     """The summary; None for all workers but the first."""
     chosen = [f'engine="{engine}"'] if engine else []
@@ -91,12 +99,16 @@ def _train(
                 load_dataset(config.data.name, data_dir, download=True)
             workers.broadcast(None)
         try:
-            return _run(config, path, resume, data_dir, workers)
-        except (Interrupted, WorkerLostError) as stop:
+            with session_of(config, options, path if workers.rank == 0 else None):
+                return _run(config, path, resume, data_dir, workers)
+        except JoulebitError as stop:
+            if not isinstance(stop, Interrupted) and stop.exit_code != LATER:
+                raise
             again = command_line(
-                "train", source, set=overrides, engine=engine, data_dir=data_dir, run_dir=path, resume=True
-            )
-            if isinstance(stop, Interrupted):
+                "train", source, set=overrides, engine=engine, data_dir=data_dir, run_dir=path, resume=True,
+                **options.words(),
+            )  # fmt: skip
+            if not isinstance(stop, WorkerLostError):
                 raise resumable(stop, again) from None
             raise WorkerLostError(f"{stop}; go on with any number of workers: {again}") from stop
 
@@ -132,7 +144,7 @@ def _run(
         if workers.size > 1:
             note(f"{workers.size} workers, {workers.threads} threads each")
         progress = RichProgress()
-        several = {"workers": workers} if workers.size > 1 else {}
+        several: dict[str, Any] = {"workers": workers} if workers.size > 1 else {}
         try:
             summary = run_training(config, run, goes_on, data_dir, progress, **several)
         except BaseException:

@@ -15,6 +15,7 @@ from attrs import Attribute, field, frozen
 
 from joulebit.data.folds import OWN_TEST_SET, TestSplit
 from joulebit.engine.factory import INTEGER_ENGINES
+from joulebit.engine.sessions import added_engines
 from joulebit.errors import JoulebitError, did_you_mean
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.nn.graph import Conv, Dense, Layer, Residual
@@ -26,13 +27,15 @@ from joulebit.techniques.neuron_selection import BUDGETED, NeuronSelection, Sche
 from joulebit.techniques.neuron_selection import METHODS as NEURON_METHODS
 from joulebit.techniques.neuron_selection import UNITS as BUDGET_UNITS
 from joulebit.techniques.neuron_selection import scheme as neuron_scheme
+from joulebit.techniques.pruning import DISTRIBUTIONS
+from joulebit.techniques.pruning import METHODS as PRUNING_METHODS
 from joulebit.techniques.schedule import KINDS as SCHEDULES
 from joulebit.techniques.smd import StochasticMinibatchDropping
 from joulebit.techniques.width_rule import MODES as WIDTH_RULES
 from joulebit.techniques.width_rule import WidthRuleWarning, broken
 from joulebit.train.stop import NEVER, StopCriteria
 
-ENGINES = (*INTEGER_ENGINES, "float32")
+ENGINES = (*INTEGER_ENGINES, *added_engines(), "float32")
 PARTS = ("all", "first_half", "second_half")
 LAYERS = ("all", "head")
 UPDATES = ("sgd", "sign", "psg")
@@ -258,6 +261,20 @@ class NeuronSelectionConfig:
 
 
 @frozen
+class PruningConfig:
+    """Pruning at initialisation (SNIP, SynFlow, random by layer): see joulebit.techniques.pruning."""
+
+    method: str = field(default="off", validator=_one_of(*PRUNING_METHODS))
+    sparsity: float = field(default=0.0, validator=_between(0, 1, "[)"))  #: share of the convolutions' weights
+    rounds: int = field(default=100, validator=_between(1, 1000))  #: of synflow
+    distribution: str = field(default="erk", validator=_one_of(*DISTRIBUTIONS))  #: of random over the layers
+
+    def __attrs_post_init__(self) -> None:
+        if self.method != "off" and self.sparsity <= 0:
+            raise ConfigError(f"sparsity must be above 0 for method {self.method!r}, got {self.sparsity}")
+
+
+@frozen
 class MethodConfig:
     """How the network is trained: the update rule, and what is left out."""
 
@@ -275,6 +292,7 @@ class MethodConfig:
     data_selection: DataSelection = NO_SELECTION
 
     neuron_selection: NeuronSelectionConfig = NeuronSelectionConfig()
+    pruning: PruningConfig = PruningConfig()
 
     def label(self) -> str:
         """A short name, such as sgd, psg or psg+smd+slu."""
@@ -295,6 +313,8 @@ class MethodConfig:
             parts.append(f"{self.data_selection.approach}-selection")
         if self.neuron_selection.method != "off":
             parts.append(f"neurons-{self.neuron_selection.method}")
+        if self.pruning.method != "off":
+            parts.append(self.pruning.method + ("-pruning" if self.pruning.method == "random" else ""))
         return "+".join(parts)
 
 
@@ -373,6 +393,8 @@ def _check_together(config: RunConfig) -> None:
             raise ConfigError('engine "float32" does not know method.slu: use an integer engine, or target_skip 0')
         if method.neuron_selection.method != "off":
             raise ConfigError('engine "float32" does not know method.neuron_selection: use an integer engine')
+        if method.pruning.method != "off":
+            raise ConfigError('engine "float32" does not know method.pruning: use an integer engine')
     if method.smd.probability == 0 and method.smd.energy_ratio != 1:
         raise ConfigError(
             f"method.smd.energy_ratio is {method.smd.energy_ratio} but no batch is dropped (probability 0): "
@@ -387,6 +409,10 @@ def _check_together(config: RunConfig) -> None:
         if not training.initial_weights:
             raise ConfigError(
                 'training.layers "head" needs trained weights: name them by training.initial_weights'
+            )
+        if method.pruning.method != "off":
+            raise ConfigError(
+                'training.layers "head" trains the classifier alone, which method.pruning leaves whole'
             )
         if method.neuron_selection.method != "off":
             raise ConfigError(
