@@ -14,9 +14,11 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from board import BITSTREAMS, BOARD, HW, description, directory, tool
+from board import BOARD, HW, description, directory, tool
+from manifest import finish, nextpnr_timing, nextpnr_utilisation, version
 
 from joulebit.spec.accelerator import CONFIGS
+from joulebit_host.bitstreams.handoff import handoff
 
 SOURCE = "see https://github.com/openXC7 for packages of all of them"
 
@@ -73,8 +75,7 @@ def main() -> int:
     )
     frames = [fasm2frames, "--part", board["part"], "--db-root", str(database / "zynq7")]
     step("frames", [*frames, str(build / f"{top}.fasm"), str(build / f"{top}.frames")], build / "fasm2frames.log")
-    BITSTREAMS.mkdir(exist_ok=True)
-    bit = BITSTREAMS / f"{board['name']}_{config}_openxc7.bit"
+    bit = build / f"{top}.bit"
     pack = [
         frames2bit,
         "--part_file",
@@ -87,7 +88,18 @@ def main() -> int:
         [*pack, "--frm_file", str(build / f"{top}.frames"), "--output_file", str(bit)],
         build / "bit.log",
     )
-    print(bit)
+    log = (build / "nextpnr.log").read_text(errors="replace")
+    path = finish(
+        "openxc7",
+        board["name"],
+        config,
+        bit.read_bytes(),
+        handoff(config),
+        {"name": "nextpnr-xilinx", "version": version([nextpnr, "--version"])},
+        nextpnr_timing(log, board["clock_hz"]),
+        nextpnr_utilisation(log),
+    )
+    print(path)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Builds the ZedBoard's bitstream, .hwh and .xsa by Vivado.
+"""Builds the ZedBoard's bitstream, .hwh, .xsa and manifest by Vivado.
 
 python hw/synth/vivado.py                 # the configuration of zedboard.json
 python hw/synth/vivado.py --config tiny
@@ -12,7 +12,8 @@ import shutil
 import subprocess
 import sys
 
-from board import BITSTREAMS, BOARD, HW, description, tool
+from board import BOARD, HW, description, tool
+from manifest import finish, version, vivado_timing, vivado_utilisation
 
 from joulebit.spec.accelerator import CONFIGS
 
@@ -46,10 +47,19 @@ def main() -> int:
     if done.returncode != 0:
         print(f"vivado failed: see {out / 'vivado.log'}", file=sys.stderr)
         return 1
-    BITSTREAMS.mkdir(exist_ok=True)
-    for suffix in ("bit", "hwh", "xsa"):
-        shutil.copy(out / f"{board['name']}.{suffix}", BITSTREAMS / f"{board['name']}_{config}.{suffix}")
-    print(BITSTREAMS / f"{board['name']}_{config}.bit")
+    built = out / board["name"]
+    path = finish(
+        "vivado",
+        board["name"],
+        config,
+        built.with_suffix(".bit").read_bytes(),
+        built.with_suffix(".hwh").read_text(encoding="utf-8"),
+        {"name": "Vivado", "version": version([vivado, "-version"])},
+        vivado_timing((out / "timing.rpt").read_text()),
+        vivado_utilisation((out / "utilisation.rpt").read_text()),
+    )
+    shutil.copy(built.with_suffix(".xsa"), path.with_suffix(".xsa"))
+    print(path)
     return 0
 
 
