@@ -1,8 +1,8 @@
 """The fast kernels behind a plain interface: which calls they take, their buffers and threads.
 
 They cover the default formats: activations and weights of up to 8 bits, gradients of up to 16, rounding half up,
-one group; any kernel, stride, padding and number of channels. `None` means that a call is not covered, or that
-its sums might not fit; the plain kernels take it then.
+one group or one channel per group; any kernel, stride, padding and number of channels. `None` means that a call
+is not covered, or that its sums might not fit; the plain kernels take it then.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulebit.engine.base import ConvGeometry, ConvOutput, Quantised
+from joulebit.engine.depthwise_kernels import DepthwiseKernels
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.fixed.rounding import Rounding
 from joulebit.kernels import fast_forward, fast_input, fast_weight
@@ -44,6 +45,7 @@ class FastKernels:
         self._wide_accumulator = arithmetic.accumulator_bits >= 32
         self._g_limit = (1 << (arithmetic.g_bits - 1)) - 1
         self._scratch = Scratch(workers.count)
+        self._depthwise = DepthwiseKernels(arithmetic, workers, pool, self._scratch)
 
     def conv_forward(
         self,
@@ -58,6 +60,8 @@ class FastKernels:
 
         out: where z goes. by_row: [samples, H_out, 2], gets the peak and the saturated elements of every row of z.
         """
+        if geometry.groups > 1 and out is None and by_row is None:
+            return self._depthwise.conv_forward(x, w, geometry, shift)
         samples, height, width, c_in = x.shape
         kernel_h, kernel_w, _, c_out = w.shape
         if (
@@ -121,6 +125,10 @@ class FastKernels:
         out: where the gradient goes; int64 for the masked sums themselves (align and add are not used then).
         by_row: [samples, H, 2], gets the peak and the saturated elements of every row.
         """
+        if geometry.groups > 1 and out is None and by_row is None:
+            return self._depthwise.conv_input_gradient(
+                dz, w, geometry, input_hw, shift, align, add, add_stride, add_align, mask, mask_below
+            )
         samples, out_h, out_w, c_out = dz.shape
         kernel_h, kernel_w, c_in, _ = w.shape
         height, width = input_hw
@@ -191,9 +199,11 @@ class FastKernels:
         narrow: (x_shift, x_low, x_high, g_shift, g_high) makes it the predictor's product (spec, section 6), of
         clamp(RND(x, x_shift), x_low, x_high) and clamp(RND(dz, g_shift), -g_high, g_high).
         """
+        if geometry.groups > 1:
+            return self._depthwise.conv_weight_gradient(x, dz, geometry, narrow, limit)
         samples, height, width, c_in = x.shape
         _, out_h, out_w, c_out = dz.shape
-        if geometry.groups != 1 or x.itemsize != 1 or dz.dtype != np.int16:
+        if x.itemsize != 1 or dz.dtype != np.int16:
             return None
         kernel_h, kernel_w = geometry.kernel_h, geometry.kernel_w
         if row := _dense_row(x.shape, geometry):

@@ -82,6 +82,16 @@ def _pair_products(builder: Any, left: Any, right: Any) -> Any:
     return builder.shuffle_vector(*sums, ir.Constant(ir.VectorType(_I32, 16), list(range(16))))
 
 
+@intrinsic
+def add_products(typing_context, total, left, right):  # type: ignore[no-untyped-def]
+    """total + low * low + high * high of the signed 16-bit halves of each lane of left and right."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _multiply_add(builder, False, *args)
+
+    return I32(I32, I32, I32), generate
+
+
 def _load_vector(builder: Any, address: Any) -> Any:
     return builder.load(pointer(builder, address, _SUM), align=4)
 

@@ -56,7 +56,7 @@ def pack(w: Int, packed: Int, excess: Int) -> None:
 
 
 @inline
-def _finish_row(
+def finish_row(
     sums: Int, pixels: Int, blocks: Int, channels: Int, excess: Int, shift: Int, z: Int, total: Int, squares: Int,
     peak: Int, saturated: Int,
 ) -> Int:  # fmt: skip
@@ -152,7 +152,7 @@ def forward(
                             )  # fmt: skip
             for row in range(rows):
                 place = z + ((n * out_h + i + row) * out_w) * c_out * 2
-                peak, saturated = _finish_row(
+                peak, saturated = finish_row(
                     sums + row * sums_row, out_w, blocks, c_out, excess, shift, place, statistics, squares, peak,
                     saturated,
                 )  # fmt: skip

@@ -82,7 +82,7 @@ def pack(w: Int, packed: Int, stride: Int) -> Int:
 
 
 @inline
-def _finish_narrow(
+def finish_narrow(
     sums: Int, pixels: Int, blocks: Int, channels: Int, align: Int, add: Int, add_stride: Int, add_channels: Int,
     add_align: Int, mask: Int, mask_step: Int, below: Int, shift: Int, limit: Int, g: Int, peak: Int,
     saturated: Int,
@@ -121,12 +121,12 @@ def _finish_narrow(
 
 
 @inline
-def _finish_wide(
+def finish_wide(
     sums: Int, pixels: Int, blocks: Int, channels: Int, align: Int, add: Int, add_stride: Int, add_channels: Int,
     add_align: Int, mask: Int, mask_step: Int, below: Int, shift: Int, limit: Int, g: Int, peak: Int,
     saturated: Int,
 ) -> Int:  # fmt: skip
-    """As `_finish_narrow` with v in 64 bits and alignments of either sign (negative ones round half up)."""
+    """As `finish_narrow` with v in 64 bits and alignments of either sign (negative ones round half up)."""
     left, right = splat64(max(align, 0)), splat64(max(-align, 0))
     half = splat64((np.int64(1) << max(-align, 0)) >> 1)
     add_left, add_right = splat64(max(add_align, 0)), splat64(max(-add_align, 0))
@@ -273,13 +273,13 @@ def input_gradient(
                             g + place * 8, peak,
                         )  # fmt: skip
                     elif wide == 1:
-                        peak64, saturated = _finish_wide(
+                        peak64, saturated = finish_wide(
                             sums + row * sums_row, width, blocks, c_in, align, added, add_stride, add_channels,
                             add_align, mask + place * masked, masked, below, shift, limit, g + place * 2, peak64,
                             saturated,
                         )  # fmt: skip
                     else:
-                        peak, saturated = _finish_narrow(
+                        peak, saturated = finish_narrow(
                             sums + row * sums_row, width, blocks, c_in, align, added, add_stride, add_channels,
                             add_align, mask + place * masked, masked, below, shift, limit, g + place * 2, peak,
                             saturated,

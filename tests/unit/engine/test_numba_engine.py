@@ -15,6 +15,7 @@ from joulebit.engine.base import ConvGeometry, NormConstants, NormGradientConsta
 from joulebit.engine.numba_engine import NumbaEngine
 from joulebit.engine.numpy_engine import NumpyEngine
 from joulebit.fixed.arithmetic import Arithmetic
+from joulebit.kernels.cpu import CpuLevel, missing_features
 
 KEY = 0x9ABCDEF012345678
 DEFAULT = Arithmetic()
@@ -159,6 +160,25 @@ def test_any_number_of_threads(threads: int) -> None:
 )
 def test_groups(channels: int, c_out: int, groups: int, stride: int) -> None:
     check_convolution(DEFAULT, (3, 6, 7, channels), c_out, ConvGeometry(3, 3, stride, 1, 1, groups))
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel", "stride", "padding", "signed"),
+    [
+        ((3, 8, 8, 16), 3, 1, 1, False),
+        ((2, 9, 7, 40), 3, 1, 1, True),
+        ((3, 9, 8, 24), 3, 2, 1, False),
+        ((2, 7, 7, 6), 5, 1, 2, False),
+        ((2, 7, 7, 6), 5, 2, 0, True),
+        ((2, 12, 11, 33), 2, 3, 1, False),
+        ((2, 6, 6, 16), 3, 1, 0, False),
+        ((2, 5, 5, 16), 3, 1, 3, False),
+        ((20, 16, 17, 16), 3, 1, 1, False),
+    ],
+)
+def test_depthwise(shape: tuple[int, ...], kernel: int, stride: int, padding: int, signed: bool) -> None:
+    geometry = ConvGeometry(kernel, kernel, stride, padding, padding, shape[3])
+    check_convolution(DEFAULT, shape, shape[3], geometry, signed)
 
 
 @pytest.mark.parametrize(
@@ -362,4 +382,11 @@ def test_no_kernel_leaves_its_arrays() -> None:
 
 def test_generic_kernels() -> None:
     done = run_part({"JOULEBIT_CPU": "generic"}, "default_width or test_normalisation or largest")
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(missing_features(CpuLevel.AVX2)), reason="needs a processor with AVX2")
+def test_avx2_kernels() -> None:
+    done = run_part({"JOULEBIT_CPU": "avx2"}, "default_width or normalisation or largest or depthwise or 32_bits")
     assert done.returncode == 0, done.stdout[-3000:]

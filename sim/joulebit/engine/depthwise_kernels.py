@@ -1,0 +1,176 @@
+"""Depthwise convolutions by vector kernels: which calls they take, their buffers and threads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulebit.engine.base import ConvGeometry, ConvOutput, Quantised
+from joulebit.fixed.arithmetic import Arithmetic
+from joulebit.fixed.rounding import Rounding
+from joulebit.kernels import depthwise, fast_forward, fast_input
+from joulebit.kernels.memory import Pool
+from joulebit.kernels.scratch import Scratch, address
+from joulebit.kernels.workers import Workers
+
+_BYTES = (np.dtype(np.uint8), np.dtype(np.int8))
+_ONES = np.ones(16, np.uint8)
+
+
+class DepthwiseKernels:
+    """The three passes of convolutions with one channel in and out per group; None for calls not covered.
+
+    Args:
+        arithmetic: widths and rounding modes of the run.
+        workers: the engine's threads.
+        pool: where results come from.
+        scratch: memory of the threads.
+    """
+
+    def __init__(self, arithmetic: Arithmetic, workers: Workers, pool: Pool, scratch: Scratch) -> None:
+        self._workers = workers
+        self._pool = pool
+        self._scratch = scratch
+        self._half_up = arithmetic.rounding_mode is Rounding.HALF_UP
+        self._wide_accumulator = arithmetic.accumulator_bits >= 32
+        self._g_limit = (1 << (arithmetic.g_bits - 1)) - 1
+
+    def conv_forward(
+        self, x: NDArray[Any], w: NDArray[Any], geometry: ConvGeometry, shift: int
+    ) -> ConvOutput | None:
+        """`Engine.conv_forward`, or None."""
+        samples, height, width, channels = x.shape
+        kernel_h, kernel_w = w.shape[:2]
+        taps = kernel_h * kernel_w
+        fits = 0 <= shift <= 31 and taps <= fast_forward.MAX_REDUCTION
+        if not fits or x.dtype not in _BYTES or not self._takes(x, w, geometry):
+            return None
+        out_h, out_w = geometry.output_size(height, width)
+        z = self._pool.empty((samples, out_h, out_w, channels), np.int16)
+        blocks = -(-channels // 16)
+        packed, zero = np.zeros((blocks, kernel_h, kernel_w, 16), np.int32), np.zeros(blocks * 16, np.int32)
+        depthwise.pack(w, packed, 0)
+        threads = self._threads(samples)
+        statistics = np.zeros((threads, 2, blocks * 16), np.int64)
+        counter = np.zeros(1, np.int64)
+        scratch = self._addresses(height, width, channels, out_h, out_w, geometry)
+        places = [address(array) for array in (counter, x, packed, zero, z, statistics)]
+        flip = 128 if x.dtype == np.int8 else 0
+
+        def work(thread: int) -> tuple[int, int]:
+            return depthwise.forward(  # type: ignore[no-any-return]
+                places[0], samples, places[1], height, width, channels, flip, places[2], places[3], kernel_h,
+                kernel_w, geometry.stride, geometry.padding_h, geometry.padding_w, places[4], out_h, out_w, shift,
+                scratch[thread], places[5] + thread * statistics.strides[0],
+            )  # fmt: skip
+
+        parts = self._workers.each(work, threads)
+        total, squares = statistics.sum(0)[:, :channels]
+        return ConvOutput(z, max(part[0] for part in parts), sum(part[1] for part in parts), total, squares)
+
+    def conv_input_gradient(
+        self,
+        dz: NDArray[Any],
+        w: NDArray[Any],
+        geometry: ConvGeometry,
+        input_hw: tuple[int, int],
+        shift: int,
+        align: int,
+        add: NDArray[Any] | None,
+        add_stride: int,
+        add_align: int,
+        mask: NDArray[Any] | None,
+        mask_below: int,
+    ) -> Quantised | None:
+        """`Engine.conv_input_gradient`, or None."""
+        samples, out_h, out_w, channels = dz.shape
+        height, width = input_hw
+        if (
+            not self._takes(dz, w, geometry)
+            or not 0 <= shift <= 62
+            or not -31 <= align <= 30
+            or not -31 <= add_align <= 30
+            or (mask is not None and mask.dtype != np.uint8)
+            or (add is not None and add.shape[2] <= (width - 1) // add_stride)
+        ):
+            return None
+        stride = geometry.stride
+        packed = np.zeros((-(-channels // 16), *w.shape[:2], 16), np.int32)
+        largest = depthwise.pack(w, packed, int(stride == 1))
+        if largest > fast_input.MAX_WEIGHT_SUM:
+            return None
+        bound = (largest << 15 << max(align, 0)) + (1 << 15 << max(add_align, 0))
+        wide = min(align, add_align) < 0 or shift > 31 or bound >= 1 << 31
+        g = self._pool.empty((samples, height, width, channels), np.int16)
+        counter = np.zeros(1, np.int64)
+        scratch = self._addresses(height, width, channels, out_h, out_w, geometry)
+        places = [address(array) for array in (counter, dz, packed, g, _ONES if mask is None else mask)]
+        add_place, add_shape = (0, (0, 0, 0, 0)) if add is None else (address(add), add.shape)
+        below = mask_below if mask_below > 0 else 256
+
+        def work(thread: int) -> tuple[int, int]:
+            return depthwise.input_gradient(  # type: ignore[no-any-return]
+                places[0], samples, places[1], out_h, out_w, channels, places[2], geometry.kernel_h,
+                geometry.kernel_w, stride, geometry.padding_h, geometry.padding_w, places[3], height, width,
+                int(wide), align, add_place, *add_shape[1:], add_stride, add_align, places[4],
+                int(mask is not None), below, shift, self._g_limit, scratch[thread],
+            )  # fmt: skip
+
+        parts = self._workers.each(work, self._threads(samples))
+        return Quantised(g, max(part[0] for part in parts), sum(part[1] for part in parts))
+
+    def conv_weight_gradient(
+        self,
+        x: NDArray[Any],
+        dz: NDArray[Any],
+        geometry: ConvGeometry,
+        narrow: tuple[int, int, int, int, int] | None,
+        limit: int,
+    ) -> tuple[NDArray[np.int64], int] | None:
+        """`FastKernels.conv_weight_gradient`, or None."""
+        samples, height, width, channels = x.shape
+        _, out_h, out_w, c_out = dz.shape
+        depth = geometry.groups == channels == c_out
+        if not depth or x.dtype not in _BYTES or dz.dtype != np.int16 or out_w > depthwise.HELD:
+            return None
+        kernel_h, kernel_w, blocks = geometry.kernel_h, geometry.kernel_w, -(-channels // 16)
+        x_shift, low, high, g_shift, g_high = narrow or (-1, 0, 0, -1, 0)
+        threads = self._threads(samples)
+        totals = np.zeros((threads, blocks, kernel_h, kernel_w, 16), np.int64)
+        counter = np.zeros(1, np.int64)
+        scratch = self._addresses(height, width, channels, out_h, out_w, geometry)
+        places = [address(array) for array in (counter, x, dz, totals)]
+        flip = 128 if x.dtype == np.int8 else 0
+
+        def work(thread: int) -> None:
+            depthwise.weight_gradient(
+                places[0], samples, places[1], height, width, channels, flip, x_shift, low, high, places[2], out_h,
+                out_w, g_shift, g_high, kernel_h, kernel_w, geometry.stride, geometry.padding_h,
+                geometry.padding_w, scratch[thread], places[3] + thread * totals.strides[0],
+            )  # fmt: skip
+
+        self._workers.each(work, threads)
+        sums = totals.sum(0).transpose(1, 2, 0, 3).reshape(kernel_h, kernel_w, 1, -1)[..., :channels]
+        dw = np.clip(sums, -limit, limit)
+        return dw, int(np.count_nonzero(dw != sums))
+
+    def _takes(self, values: NDArray[Any], w: NDArray[Any], geometry: ConvGeometry) -> bool:
+        depth = w.shape[2] == 1 and geometry.groups == w.shape[3] == values.shape[3]
+        return (
+            depth
+            and self._half_up
+            and self._wide_accumulator
+            and w.dtype == np.int8
+            and values.dtype in (*_BYTES, np.dtype(np.int16))
+        )
+
+    def _threads(self, tasks: int) -> int:
+        return max(1, min(self._workers.count, tasks))
+
+    def _addresses(
+        self, height: int, width: int, channels: int, out_h: int, out_w: int, geometry: ConvGeometry
+    ) -> list[int]:
+        sizes = (geometry.kernel_h, geometry.kernel_w, geometry.padding_h, geometry.padding_w)
+        return self._scratch.addresses(depthwise.scratch_size(height, width, channels, out_h, out_w, *sizes))
