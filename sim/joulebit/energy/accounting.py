@@ -281,6 +281,8 @@ class Accountant:
         full_dram = entered * bits.x + left * bits.g
         full_fetches = x_fetches * bits.x + dz_fetches * bits.g
         kind = bits.kind(bits.x, bits.g)
+        if conv.kind == "adder":  # sums of dz, and per weight: the product with a sum, and the adaptive rate's two
+            self._ops("weight_gradient", bits.operation(bits.accumulator), left + 3 * weights)
         if predictor is None:
             self._macs("weight_gradient", kind, positions * weights)
             sums = 2 * samples * weights * bits.accumulator
@@ -395,6 +397,12 @@ class Accountant:
         self._macs("other", bits.kind(bits.gate, bits.gate), passes * samples * macs)
         self._bytes("other", passes * macs * bits.gate, 2 * passes * samples * macs * bits.gate)
 
+    def other(self, operations: int, dram_bits: int) -> None:
+        """Element-wise operations on numbers of the masters' width, and bits over DRAM; phase other."""
+        if operations:
+            self._ops("other", self.widths.operation(self.widths.master), operations)
+        self._bytes("other", dram_bits)
+
     def update(self, elements: int) -> None:
         """`elements` parameters change: masters and momentum are read and written; phase update."""
         bits = self.widths
@@ -407,6 +415,13 @@ class Accountant:
     def skip(self, phase: str, reason: str, macs: int) -> None:
         """Multiply-accumulates of a phase that were not done."""
         self._skip(phase, reason, macs)
+
+    def pruned(self, phase: str, macs: int) -> None:
+        """Multiply-accumulates of a phase that were done though the weight is pruned: they count as done, too.
+
+        Zeros strewn over a kernel save no cycle of an array that works on 16 x 4 channels at a time.
+        """
+        self._count(f"pruned.{phase}", macs)
 
     def skip_block(self, block: ResidualPlan, samples: int, reason: str) -> None:
         """A block that `samples` samples did not enter; reason slu, sd or another of the counters' reasons."""

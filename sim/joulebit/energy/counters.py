@@ -9,6 +9,8 @@ runs, go into a checkpoint and into JSON as they are. Energy models read nothing
                                  (what each pass moves: `joulebit.energy.accounting`)
     skipped.<phase>.<reason>     multiply-accumulates of <phase> not done; reason smd, slu, sd, psg, frozen,
                                  selection
+    pruned.<phase>               multiply-accumulates of <phase> that were done with pruned weights, or for them:
+                                 what hardware that skips single zeros could leave out
     updated                      parameters changed, summed over steps
     saturated.<tensor>, elements.<tensor>   clamped and all elements of z, activation, dz, gradient
     predictor.total, predictor.decided, predictor.wrong     weight-gradient elements that PSG's predictor met,

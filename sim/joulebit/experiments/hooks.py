@@ -31,6 +31,10 @@ def build_hooks(config: RunConfig, plan: NetworkPlan, measured_j: Callable[[], f
         from joulebit.experiments.distillation import DistillationHook
 
         hooks.append(DistillationHook(config))
+    if config.method.pruning.method != "off":
+        from joulebit.experiments.structure import pruning_hook
+
+        hooks.append(pruning_hook(config))
     if config.method.neuron_selection.method != "off":
         from joulebit.experiments.structure import neuron_selection_hook
 

@@ -31,6 +31,8 @@ from joulebit.techniques.pruning import DISTRIBUTIONS
 from joulebit.techniques.pruning import METHODS as PRUNING_METHODS
 from joulebit.techniques.schedule import KINDS as SCHEDULES
 from joulebit.techniques.smd import StochasticMinibatchDropping
+from joulebit.techniques.variational import OFF as NOT_VARIATIONAL
+from joulebit.techniques.variational import Variational
 from joulebit.techniques.width_rule import MODES as WIDTH_RULES
 from joulebit.techniques.width_rule import WidthRuleWarning, broken
 from joulebit.train.stop import NEVER, StopCriteria
@@ -290,6 +292,7 @@ class MethodConfig:
     width_rule: WidthRuleConfig = WidthRuleConfig()
     distillation: DistillationConfig = DistillationConfig()
     data_selection: DataSelection = NO_SELECTION
+    variational: Variational = NOT_VARIATIONAL
 
     neuron_selection: NeuronSelectionConfig = NeuronSelectionConfig()
     pruning: PruningConfig = PruningConfig()
@@ -309,6 +312,8 @@ class MethodConfig:
             parts.append(self.low_bit_weights.kind)
         if self.distillation.teacher:
             parts.append("distilled")
+        if self.variational.enabled:
+            parts.append("bayes")
         if self.data_selection.on:
             parts.append(f"{self.data_selection.approach}-selection")
         if self.neuron_selection.method != "off":
@@ -425,7 +430,23 @@ def _check_together(config: RunConfig) -> None:
     _check_kinds(config)
     _check_width_rule(config)
     _check_distillation(config)
+    _check_variational(config)
     _check_dataset(config.data.name)
+
+
+def _check_variational(config: RunConfig) -> None:
+    method = config.method
+    if not method.variational.enabled:
+        return
+    if config.engine == "float32":
+        raise ConfigError('engine "float32" does not know method.variational: use an integer engine')
+    others = {
+        f"method.update {method.update!r}": method.update != "sgd",
+        "method.low_bit_weights": method.low_bit_weights.kind != "off",
+        "method.neuron_selection": method.neuron_selection.method != "off",
+    }
+    if wrong := [name for name, on in others.items() if on]:
+        raise ConfigError(f"method.variational samples all weights and needs their gradients: without {wrong[0]}")
 
 
 def _check_kinds(config: RunConfig) -> None:

@@ -7,7 +7,9 @@ from joulebit.energy.table import load_table
 from joulebit.experiments.config import ConfigError, RunConfig
 from joulebit.nn.graph import NetworkPlan
 from joulebit.techniques.neurons import Neurons
+from joulebit.techniques.pruning import Pruning
 from joulebit.train.neurons import NeuronSelectionHook
+from joulebit.train.pruning import PruningHook
 
 
 def neuron_selection_hook(config: RunConfig, plan: NetworkPlan) -> NeuronSelectionHook:
@@ -29,3 +31,9 @@ def neuron_selection_hook(config: RunConfig, plan: NetworkPlan) -> NeuronSelecti
     table = load_table(config.energy.table)
     costs = Costs(plan, neurons, config.arithmetic, config.training.batch_size, table, gated)
     return NeuronSelectionHook(policy, costs, config.method.neuron_selection.renew_epochs)
+
+
+def pruning_hook(config: RunConfig) -> PruningHook:
+    """[method.pruning] of a run that has it."""
+    section = config.method.pruning
+    return PruningHook(Pruning(section.method, section.sparsity, section.rounds, section.distribution))

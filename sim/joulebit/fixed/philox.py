@@ -57,6 +57,8 @@ class Purpose(IntEnum):
     NEURON_SELECTION = 9
     SPLIT = 10
     CALIBRATION = 11
+    PRUNING = 12
+    VARIATIONAL = 13
     TEST = 255
 
 

@@ -55,6 +55,8 @@ class Accountant(Protocol):
 
     def skip(self, phase: str, reason: str, macs: int) -> None: ...
 
+    def pruned(self, phase: str, macs: int) -> None: ...
+
     def shortcut(self, block: ResidualPlan, samples: int, backward: bool) -> None: ...
 
     def head(self, head: HeadPlan, samples: int, backward: bool, input_needed: bool = True) -> None: ...
@@ -76,7 +78,8 @@ class Pass:
     totals: Totals = field(default_factory=Totals)  #: sums and maxima over all workers
     summing: Engine | None = None  #: with the widest accumulator: forms a worker's part of a weight gradient
     costs: bool = False  #: this pass is no training, but its work counts
-    outputs: dict[str, NDArray[np.int16]] | None = None  #: z of every convolution, where asked for; all blocks run
+    outputs: dict[str, NDArray[np.int16]] | None = None  #: z of every convolution, where asked for
+    all_open: bool = False  #: every sample enters every block: gates are not asked, nothing is drawn
 
     @property
     def training(self) -> bool:

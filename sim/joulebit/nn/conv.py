@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from joulebit.engine.base import Array, Engine, NormConstants, Quantised
+from joulebit.engine.base import Array, ConvOutput, Engine, NormConstants, Quantised
 from joulebit.fixed.arithmetic import CONV_OUTPUT_BITS, SUM_FRACTION_BITS, Arithmetic
 from joulebit.fixed.rounding import bit_length, saturate, shift_round
 from joulebit.nn.context import Mode, Pass
@@ -46,7 +48,7 @@ class ConvLayer:
         self.g_exponent = DelayedExponent(arithmetic.g_bits)  #: of the gradient of this layer's input
         self.range = _initial_range(plan)
         self._saved: _Saved | None = None
-        self._evaluation: tuple[NormConstants, int] | None = None
+        self.evaluation_constants: tuple[NormConstants, int] | None = None
         self.trained: Trained | None = None  #: None: everything
         self.reached = self.passing = True  #: a gradient comes down to here, and goes on (`GradientFlow`)
         self._entered = 0  #: samples of this step
@@ -95,23 +97,21 @@ class ConvLayer:
             self._observe_range(outside, x.samples, run)
         if run.counted:
             run.accountant.forward(plan, x.samples)
+            self._count_pruned("forward", x.samples, run)
         return self.output(a, exponent, bounds, x.share)
 
     def _normalised(self, x: Tensor, run: Pass) -> tuple[Array, int, NormConstants, int]:
         plan, engine = self.plan, run.engine
-        geometry, w = plan.geometry, self.weight.w
         key = run.rounding_key(plan.index, 0, x.before * prod(plan.out_shape))
-        exponent = x.exponent + self.weight.exponent
+        exponent, output = self.sums(x, engine)
         count = x.samples * plan.out_shape[0] * plan.out_shape[1]
         if run.mode is Mode.EVALUATE:
-            if self._evaluation is None:
+            if self.evaluation_constants is None:
                 raise RuntimeError("evaluation needs the statistics of prepare_evaluation first")
-            norm, shift = self._evaluation
-            return engine.conv_forward(x.data, w, geometry, shift, key).z, exponent + shift, norm, count
+            norm, shift = self.evaluation_constants
+            return output(shift, key).z, exponent + shift, norm, count
         delayed = self.z_exponent if run.training else DelayedExponent(CONV_OUTPUT_BITS)
-        out, z_exponent = delayed.quantise(
-            exponent, lambda shift: engine.conv_forward(x.data, w, geometry, shift, key), run.totals
-        )
+        out, z_exponent = delayed.quantise(exponent, lambda shift: output(shift, key), run.totals)
         if plan.norm:
             gamma = _narrow(run.host.view(f"{plan.name}.gamma"))
             beta = _narrow(run.host.view(f"{plan.name}.beta"))
@@ -122,11 +122,29 @@ class ConvLayer:
         if run.outputs is not None:
             run.outputs[plan.name] = np.array(engine.to_numpy(out.z))
         if run.mode is Mode.STATISTICS:
-            self._evaluation = (norm, z_exponent - exponent)
+            self.evaluation_constants = (norm, z_exponent - exponent)
         else:
             run.record(plan.name, z_elements=count * plan.out_shape[2])
             run.record_total(plan.name, "z_saturated", out.saturated)
         return out.z, z_exponent, norm, count
+
+    # What a kind of layer may do otherwise (`joulebit.nn.adder`).
+
+    def sums(self, x: Tensor, engine: Engine) -> tuple[int, Callable[[int, int], ConvOutput]]:
+        """The exponent of the forward pass's exact sums, and what requantises them by a shift and a key."""
+        w, geometry = self.weight.w, self.plan.geometry
+        return x.exponent + self.weight.exponent, lambda shift, key: engine.conv_forward(
+            x.data, w, geometry, shift, key
+        )
+
+    def gradient_exponent(self, x: Tensor, dz_exponent: int) -> int:
+        """The exponent of the exact sums of `input_gradient`."""
+        return dz_exponent + self.weight.exponent
+
+    def input_gradient(self, engine: Engine, dz: Array, x: Tensor, *rest: Any) -> Quantised:
+        """`Engine.conv_input_gradient`; rest: its arguments from the shift on."""
+        geometry, size = self.plan.geometry, self.plan.in_shape[:2]
+        return engine.conv_input_gradient(dz, self.weight.w, geometry, size, *rest)
 
     def output_format(self, arithmetic: Arithmetic) -> tuple[int, tuple[int, int]]:
         """(exponent, (lo, hi)) of the activation."""
@@ -172,7 +190,8 @@ class ConvLayer:
             dz = run.engine.narrow_gradient(dz, dropped, arithmetic.input_gradient_bits)
             dz_exponent += dropped
         run.accountant.input_gradient(self.plan, x.samples)
-        exponent = dz_exponent + self.weight.exponent
+        self._count_pruned("input_gradient", x.samples, run)
+        exponent = self.gradient_exponent(x, dz_exponent)
         common = exponent if add is None else common_exponent(exponent, add.exponent)
         return InputGradient(self, x, dz, exponent, common, add, add_stride, run)
 
@@ -186,6 +205,7 @@ class ConvLayer:
             channels = None
         if channels is None or len(channels):
             weight_gradient(self.plan, self.weight, saved.x, dz, dz_exponent, run, channels)
+            self._count_pruned("weight_gradient", saved.x.samples, run, channels)
         return saved.x, dz, dz_exponent
 
     def backward_last(self, g: Tensor, run: Pass) -> None:
@@ -199,6 +219,10 @@ class ConvLayer:
         self._set_shift_gradient(sum_g, g.exponent, run)
         run.accountant.norm_backward(self.plan, saved.x.samples, shifts_only=True)
 
+    def forget_step(self) -> None:
+        """What this step was is not counted."""
+        self._entered, self._input_gradient = 0, False
+
     def count_frozen(self, run: Pass) -> None:
         """Count the gradients that this step did not form because the layer, or all below it, is frozen."""
         entered, self._entered = self._entered, 0
@@ -210,6 +234,15 @@ class ConvLayer:
         run.accountant.skip("weight_gradient", "frozen", entered * (self.plan.macs // channels) * frozen)
         if not formed and self.plan.index:
             run.accountant.skip("input_gradient", "frozen", entered * self.plan.macs)
+
+    def _count_pruned(
+        self, phase: str, samples: int, run: Pass, channels: NDArray[np.int64] | None = None
+    ) -> None:
+        """Count the products that were formed with pruned weights, or for them."""
+        if self.weight.pruned is not None:
+            pruned = self.weight.pruned if channels is None else self.weight.pruned[channels]
+            positions = self.plan.out_shape[0] * self.plan.out_shape[1]
+            run.accountant.pruned(phase, samples * positions * int(pruned.sum()))
 
     def _set_shift_gradient(self, sum_g: NDArray[np.int64], exponent: int, run: Pass) -> None:
         chosen = self.trained.channels if self.trained and not self.trained.shifts else None
@@ -289,11 +322,10 @@ class InputGradient:
 
     def __call__(self, shift: int) -> Quantised:
         plan, x, add = self.layer.plan, self.x, self.add
-        return self.run.engine.conv_input_gradient(
+        return self.layer.input_gradient(
+            self.run.engine,
             self.dz,
-            self.layer.weight.w,
-            plan.geometry,
-            plan.in_shape[:2],
+            x,
             shift,
             self.conv_exponent - self.exponent,
             None if add is None else add.data,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulebit.engine.base import Array, Engine, UpdateRule
+from joulebit.fixed.adder import EXPONENT, scaled_gradient
 from joulebit.fixed.update import update_step
 from joulebit.fixed.weights import CLIP, CLIPPED
 
@@ -25,6 +26,8 @@ class ConvWeight:
         self._engine = engine
         self._pending: tuple[Array, int | None, Int64Array | None] | None = None
         self.kept: Array | None = None  #: int32, 1 where a weight may differ from 0; None: everywhere
+        self.exponent = 4 - engine.arithmetic.w_bits  #: of w
+        self.pruned: Int64Array | None = None  #: pruned weights of each output channel; None: nothing is pruned
         self.load(master, np.zeros(master.shape, np.int64))
 
     def load(self, master: NDArray[np.int32], momentum: NDArray[np.int64]) -> None:
@@ -39,13 +42,21 @@ class ConvWeight:
 
     def quantise(self) -> None:
         """w and its exponent from the masters; pruned weights are 0 whatever their kind."""
+        if self.kind == "adder":
+            self.quantise_at(self.exponent)
+            return
         self.w, self.exponent = self._engine.quantise_weights(self.master, self.kind)
         if self.kind == "binary" and self.kept is not None:
             self.w *= self._engine.from_numpy(self._engine.to_numpy(self.kept).astype(np.int8))
 
+    def quantise_at(self, exponent: int) -> None:
+        """w with a given exponent: that of the activations that an adder layer compares it with."""
+        self.w, self.exponent = self._engine.quantise_weights_at(self.master, exponent), exponent
+
     def prune(self, kept: NDArray[np.bool_]) -> None:
         """Weights outside `kept` (bool, shape of the masters) and their momenta are 0 from now on."""
         self.kept = self._engine.from_numpy(kept.astype(np.int32))
+        self.pruned = np.asarray((~kept).sum((0, 1, 2)), np.int64)
         self._clear_pruned()
         self.quantise()
 
@@ -78,6 +89,9 @@ class ConvWeight:
             master, momentum = (engine.take_channels(whole, channels) for whole in (master, momentum))
         if exponent is None:
             engine.update(master, momentum, gradient, 0, 1, sign_rule)
+        elif self.kind == "adder":
+            scaled = engine.from_numpy(scaled_gradient(engine.to_numpy(gradient)))
+            engine.update(master, momentum, scaled, EXPONENT, 1, rule)
         else:
             engine.update(master, momentum, gradient, exponent, samples, rule)
         if channels is not None:
@@ -127,6 +141,11 @@ class HostParameters:
             self._touched[where] = True
         else:
             self._touched[where.start + trained] = True
+
+    def gradient(self, name: str) -> tuple[Int64Array, int]:
+        """(sum over the batch in the parameter's shape, its exponent) of a gradient that waits for the update."""
+        where = self._slices[name]
+        return self._gradient[where].reshape(self._shapes[name]), int(self._exponent[where][0])
 
     def discard_gradients(self) -> None:
         """Nothing moves in this step."""

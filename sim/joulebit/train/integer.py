@@ -14,12 +14,13 @@ from joulebit.energy.counters import Counters, counted_as
 from joulebit.engine.base import Engine, UpdateRule
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.fixed.rounding import saturate, shift_round
+from joulebit.nn.adder import conv_layer
 from joulebit.nn.block import Entered, ResidualBlock
 from joulebit.nn.context import Mode, Pass, Update, mix64_scalar
 from joulebit.nn.conv import ConvLayer
 from joulebit.nn.empty import accepting_no_samples
 from joulebit.nn.graph import ConvPlan, MaxPoolPlan, NetworkPlan, ResidualPlan
-from joulebit.nn.head import Head
+from joulebit.nn.head import Head, Outcome
 from joulebit.nn.init import initial_masters
 from joulebit.nn.log_odds import label_log_odds
 from joulebit.nn.parameters import HostParameters
@@ -107,7 +108,7 @@ class IntegerNetwork:
         self._nodes: list[Node] = []
         for described in plan.nodes:
             if isinstance(described, ConvPlan):
-                self._nodes.append(ConvLayer(described, masters[f"{described.name}.weight"], engine))
+                self._nodes.append(conv_layer(described, masters[f"{described.name}.weight"], engine))
             elif isinstance(described, ResidualPlan):
                 self._nodes.append(ResidualBlock(described, masters, engine))
             else:
@@ -163,30 +164,8 @@ class IntegerNetwork:
 
     def train_step(self, batch: Batch, learning_rate: float, sign_learning_rate: float) -> StepResult:
         """Forward, backward and update on one batch (see `Network.train_step`)."""
-        method = self.method
         self._switch(self._training_arithmetic)
-        share = self._share(len(batch.labels), batch.whole)
-        samples = share.total
-        run = Pass(
-            self.engine,
-            self._vectors,
-            self._accountant,
-            Mode.TRAIN,
-            mix64_scalar(self.seed, batch.step),
-            method.update,
-            round(method.beta * 4096),
-            bool(method.observe_every) and batch.step % method.observe_every == 0,
-            totals=Totals(self.workers),
-            summing=self._summing,
-        )
-        pools: dict[int, Tensor] = {}  # inputs of the pooling layers, by position
-        output = self._forward(batch.images, share, run, (batch.step, batch.samples), pools)
-        logits, exponent = self._head.forward(output, run)
-        input_needed = not method.head_only and self._lowest is not None
-        gradient, outcome = self._head.backward(logits, exponent, batch.labels, run, input_needed, batch.lesson)
-        if gradient is not None:
-            self._backward(gradient, share, run, pools)
-        run.totals.settle()
+        run, outcome, samples = self._gradients(batch)
         for layer in self._layers:
             layer.count_frozen(run)
         self._update(samples, learning_rate, sign_learning_rate)
@@ -195,6 +174,74 @@ class IntegerNetwork:
         self.counters.add("samples.seen", samples)
         self._count_details(run.details)
         return StepResult(outcome.loss, outcome.correct, run.details)
+
+    def _gradients(self, batch: Batch, saliency: bool = False) -> tuple[Pass, Outcome, int]:
+        """Forward and backward pass; the gradients wait for the update. Returns also the samples of all workers.
+
+        saliency: plain gradients with all blocks open, whatever the method.
+        """
+        method = self.method
+        share = self._share(len(batch.labels), batch.whole)
+        samples = share.total
+        run = Pass(
+            self.engine,
+            self._vectors,
+            self._accountant,
+            Mode.TRAIN,
+            mix64_scalar(self.seed, batch.step),
+            Update.SGD if saliency else method.update,
+            round(method.beta * 4096),
+            bool(method.observe_every) and batch.step % method.observe_every == 0,
+            totals=Totals(self.workers),
+            summing=self._summing,
+            all_open=saliency,
+        )
+        pools: dict[int, Tensor] = {}  # inputs of the pooling layers, by position
+        draw = None if saliency else (batch.step, batch.samples)
+        output = self._forward(batch.images, share, run, draw, pools)
+        logits, exponent = self._head.forward(output, run)
+        input_needed = not method.head_only and self._lowest is not None
+        gradient, outcome = self._head.backward(logits, exponent, batch.labels, run, input_needed, batch.lesson)
+        if gradient is not None:
+            self._backward(gradient, share, run, pools)
+        run.totals.settle()
+        return run, outcome, samples
+
+    def weight_gradients(self, batch: Batch) -> dict[str, tuple[NDArray[np.int64], int]]:
+        """Gradient of every convolution's weights, int64 and its exponent, by the name of the convolution.
+
+        Plain gradients of all weights with all blocks open, whatever the method; nothing moves. Their cost counts
+        in phase selection.
+        """
+        self._switch(self._training_arithmetic)
+        before = self.state()
+        chosen = {layer.plan.name: layer.trained for layer in self._layers if layer.trained is not None}
+        self.select(None)
+        with counted_as(self.counters, "selection"):
+            self._gradients(batch, saliency=True)
+        found: dict[str, tuple[NDArray[np.int64], int]] = {}
+        for layer in self._layers:
+            pending = layer.weight.pop_gradient()
+            assert pending is not None and pending[1] is not None
+            found[layer.plan.name] = (np.array(self.engine.to_numpy(pending[0]), np.int64), pending[1])
+            layer.forget_step()
+        for group in (self._vectors, self._classifier):
+            group.discard_gradients()
+        self.load_state(before)
+        self.select(chosen or None)
+        return found
+
+    # --- pruned weights --------------------------------------------------------------------------------
+
+    def prune(self, kept: Mapping[str, NDArray[np.bool_]]) -> None:
+        """Weights outside `kept` are 0 from now on; by the name of the convolution, in its weights' shape."""
+        for layer in self._layers:
+            layer.weight.prune(kept[layer.plan.name])
+
+    def conv_weights(self) -> dict[str, tuple[NDArray[Any], int]]:
+        """The quantised weights of every convolution and their exponent, by its name."""
+        weights = ((layer.plan.name, layer.weight) for layer in self._layers)
+        return {name: (np.array(self.engine.to_numpy(weight.w)), weight.exponent) for name, weight in weights}
 
     def _share(self, own: int, whole: int | None) -> Share:
         """The place of this worker's `own` samples in a batch of `whole` (None: there is one worker)."""
@@ -225,7 +272,7 @@ class IntegerNetwork:
     ) -> Tensor:
         bits = self.engine.arithmetic.x_bits
         current = Tensor(self.engine.from_numpy(input_integers(images, bits)), 2 - bits, share=share)
-        if self._gates and run.outputs is None:
+        if self._gates and not run.all_open:
             self._gates.gates.start(len(images))
         open_blocks = self._drawn_depth(draw)
         for position, node in enumerate(self._nodes):
@@ -258,7 +305,7 @@ class IntegerNetwork:
         plan = block.plan
         entered: Entered | None = None
         scale = 1 << 16
-        if block.gated and self._gates and run.outputs is None:
+        if block.gated and self._gates and not run.all_open:
             positions = plan.in_shape[0] * plan.in_shape[1]
             pooled = self.engine.spatial_sum(x.data)
             decision = self._gates.decide(plan.index, pooled, x.exponent, positions, draw)
@@ -294,7 +341,7 @@ class IntegerNetwork:
                     break
                 current = node.backward(current, run)
             elif isinstance(node, ResidualBlock):
-                if node.gated:
+                if node.gated and not run.all_open:
                     branch[node.plan.index] = node.branch_gradient(current, run)
                 if self._selection and position == lowest:
                     node.backward_last(current, run)
@@ -304,7 +351,7 @@ class IntegerNetwork:
                 x = pools[position]
                 current = current._replace(data=max_pool_gradient(self.engine, current.data, x.data, node))
                 self._accountant.pool(node.in_shape, node.out_shape, share.total, backward=True)
-        if self._gates:
+        if self._gates and not run.all_open:
             self._gates.backward(branch, share.total, run.totals)
             for macs in self._gates.gates.macs.values():
                 self._accountant.gate(macs, share.total, backward=True)
@@ -366,7 +413,7 @@ class IntegerNetwork:
         """
         self._switch(self._evaluation_arithmetic)
         outputs: dict[str, NDArray[np.int16]] = {}
-        run = Pass(self.engine, self._vectors, self._accountant, Mode.STATISTICS, outputs=outputs)
+        run = Pass(self.engine, self._vectors, self._accountant, Mode.STATISTICS, outputs=outputs, all_open=True)
         self._forward(images, Share(0, len(images)), run, None)
         with counted_as(self.counters, "selection"):
             for node in self.plan.nodes:
