@@ -9,6 +9,7 @@ from typing import Any
 from joulebit.data import Dataset, balanced_prefix, load_dataset, stratified_halves
 from joulebit.data.folds import apply_split
 from joulebit.data.splits import stratified_indices, subset
+from joulebit.engine.base import Engine
 from joulebit.engine.factory import make_engine
 from joulebit.experiments.config import ConfigError, RunConfig
 from joulebit.experiments.rundir import read_weights
@@ -57,8 +58,13 @@ def described_model(config: RunConfig, classes: int) -> Model:
     return low_bit_weights(described, few.kind, few.first_layer) if few.kind != "off" else described
 
 
-def build_network(config: RunConfig, resolved: NetworkPlan, workers: Workers | None = None) -> Network:
-    """The network of a configuration, with its initial weights."""
+def build_network(
+    config: RunConfig, resolved: NetworkPlan, workers: Workers | None = None, training_samples: int = 1
+) -> Network:
+    """The network of a configuration, with its initial weights.
+
+    training_samples: of the training set; variational weights divide their divergence by it.
+    """
     workers = workers or OneWorker()
     method, training = config.method, config.training
     depth = method.stochastic_depth.final_survival
@@ -87,23 +93,42 @@ def build_network(config: RunConfig, resolved: NetworkPlan, workers: Workers | N
         summing = None
         if workers.size > 1 and wide != config.arithmetic:
             summing = make_engine(config.engine, wide, workers.threads)
-        network = IntegerNetwork(
-            resolved,
-            make_engine(config.engine, config.arithmetic, workers.threads),
-            config.seed,
-            TrainingMethod(
-                update=Update(method.update),
-                beta=method.beta,
-                slu=gates if slu.target_skip > 0 else None,
-                observe_every=_OBSERVE_EVERY,
-                **common,
-            ),
-            workers,
-            summing,
-        )
+        rules: dict[str, Any] = {
+            "update": Update(method.update),
+            "beta": method.beta,
+            "slu": gates if slu.target_skip > 0 else None,
+            "observe_every": _OBSERVE_EVERY,
+            **common,
+        }
+        engine = make_engine(config.engine, config.arithmetic, workers.threads)
+        if method.variational.enabled:
+            network = _variational(config, resolved, engine, rules, workers, summing, training_samples)
+        else:
+            network = IntegerNetwork(resolved, engine, config.seed, TrainingMethod(**rules), workers, summing)
     if training.initial_weights:
         try:
             network.load_weights(read_weights(training.initial_weights))
         except ValueError as error:
             raise ConfigError(f"training.initial_weights {training.initial_weights}: {error}") from None
     return network
+
+
+def _variational(
+    config: RunConfig,
+    resolved: NetworkPlan,
+    engine: Engine,
+    rules: dict[str, Any],
+    workers: Workers,
+    summing: Engine | None,
+    training_samples: int,
+) -> Network:
+    from joulebit.train.variational import VariationalNetwork
+
+    policy = config.method.variational
+    try:
+        method = TrainingMethod(**{**rules, "weight_decay": policy.decay(training_samples)})
+        return VariationalNetwork(
+            resolved, engine, config.seed, method, workers, summing, policy, training_samples
+        )
+    except ValueError as error:
+        raise ConfigError(f"[method.variational] {error}") from None

@@ -286,6 +286,7 @@ def method_title(config: RunConfig) -> str:
             ("SMD", method.smd.probability > 0),
             ("SLU", method.slu.target_skip > 0),
             ("SD", method.stochastic_depth.final_survival < 1),
+            ("Bayesian", method.variational.enabled),
             (f"{method.data_selection.approach} selection", method.data_selection.on),
         )
         if on

@@ -121,7 +121,7 @@ class Trainer:
         self.batch_size = min(training.batch_size, count)
         self.epoch_steps = batches_per_epoch(count, self.batch_size)
         self.total_steps = config.total_steps(self.epoch_steps)
-        self.network: Network = build_network(config, self.plan, self.workers)
+        self.network: Network = build_network(config, self.plan, self.workers, len(self.data.train))
         self.table: EnergyTable = load_table(config.energy.table)
         self.step = 0
         self._schedule = Schedule(

@@ -28,6 +28,16 @@ def reciprocal(samples: int) -> tuple[int, int]:
     return ((1 << (16 + k)) + samples // 2) // samples, k
 
 
+def mean_gradient(gradient: Int64Array, exponent: int | Int64Array, samples: int) -> Int64Array:
+    """G of section 7 without decay: gradient * 2^exponent / samples in Q.28, int64, clamped to 38 bits."""
+    inverse, k = reciprocal(samples)
+    shift = np.asarray(exponent, np.int64) - k + 28
+    left = np.clip(shift, 0, 40)
+    limit = np.int64((1 << 43) - 1) >> left
+    mean = np.clip(shift_round_each(gradient, np.clip(-shift, 0, 62)), -limit, limit) << left
+    return saturate(shift_round(mean * inverse, 16), 38)
+
+
 def update_step(
     master: NDArray[Any],
     momentum: Int64Array,
@@ -46,12 +56,7 @@ def update_step(
         samples: number of samples in the batch, N of the specification.
         rule: the scalars.
     """
-    inverse, k = reciprocal(samples)
-    shift = np.asarray(exponent, np.int64) - k + 28
-    left = np.clip(shift, 0, 40)
-    limit = np.int64((1 << 43) - 1) >> left
-    mean = np.clip(shift_round_each(gradient, np.clip(-shift, 0, 62)), -limit, limit) << left
-    step = saturate(shift_round(mean * inverse, 16), 38)
+    step = mean_gradient(gradient, exponent, samples)
     wide = master.astype(np.int64)
     if rule.decay_q24:
         step = step + shift_round(wide * rule.decay_q24, 24)
