@@ -17,8 +17,8 @@ runs, go into a checkpoint and into JSON as they are. Energy models read nothing
                                  decided, and decided with another sign than the exact product's
     batches.seen, batches.dropped, samples.seen, samples.skipped, steps
 
-phase is forward, input_gradient, weight_gradient, update, other, selection (forward passes that only decide what is
-trained) or teacher (those of a distillation's teacher): see `counted_as`.
+phase is forward, input_gradient, weight_gradient, update, other, selection (forward passes that only decide what
+is trained) or teacher (those of a distillation's teacher): see `counted_as`.
 """
 
 from __future__ import annotations

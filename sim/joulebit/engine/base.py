@@ -221,6 +221,37 @@ class Engine(Protocol):
         """
         ...
 
+    def adder_forward(self, x: Array, w: Array, geometry: ConvGeometry, shift: int, key: int = 0) -> ConvOutput:
+        """conv_forward with -sum |x - w| in place of the products; x is 0 in the padding. One group."""
+        ...
+
+    def adder_input_gradient(
+        self,
+        dz: Array,
+        x: Array,
+        w: Array,
+        geometry: ConvGeometry,
+        clip: int,
+        shift: int,
+        align: int = 0,
+        add: Array | None = None,
+        add_stride: int = 1,
+        add_align: int = 0,
+        mask: Array | None = None,
+        mask_below: int = 0,
+        key: int = 0,
+    ) -> Quantised:
+        """conv_input_gradient with sums of dz * clamp(w - x, +-clip) in place of the transposed convolution."""
+        ...
+
+    def channel_sums(self, dz: Array, msb: bool = False) -> Int64Array:
+        """Sum of dz over samples, H and W, as a numpy int64 array [C]; msb: of the predictor's operand."""
+        ...
+
+    def quantise_weights_at(self, master: Array, exponent: int) -> Array:
+        """SAT_w(RND(m, exponent + 28)): weights with a given exponent (at least -28), linear ones' dtype."""
+        ...
+
     def conv_weight_gradient(self, x: Array, dz: Array, geometry: ConvGeometry) -> tuple[Array, int]:
         """int64 [kernel_h, kernel_w, c_in / groups, c_out]: exact sums saturated to the accumulator; how often."""
         ...

@@ -20,10 +20,10 @@ from joulebit.engine.base import (
     Quantised,
 )
 from joulebit.fixed import weights
-from joulebit.fixed.arithmetic import PEAK_LIMIT, Arithmetic
+from joulebit.fixed.arithmetic import MASTER_FRACTION_BITS, PEAK_LIMIT, Arithmetic
 from joulebit.fixed.rounding import Rounding, bit_length
 from joulebit.fixed.update import UpdateRule, reciprocal
-from joulebit.kernels import elementwise, parameters, plain_conv, plain_norm
+from joulebit.kernels import adder, elementwise, parameters, plain_conv, plain_norm
 from joulebit.kernels.cpu import CpuLevel, cpu_level
 from joulebit.kernels.memory import Pool
 from joulebit.kernels.workers import Workers
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _NOTHING_TO_ADD = np.zeros((0, 1, 1, 1), np.int16)
 _NO_SHORTCUT = np.zeros((0, 1, 1, 1), np.uint8)
 _UNLIMITED = (1 << 63) - 1
+_EXACT_FLOAT32 = 1 << 24
 _NO_MASK = np.zeros((1, 1, 1, 1), np.uint8)
 
 
@@ -106,14 +107,7 @@ class NumbaEngine:
             )  # fmt: skip
             return peak, saturated, total, squares
 
-        parts = self._workers.over_samples(samples, work)
-        return ConvOutput(
-            z,
-            max(part[0] for part in parts),
-            sum(part[1] for part in parts),
-            np.asarray(sum(part[2] for part in parts)),
-            np.asarray(sum(part[3] for part in parts)),
-        )
+        return _output(z, self._workers.over_samples(samples, work))
 
     def conv_input_gradient(
         self,
@@ -169,6 +163,69 @@ class NumbaEngine:
             )  # fmt: skip
 
         return _quantised(out, self._workers.over_samples(g.shape[0], work))
+
+    def adder_forward(self, x: Array, w: Array, geometry: ConvGeometry, shift: int, key: int = 0) -> ConvOutput:
+        samples, c_out = x.shape[0], w.shape[3]
+        z = self._pool.empty((samples, *geometry.output_size(x.shape[1], x.shape[2]), c_out), np.int16)
+        fmt = self.arithmetic
+        largest = w[..., 0].size << (max(fmt.x_bits, fmt.w_bits) + 1)
+        kind = np.float32 if largest < _EXACT_FLOAT32 else np.float64
+        wide = w.astype(kind)
+
+        def work(first: int, last: int) -> tuple[int, int, Int64Array, Int64Array]:
+            total, squares = np.zeros(c_out, np.int64), np.zeros(c_out, np.int64)
+            peak, saturated = adder.forward(
+                x, wide, z, np.empty(c_out, kind), total, squares, first, last, geometry.stride,
+                geometry.padding_h, geometry.padding_w, shift, self._acc_limit, self._mode, _key(key),
+            )  # fmt: skip
+            return peak, saturated, total, squares
+
+        return _output(z, self._workers.over_samples(samples, work))
+
+    def adder_input_gradient(
+        self,
+        dz: Array,
+        x: Array,
+        w: Array,
+        geometry: ConvGeometry,
+        clip: int,
+        shift: int,
+        align: int = 0,
+        add: Array | None = None,
+        add_stride: int = 1,
+        add_align: int = 0,
+        mask: Array | None = None,
+        mask_below: int = 0,
+        key: int = 0,
+    ) -> Quantised:
+        g = self._pool.empty(x.shape, np.int16)
+        c_in, largest = x.shape[3], clip << (self.arithmetic.g_bits - 1)  # of one product
+        kind = np.float32 if largest <= _EXACT_FLOAT32 else np.float64
+        block = max(1, _EXACT_FLOAT32 // largest)
+        turned = np.ascontiguousarray(w.transpose(0, 1, 3, 2)).astype(kind)
+
+        def work(first: int, last: int) -> tuple[int, int]:
+            return adder.input_gradient(  # type: ignore[no-any-return]
+                dz, x, turned, _NOTHING_TO_ADD if add is None else add, _NO_MASK if mask is None else mask, g,
+                np.empty(c_in, np.float64), np.empty(c_in, kind), np.empty(c_in, kind), block, first, last,
+                geometry.stride, geometry.padding_h, geometry.padding_w, clip, self._acc_limit, align, add_stride,
+                add_align, int(mask is not None), mask_below, shift, self._g_limit, self._mode, _key(key),
+            )  # fmt: skip
+
+        return _quantised(g, self._workers.over_samples(x.shape[0], work))
+
+    def channel_sums(self, dz: Array, msb: bool = False) -> Int64Array:
+        fmt = self.arithmetic
+        if msb:
+            dz = self._narrow(dz, fmt.g_bits - fmt.g_msb_bits, *fmt.msb_gradient_range(), fmt.msb_rounding_mode)
+        return np.asarray(dz.sum((0, 1, 2), dtype=np.int64))
+
+    def quantise_weights_at(self, master: Array, exponent: int) -> Array:
+        bits = self.arithmetic.w_bits
+        w = np.empty(master.shape, np.int8 if bits <= 8 else np.int16)
+        shift = exponent + MASTER_FRACTION_BITS
+        parameters.quantise(master.reshape(-1), w.reshape(-1), shift, (1 << (bits - 1)) - 1)
+        return w
 
     def conv_weight_gradient(self, x: Array, dz: Array, geometry: ConvGeometry) -> tuple[Array, int]:
         return self._weight_gradient(x, dz, geometry, None, self._acc_limit)
@@ -422,6 +479,16 @@ class NumbaEngine:
 
 def _key(key: int) -> np.uint64:
     return np.uint64(key & 0xFFFFFFFFFFFFFFFF)
+
+
+def _output(z: Array, parts: list[tuple[int, int, Int64Array, Int64Array]]) -> ConvOutput:
+    return ConvOutput(
+        z,
+        max(part[0] for part in parts),
+        sum(part[1] for part in parts),
+        np.asarray(sum(part[2] for part in parts)),
+        np.asarray(sum(part[3] for part in parts)),
+    )
 
 
 def _quantised(data: Array, parts: list[tuple[int, int]]) -> Quantised:

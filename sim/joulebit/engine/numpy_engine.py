@@ -20,8 +20,15 @@ from joulebit.engine.base import (
     NormGradientConstants,
     Quantised,
 )
+from joulebit.engine.numpy_adder import clipped_gradient, distances
 from joulebit.fixed import weights
-from joulebit.fixed.arithmetic import CONV_OUTPUT_BITS, PEAK_LIMIT, SUM_FRACTION_BITS, Arithmetic
+from joulebit.fixed.arithmetic import (
+    CONV_OUTPUT_BITS,
+    MASTER_FRACTION_BITS,
+    PEAK_LIMIT,
+    SUM_FRACTION_BITS,
+    Arithmetic,
+)
 from joulebit.fixed.matmul import integer_matmul
 from joulebit.fixed.rounding import bit_length, peak, saturate, shift_round, shift_round_each
 from joulebit.fixed.update import UpdateRule, update_step
@@ -48,7 +55,10 @@ class NumpyEngine:
     # --- convolution ---------------------------------------------------------------------------------
 
     def conv_forward(self, x: Array, w: Array, geometry: ConvGeometry, shift: int, key: int = 0) -> ConvOutput:
-        acc, clamped = self._accumulate(_convolve(x, w, geometry))
+        return self._output(_convolve(x, w, geometry), shift, key)
+
+    def _output(self, exact: Int64Array, shift: int, key: int) -> ConvOutput:
+        acc, clamped = self._accumulate(exact)
         rounded = shift_round(acc, shift, self._mode, key)
         z = saturate(rounded, CONV_OUTPUT_BITS)
         return ConvOutput(
@@ -102,6 +112,41 @@ class NumpyEngine:
         rounded = shift_round(value, shift, self._mode, key)
         g = saturate(rounded, self.arithmetic.g_bits)
         return Quantised(g.astype(np.int16), peak(value), int(np.count_nonzero(g != rounded)))
+
+    def adder_forward(self, x: Array, w: Array, geometry: ConvGeometry, shift: int, key: int = 0) -> ConvOutput:
+        return self._output(distances(x, w, geometry), shift, key)
+
+    def adder_input_gradient(
+        self,
+        dz: Array,
+        x: Array,
+        w: Array,
+        geometry: ConvGeometry,
+        clip: int,
+        shift: int,
+        align: int = 0,
+        add: Array | None = None,
+        add_stride: int = 1,
+        add_align: int = 0,
+        mask: Array | None = None,
+        mask_below: int = 0,
+        key: int = 0,
+    ) -> Quantised:
+        acc, clamped = self._accumulate(clipped_gradient(dz, x, w, geometry, clip))
+        value = shift_round(acc, -align)
+        if add is not None:
+            _add_strided(value, shift_round(add, -add_align), add_stride)
+        result = self._gradient(value, shift, mask, mask_below, key)
+        return result._replace(saturated=result.saturated + clamped)
+
+    def channel_sums(self, dz: Array, msb: bool = False) -> Int64Array:
+        part = msb_gradient(dz, self.arithmetic) if msb else dz
+        return np.asarray(part.sum((0, 1, 2), dtype=np.int64))
+
+    def quantise_weights_at(self, master: Array, exponent: int) -> Array:
+        bits = self.arithmetic.w_bits
+        w = saturate(shift_round(master, exponent + MASTER_FRACTION_BITS), bits)
+        return w.astype(np.int8 if bits <= 8 else np.int16)
 
     def conv_weight_gradient(self, x: Array, dz: Array, geometry: ConvGeometry) -> tuple[Array, int]:
         return self._accumulate(_correlate(x, dz, geometry))

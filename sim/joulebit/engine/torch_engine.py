@@ -8,7 +8,7 @@ Work is cut into chunks of samples, which bounds the memory for patches and keep
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -25,11 +25,18 @@ from joulebit.engine.base import (
     Quantised,
     UpdateRule,
 )
+from joulebit.engine.torch_adder import clipped_gradient, distances
 from joulebit.engine.torch_conv import chunks, convolve, correlate, dilated, padded, patch_chunks, turned
 from joulebit.engine.torch_products import int8_products_are_exact
 from joulebit.engine.torch_rounding import differing, peak_of, saturate, shift_round, to_int64
 from joulebit.engine.torch_weights import few_valued
-from joulebit.fixed.arithmetic import CONV_OUTPUT_BITS, PEAK_LIMIT, SUM_FRACTION_BITS, Arithmetic
+from joulebit.fixed.arithmetic import (
+    CONV_OUTPUT_BITS,
+    MASTER_FRACTION_BITS,
+    PEAK_LIMIT,
+    SUM_FRACTION_BITS,
+    Arithmetic,
+)
 from joulebit.fixed.rounding import bit_length
 from joulebit.fixed.update import reciprocal
 
@@ -73,6 +80,15 @@ class TorchEngine:
     # --- convolution ---------------------------------------------------------------------------------
 
     def conv_forward(self, x: Array, w: Array, geometry: ConvGeometry, shift: int, key: int = 0) -> ConvOutput:
+        return self._forward(
+            x, w, geometry, shift, key,
+            lambda part: convolve(padded(x[part], geometry), w, geometry, self._int8),
+        )  # fmt: skip
+
+    def _forward(
+        self, x: Array, w: Array, geometry: ConvGeometry, shift: int, key: int, sums: Callable[[slice], Array]
+    ) -> ConvOutput:
+        """z of the exact sums of some samples, in chunks."""
         out_h, out_w = geometry.output_size(x.shape[1], x.shape[2])
         shape = (x.shape[0], out_h, out_w, w.shape[3])
         z = torch.empty(shape, dtype=torch.int16, device=self.device)
@@ -80,7 +96,7 @@ class TorchEngine:
         squares = torch.zeros_like(total)
         peak = saturated = 0
         for part in patch_chunks(shape[0], out_h * out_w * w[..., 0].numel(), self.device):
-            acc, clamped = self._accumulate(convolve(padded(x[part], geometry), w, geometry, self._int8))
+            acc, clamped = self._accumulate(sums(part))
             rounded = shift_round(acc, shift, self._mode, key, part.start * z[0].numel())
             kept = saturate(rounded, CONV_OUTPUT_BITS)
             z[part] = kept
@@ -160,6 +176,47 @@ class TorchEngine:
         data[part] = kept
         return peak_of(value), differing(kept, rounded)
 
+    def adder_forward(self, x: Array, w: Array, geometry: ConvGeometry, shift: int, key: int = 0) -> ConvOutput:
+        return self._forward(
+            x, w, geometry, shift, key, lambda part: distances(padded(x[part], geometry), w, geometry)
+        )
+
+    def adder_input_gradient(
+        self,
+        dz: Array,
+        x: Array,
+        w: Array,
+        geometry: ConvGeometry,
+        clip: int,
+        shift: int,
+        align: int = 0,
+        add: Array | None = None,
+        add_stride: int = 1,
+        add_align: int = 0,
+        mask: Array | None = None,
+        mask_below: int = 0,
+        key: int = 0,
+    ) -> Quantised:
+        rows, columns = geometry.padding_h, geometry.padding_w
+        height, width = x.shape[1:3]
+        framed = clipped_gradient(dz, padded(x, geometry), w, geometry, clip)
+        acc, clamped = self._accumulate(framed[:, rows : rows + height, columns : columns + width].contiguous())
+        value = to_int64(shift_round(acc, -align))
+        if add is not None:
+            _add_strided(value, add, add_align, add_stride)
+        data = torch.empty(x.shape, dtype=torch.int16, device=self.device)
+        peak, saturated = self._gradient(data, slice(0, x.shape[0]), value, shift, mask, mask_below, key)
+        return Quantised(data, peak, saturated + clamped)
+
+    def channel_sums(self, dz: Array, msb: bool = False) -> Int64Array:
+        part = self._msb_gradient(dz) if msb else dz
+        return _host(part.sum((0, 1, 2), dtype=torch.int64))
+
+    def quantise_weights_at(self, master: Array, exponent: int) -> Array:
+        bits = self.arithmetic.w_bits
+        w = saturate(shift_round(to_int64(master), exponent + MASTER_FRACTION_BITS), bits)
+        return w.to(torch.int8 if bits <= 8 else torch.int16)
+
     def conv_weight_gradient(self, x: Array, dz: Array, geometry: ConvGeometry) -> tuple[Array, int]:
         return self._accumulate(correlate(x, dz, geometry, self._int8))
 
@@ -167,9 +224,12 @@ class TorchEngine:
         fmt, mode = self.arithmetic, self.arithmetic.msb_rounding_mode
         part = shift_round(x.to(torch.int32), fmt.x_bits - fmt.x_msb_bits, mode)
         x_msb = part.clamp(*fmt.msb_activation_range(not _is_unsigned(x))).to(x.dtype)
-        part = shift_round(dz.to(torch.int32), fmt.g_bits - fmt.g_msb_bits, mode)
-        g_msb = part.clamp(*fmt.msb_gradient_range()).to(torch.int8 if fmt.g_msb_bits <= 8 else torch.int16)
-        return correlate(x_msb, g_msb, geometry, self._int8)
+        return correlate(x_msb, self._msb_gradient(dz), geometry, self._int8)
+
+    def _msb_gradient(self, dz: Array) -> Array:
+        fmt = self.arithmetic
+        part = shift_round(dz.to(torch.int32), fmt.g_bits - fmt.g_msb_bits, fmt.msb_rounding_mode)
+        return part.clamp(*fmt.msb_gradient_range()).to(torch.int8 if fmt.g_msb_bits <= 8 else torch.int16)
 
     def _accumulate(self, total: Array) -> tuple[Array, int]:
         bits = self.arithmetic.accumulator_bits

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulebit.engine.base import Array, Engine, Int64Array, Quantised
+from joulebit.nn.adder import conv_layer
 from joulebit.nn.context import Pass
 from joulebit.nn.conv import ConvLayer, InputGradient
 from joulebit.nn.graph import ResidualPlan
@@ -28,10 +29,10 @@ class ResidualBlock:
 
     def __init__(self, plan: ResidualPlan, masters: dict[str, NDArray[np.int32]], engine: Engine) -> None:
         self.plan = plan
-        self.layers = [ConvLayer(conv, masters[f"{conv.name}.weight"], engine) for conv in plan.body]
+        self.layers = [conv_layer(conv, masters[f"{conv.name}.weight"], engine) for conv in plan.body]
         self.projection: ConvLayer | None = None  #: of the shortcut
         if plan.projection:
-            self.projection = ConvLayer(plan.projection, masters[f"{plan.projection.name}.weight"], engine)
+            self.projection = conv_layer(plan.projection, masters[f"{plan.projection.name}.weight"], engine)
         self._x: Tensor | None = None
         self._entered: Entered | None = None
         self.gated = False  #: whether a gate decides; then `branch_gradient` is available

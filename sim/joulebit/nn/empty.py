@@ -79,6 +79,22 @@ class _Empty:
             return self._engine.conv_input_gradient(dz, w, geometry, input_hw, *rest)
         return Quantised(self._none(*input_hw, w.shape[2] * geometry.groups), 0, 0)
 
+    def adder_forward(self, x: Array, w: Array, geometry: ConvGeometry, *rest: Any) -> ConvOutput:
+        if x.shape[0]:
+            return self._engine.adder_forward(x, w, geometry, *rest)
+        zeros = np.zeros(w.shape[3], np.int64)
+        return ConvOutput(
+            self._none(*geometry.output_size(x.shape[1], x.shape[2]), w.shape[3]), 0, 0, zeros, zeros
+        )
+
+    def adder_input_gradient(self, dz: Array, x: Array, *rest: Any) -> Quantised:
+        if dz.shape[0]:
+            return self._engine.adder_input_gradient(dz, x, *rest)
+        return Quantised(self._none(*x.shape[1:]), 0, 0)
+
+    def channel_sums(self, dz: Array, msb: bool = False) -> Int64Array:
+        return self._engine.channel_sums(dz, msb) if dz.shape[0] else np.zeros(dz.shape[3], np.int64)
+
     def conv_weight_gradient(self, x: Array, dz: Array, geometry: ConvGeometry) -> tuple[Array, int]:
         if x.shape[0]:
             return self._engine.conv_weight_gradient(x, dz, geometry)

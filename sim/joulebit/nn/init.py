@@ -7,6 +7,7 @@ same bits), with the deviations
   MobileNetV2 (depthwise layers too: batch norm makes the forward pass blind to the scale);
 * convolution or dense layer without it: sqrt(2 / (k_h k_w c_in / groups)), fan-in (He et al., ICCV 2015), because
   nothing rescales its output;
+* adder layer: 1, as in the released code of AdderNet (Chen et al., CVPR 2020);
 * classifier: sqrt(1 / (3 features)), the deviation of torch.nn.Linear: 0.072 for 64 features. The block outputs
   of a ResNet grow with its depth, so a small one keeps the first loss near that of a uniform guess.
 
@@ -26,6 +27,7 @@ from joulebit.fixed.philox import he_std_q30, initial_normal
 from joulebit.nn.graph import NetworkPlan
 
 ONE = 1 << MASTER_FRACTION_BITS
+ADDER_STD_Q30 = 1 << 30  # 1: distances to weights must be of the size of the activations
 
 Shape = tuple[int, ...]
 
@@ -56,7 +58,9 @@ def initial_masters(plan: NetworkPlan, seed: int) -> dict[str, NDArray[np.int32]
         kernel_h, kernel_w, fan_in, fan_out = conv.weight_shape
         streams[f"{conv.name}.weight"] = (
             conv.index,
-            he_std_q30(kernel_h * kernel_w * (fan_out if conv.norm else fan_in)),
+            ADDER_STD_Q30
+            if conv.kind == "adder"
+            else he_std_q30(kernel_h * kernel_w * (fan_out if conv.norm else fan_in)),
         )
     streams["head.weight"] = (len(streams), isqrt((1 << 60) // (3 * plan.head.features)))
     masters: dict[str, NDArray[np.int32]] = {}

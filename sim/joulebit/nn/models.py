@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 from joulebit.errors import did_you_mean
-from joulebit.nn.graph import Conv, Dense, GlobalPool, Layer, MaxPool, Model, Residual
+from joulebit.nn.graph import KINDS, Conv, Dense, GlobalPool, Layer, MaxPool, Model, Residual
+from joulebit.nn.kinds import with_kind
 
 RESNET_DEPTHS = (8, 14, 20, 32, 38, 56, 74, 110)
 
@@ -123,11 +125,16 @@ def names() -> list[str]:
 def model(name: str, classes: int) -> Model:
     """The model called `name`, or described by a user's own function; ValueError names the nearest known one.
 
-    `PATH.py:FUNCTION` calls FUNCTION(classes) of that file, which returns a `Model`. The file is Python code and
-    runs as such.
+    NAME-binary, -ternary, -shift and -adder are NAME with layers of that kind (`joulebit.nn.graph.KINDS`), the
+    first layer and the classifier excepted. `PATH.py:FUNCTION` calls FUNCTION(classes) of that file, which returns
+    a `Model`. The file is Python code and runs as such.
     """
     if ".py:" in name:
         return _from_file(name, classes)
+    base, _, kind = name.rpartition("-")
+    if base and kind in KINDS[1:]:
+        described = with_kind(model(base, classes), kind, first_layer=False)
+        return replace(described, name=f"{described.name}-{kind}")
     if match := re.fullmatch(r"resnet(\d+)", name):
         return resnet(int(match[1]), classes)
     if match := re.fullmatch(r"resnet(\d+)-imagenet", name):
@@ -137,7 +144,10 @@ def model(name: str, classes: int) -> Model:
     if name in ("mobilenetv2", "mobilenetv2-imagenet"):
         return mobilenet_v2(classes, imagenet=name.endswith("imagenet"))
     hint = did_you_mean(name, names())
-    raise ValueError(f"unknown model {name!r}{hint}; known: {', '.join(names())}, PATH.py:FUNCTION")
+    raise ValueError(
+        f"unknown model {name!r}{hint}; known: {', '.join(names())}, each also with -{', -'.join(KINDS[1:])}, "
+        "PATH.py:FUNCTION"
+    )
 
 
 def _from_file(name: str, classes: int) -> Model:

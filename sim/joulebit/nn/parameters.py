@@ -147,6 +147,16 @@ class HostParameters:
         where = self._slices[name]
         return self._gradient[where].reshape(self._shapes[name]), int(self._exponent[where][0])
 
+    def copies(self, name: str) -> tuple[NDArray[np.int32], Int64Array]:
+        """Masters and momentum called `name`, in their own shape."""
+        where, shape = self._slices[name], self._shapes[name]
+        return self.master[where].reshape(shape).copy(), self.momentum[where].reshape(shape).copy()
+
+    def load(self, name: str, master: NDArray[np.int32], momentum: Int64Array) -> None:
+        """The reverse of `copies`."""
+        where = self._slices[name]
+        self.master[where], self.momentum[where] = master.reshape(-1), momentum.reshape(-1)
+
     def discard_gradients(self) -> None:
         """Nothing moves in this step."""
         self._touched[:] = False

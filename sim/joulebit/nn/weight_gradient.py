@@ -11,6 +11,7 @@ from joulebit.engine.base import Array, ConvGeometry, Engine, Int64Array
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.fixed.rounding import saturate
 from joulebit.nn import predictor
+from joulebit.nn.adder_gradient import DistanceGradient
 from joulebit.nn.context import Pass, Update
 from joulebit.nn.graph import ConvPlan
 from joulebit.nn.parameters import ConvWeight
@@ -53,10 +54,17 @@ def weight_gradient(
     if update is Update.PSG:
         arrays.append(_joined([engine.conv_weight_gradient_msb(*operand) for operand in operands], engine))
 
-    def finish(exact: Array, predicted: Array | None = None) -> None:  # keeps none of the operands alive
-        saturated = clamped
+    distance = DistanceGradient.of(weight.w, channels, engine) if plan.kind == "adder" else None
+    if distance:
+        arrays += distance.sums(dz, update is Update.PSG)
+
+    def finish(*found: Array) -> None:  # keeps none of the operands alive
+        exact, saturated = found[0], clamped
+        predicted = found[1] if update is Update.PSG else None
         if not alone:
             exact, saturated = _clamped(exact, engine)
+        if distance:
+            exact, predicted = distance.gradients(exact, predicted, found[len(found) // 2 :])
         run.record(plan.name, weight_gradient_saturated=saturated)
         if predicted is None:
             run.accountant.weight_gradient(plan, samples, None, outputs)
@@ -75,7 +83,7 @@ def weight_gradient(
 
     squares: list[Int64Array] = []
     geometry = operands[0][2]
-    if update is Update.PSG and run.observe and len(operands) == 1:
+    if update is Update.PSG and run.observe and len(operands) == 1 and not distance:
         own = [predictor.square_sums(engine.to_numpy(operand)) for operand in operands[0][:2]]
         run.totals.later(own, lambda *sums: squares.extend(sums))
     run.totals.later(arrays, finish, engine)

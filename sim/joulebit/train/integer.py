@@ -25,6 +25,7 @@ from joulebit.nn.init import initial_masters
 from joulebit.nn.log_odds import label_log_odds
 from joulebit.nn.parameters import HostParameters
 from joulebit.nn.pooling import max_pool, max_pool_gradient
+from joulebit.nn.structure import Parameter, Snapshot
 from joulebit.nn.tensor import Tensor
 from joulebit.nn.trained import Trained, gradient_flow
 from joulebit.nn.weight_gradient import check_exact_sums
@@ -534,6 +535,40 @@ class IntegerNetwork:
         for i, group in enumerate(self._groups()):
             group.master[...] = state[f"group{i}.masters"]
             group.momentum[...] = state[f"group{i}.momentum"]
+
+
+    def snapshot(self) -> Snapshot:
+        """Masters, momenta and exponents by name, as copies."""
+        parameters: dict[str, Parameter] = {}
+        for layer in self._layers:
+            weight = layer.weight
+            pair = [np.array(self.engine.to_numpy(array)) for array in (weight.master, weight.momentum)]
+            parameters[weight.name] = (pair[0], pair[1])
+        for group in self._groups():
+            parameters.update({name: group.copies(name) for name in group})
+        exponents = {layer.plan.name: layer.exponents() for layer in self._layers}
+        return Snapshot(parameters, exponents, np.array([self._head.g_exponent.to_int()], np.int64))
+
+    def load_snapshot(self, snapshot: Snapshot) -> None:
+        """The reverse of `snapshot`; ValueError names what is missing or of another shape."""
+        given = {name: master for name, (master, _) in snapshot.parameters.items()}
+        _check_same(self.weights(), given)
+        for layer in self._layers:
+            layer.weight.load(*snapshot.parameters[layer.weight.name])
+            layer.load_exponents(snapshot.exponents[layer.plan.name])
+        self._head.g_exponent.from_int(int(snapshot.head[0]))
+        for group in self._groups():
+            for name in group:
+                group.load(name, *snapshot.parameters[name])
+
+    def like(self, plan: NetworkPlan) -> IntegerNetwork:
+        """A new network of another plan that computes, trains and counts as this one does (into its counters)."""
+        engine, summing = self._engines[self._evaluation_arithmetic]
+        network = IntegerNetwork(plan, engine, self.seed, self.method, self.workers, summing)
+        network.counters = self.counters
+        network._accountant.counters = self.counters
+        network.use_arithmetic(self._training_arithmetic, requantised=False)
+        return network
 
 
 def input_integers(images: NDArray[np.uint8], bits: int) -> NDArray[Any]:
