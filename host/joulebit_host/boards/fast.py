@@ -104,35 +104,39 @@ class FastFunctional(Functional):
         """A weight gradient: sums, or signs."""
         layer, template = found.key.layer, found.template
         pieces = template.plan.pieces
-        if found.key.selective:
+        selective = found.key.selective
+        if selective:
             shape = self._prediction_shape(layer.kernel_h, layer.kernel_w, layer.c_in, layer.c_out)
-            if len(pieces) != 1 or self._predicted is None or self._predicted.shape != shape:
+            if self._predicted is None or self._predicted.shape != shape:
                 return False
         dw = self._by_lane(self._layers.weight_gradient(x, g, layer))
         start = found.bases["out_address"] - self.base
-        count = len(template)
-        fields = {name: np.zeros(count, np.int64) for name in ("peak", "decided", "undecided", "macs_gated")}
-        lasts = np.flatnonzero(template.plan.descriptors["flags"] >> Flag.LAST & 1)
-        if found.key.selective:
-            guess = self._predicted
-            assert guess is not None
-            tau = max(1, (found.threshold_q12 * self._predicted_max) >> 12)
-            decided = np.abs(guess) >= tau
-            number = int(np.count_nonzero(decided))
-            data = (np.where(decided, np.sign(guess), np.sign(dw)) & 3 | np.where(decided, 128, 0)).astype(
-                np.uint8
-            )
-            fields["macs_gated"] = number * template.costs.positions
-            elements = layer.kernel_h * layer.kernel_w * layer.c_in * layer.c_out
-            fields["decided"][lasts], fields["undecided"][lasts] = number, elements - number
-            fields["peak"][lasts] = self._predicted_max
-            self.memory[start : start + data.size] = data.reshape(-1)
-        else:
-            for piece, last in zip(pieces, lasts):
-                part = dw[tuple(slice(*ends) for ends in piece[1:])]
+        flags, costs = template.plan.descriptors["flags"], template.costs
+        fields = {
+            name: np.zeros(len(template), np.int64) for name in ("peak", "decided", "undecided", "macs_gated")
+        }
+        lasts = np.flatnonzero(flags >> Flag.LAST & 1)
+        piece_of_tile = np.cumsum(flags >> Flag.FIRST & 1) - 1
+        for number, (piece, last) in enumerate(zip(pieces, lasts)):
+            where = tuple(slice(*ends) for ends in piece[1:])
+            part = dw[where]
+            data: NDArray[np.uint8]
+            if selective:
+                assert self._predicted is not None
+                guess = self._predicted[where]
+                decided = np.abs(guess) >= max(1, (found.threshold_q12 * self._predicted_max) >> 12)
+                direction = np.where(decided, np.sign(guess), np.sign(part)) & 3
+                data = (direction | np.where(decided, 128, 0)).astype(np.uint8).reshape(-1)
+                count = int(np.count_nonzero(decided))
+                elements = int(costs.macs[last]) // int(costs.positions[last])
+                own = piece_of_tile == number
+                fields["macs_gated"][own] = count * costs.positions[own]
+                fields["decided"][last], fields["undecided"][last] = count, elements - count
+                fields["peak"][last] = self._predicted_max
+            else:
                 fields["peak"][last] = peak(part)
                 data = np.ascontiguousarray(part, "<i8").reshape(-1).view(np.uint8)
-                self.memory[start + piece.offset : start + piece.offset + data.size] = data
+            self.memory[start + piece.offset : start + piece.offset + data.size] = data
         self._finish(found, fields)
         return True
 

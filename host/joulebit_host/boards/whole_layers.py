@@ -33,8 +33,18 @@ class Tiles(NamedTuple):
     rows: Int64Array
     columns: Int64Array
 
+    @property
+    def part(self) -> int:
+        """Columns of a tile; 0: all."""
+        return int(self.columns[1]) if len(self.columns) > 1 else 0
+
+    @property
+    def regular(self) -> bool:
+        """Whether all tiles but the last ones of their rows have `part` columns."""
+        return bool((self.columns == self.part * np.arange(len(self.columns))).all())
+
     def largest(self, values: Int64Array) -> Int64Array:
-        """The maximum over each tile of [images, rows, columns], in list order; columns may be folded to one."""
+        """The maximum over each tile of [images, rows, columns or parts of them], in list order."""
         return self._reduce(np.maximum, values)
 
     def total(self, values: Int64Array) -> Int64Array:
@@ -43,7 +53,7 @@ class Tiles(NamedTuple):
 
     def _reduce(self, function: Any, values: Int64Array) -> Int64Array:
         for axis, starts in enumerate((self.images, self.rows, self.columns)):
-            if values.shape[axis] > 1 or len(starts) > 1:
+            if values.shape[axis] != len(starts):
                 values = function.reduceat(values, starts, axis)
         return np.asarray(values.reshape(-1))
 
@@ -89,10 +99,10 @@ class WholeLayers:
         self, key: PassKey, x: NDArray[Any], w: NDArray[np.int8], shift: int, out: NDArray[Any], tiles: Tiles
     ) -> tuple[Int64Array, Int64Array]:
         """z into out [N, H_out, W_out, C]; (peak, saturated) per tile."""
-        if self._fast and not key.raw and not key.relu and key.rounding == 0 and len(tiles.columns) == 1:
-            by_row = np.empty((*out.shape[:2], 2), np.int64)
-            if self._fast.conv_forward(x, w, _geometry(key.layer), shift, out, by_row):
-                return tiles.largest(by_row[:, :, :1]), tiles.total(by_row[:, :, 1:])
+        if self._fast and not key.raw and not key.relu and key.rounding == 0 and tiles.regular:
+            records = np.empty((*out.shape[:2], len(tiles.columns), 2), np.int64)
+            if self._fast.conv_forward(x, w, _geometry(key.layer), shift, out, records, tiles.part):
+                return tiles.largest(records[..., 0]), tiles.total(records[..., 1])
         return _store(key, _forward_sums(x, w, key.layer), None, shift, out, tiles)
 
     def input_gradient(
@@ -101,13 +111,13 @@ class WholeLayers:
     ) -> tuple[Int64Array, Int64Array]:  # fmt: skip
         """The gradient into out [N, H, W, C]; (peak, saturated) per tile."""
         layer = key.layer
-        if self._fast and (key.raw or key.rounding == 0) and len(tiles.columns) == 1:
-            by_row = np.empty((*out.shape[:2], 2), np.int64)
+        if self._fast and (key.raw or key.rounding == 0) and tiles.regular:
+            records = np.empty((*out.shape[:2], len(tiles.columns), 2), np.int64)
             if self._fast.conv_input_gradient(
                 dz, w, _geometry(layer), (layer.height, layer.width), shift, 0, None, 1, 0, mask, key.mask_below,
-                out, by_row,
+                out, records, tiles.part,
             ):  # fmt: skip
-                return tiles.largest(by_row[:, :, :1]), tiles.total(by_row[:, :, 1:])
+                return tiles.largest(records[..., 0]), tiles.total(records[..., 1])
         return _store(key, _input_sums(dz, w, layer), mask, shift, out, tiles)
 
     def weight_gradient(self, x: NDArray[Any], dz: NDArray[np.int16], layer: Layer) -> Int64Array:

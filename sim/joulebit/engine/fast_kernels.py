@@ -54,13 +54,15 @@ class FastKernels:
         geometry: ConvGeometry,
         shift: int,
         out: NDArray[np.int16] | None = None,
-        by_row: NDArray[np.int64] | None = None,
+        records: NDArray[np.int64] | None = None,
+        part: int = 0,
     ) -> ConvOutput | None:
         """`Engine.conv_forward`, or None.
 
-        out: where z goes. by_row: [samples, H_out, 2], gets the peak and the saturated elements of every row of z.
+        out: where z goes. records: [samples, H_out, parts, 2], gets the
+        peak and the saturated elements of parts of `part` columns of every row of z (0: of whole rows).
         """
-        if geometry.groups > 1 and out is None and by_row is None:
+        if geometry.groups > 1 and out is None and records is None:
             return self._depthwise.conv_forward(x, w, geometry, shift)
         samples, height, width, c_in = x.shape
         kernel_h, kernel_w, _, c_out = w.shape
@@ -71,7 +73,7 @@ class FastKernels:
             or kernel_h * kernel_w * c_in > fast_forward.MAX_REDUCTION
         ):
             return None
-        if out is None and by_row is None and (row := _dense_row(x.shape, geometry)):
+        if out is None and records is None and (row := _dense_row(x.shape, geometry)):
             dense = w.reshape(1, 1, -1, c_out)
             result = self.conv_forward(x.reshape(-1, 1, row, dense.shape[2]), dense, _POINTWISE, shift)
             return result and result._replace(z=result.z.reshape(samples, 1, 1, c_out))
@@ -90,14 +92,14 @@ class FastKernels:
         shape = (height, width, c_in, kernel_h, geometry.stride, geometry.padding_h, geometry.padding_w)
         scratch = self._scratch.addresses(fast_forward.scratch_size(*shape, out_w, c_out))
         addresses = [address(array) for array in (counter, x, packed, excess, z, statistics)]
-        records = 0 if by_row is None else address(by_row)
+        record_pointer = 0 if records is None else address(records)
 
         def work(thread: int) -> tuple[int, int]:
             return fast_forward.forward(  # type: ignore[no-any-return]
                 addresses[0], samples, addresses[1], height, width, c_in, flip, addresses[2], addresses[3],
                 kernel_h, kernel_w, geometry.stride, geometry.padding_h, geometry.padding_w, addresses[4],
                 out_h, out_w, c_out, shift, scratch[thread], addresses[5] + thread * statistics.strides[0],
-                records,
+                record_pointer, part or out_w,
             )  # fmt: skip
 
         parts = self._workers.each(work, threads)
@@ -118,14 +120,16 @@ class FastKernels:
         mask: NDArray[Any] | None,
         mask_below: int,
         out: NDArray[Any] | None = None,
-        by_row: NDArray[np.int64] | None = None,
+        records: NDArray[np.int64] | None = None,
+        part: int = 0,
     ) -> Quantised | None:
         """`Engine.conv_input_gradient`, or None.
 
         out: where the gradient goes; int64 for the masked sums themselves (align and add are not used then).
-        by_row: [samples, H, 2], gets the peak and the saturated elements of every row.
+        records: [samples, H, parts, 2], gets the peak and the saturated elements of parts of `part` columns of
+        every row (0: of whole rows), without add.
         """
-        if geometry.groups > 1 and out is None and by_row is None:
+        if geometry.groups > 1 and out is None and records is None:
             return self._depthwise.conv_input_gradient(
                 dz, w, geometry, input_hw, shift, align, add, add_stride, add_align, mask, mask_below
             )
@@ -142,7 +146,7 @@ class FastKernels:
         ):
             return None
         shape = (samples, height, width, c_in)
-        plain = out is None and by_row is None
+        plain = out is None and records is None
         if plain and (row := _dense_row(shape, geometry)) and (add is None or add.shape == shape):
             dense = w.reshape(1, 1, -1, c_out)
             folded = (-1, 1, row, dense.shape[2])
@@ -173,14 +177,14 @@ class FastKernels:
         pointers = [address(array) for array in (counter, dz, packed, g, _ONES if mask is None else mask)]
         add_pointer = 0 if add is None else address(add)
         below = mask_below if mask_below > 0 else 256
-        records = 0 if by_row is None else address(by_row)
+        record_pointer = 0 if records is None else address(records)
 
         def work(thread: int) -> tuple[int, int]:
             return fast_input.input_gradient(  # type: ignore[no-any-return]
                 pointers[0], samples, pointers[1], out_h, out_w, c_out, pointers[2], *geometry_sizes, pointers[3],
                 height, width, c_in, wide, align, add_pointer, add_shape[1], add_shape[2], add_shape[3],
                 add_stride, add_align, pointers[4], int(mask is not None), below, shift, self._g_limit,
-                scratch[thread], records,
+                scratch[thread], record_pointer, part or width,
             )  # fmt: skip
 
         parts = self._workers.each(work, threads)
@@ -212,25 +216,26 @@ class FastKernels:
             return result and (result[0].reshape(kernel_h, kernel_w, c_in, c_out), result[1])
         low, high = (-128, 127) if x.dtype == np.int8 else (0, 255)
         x_shift, low, high, g_shift, g_high = narrow or (-1, low, high, -1, 32768)
-        count = fast_weight.sums_count(kernel_h, kernel_w, c_in, c_out)
+        coupled = fast_weight.couples(kernel_w, geometry.stride, c_in, out_w)
+        count = fast_weight.sums_count(kernel_h, kernel_w, c_in, c_out, coupled)
         threads = self._threads((samples + 1) // 2)
         totals = np.zeros((threads, count), np.int64)
         counter = np.zeros(1, np.int64)
         sizes = (height, width, c_in, out_h, out_w, c_out, geometry.padding_h, geometry.padding_w)
-        scratch = self._scratch.addresses(fast_weight.scratch_size(*sizes, count))
+        scratch = self._scratch.addresses(fast_weight.scratch_size(*sizes, count, coupled))
         pointers = [address(array) for array in (counter, x, dz, totals)]
 
         def work(thread: int) -> None:
             fast_weight.weight_gradient(
                 pointers[0], samples, pointers[1], height, width, c_in, 128 if x.dtype == np.int8 else 0, x_shift,
                 low, high, pointers[2], out_h, out_w, c_out, g_shift, g_high, kernel_h, kernel_w, geometry.stride,
-                geometry.padding_h, geometry.padding_w, scratch[thread], pointers[3] + thread * totals.strides[0],
-                count,
+                geometry.padding_h, geometry.padding_w, int(coupled), scratch[thread],
+                pointers[3] + thread * totals.strides[0], count,
             )  # fmt: skip
 
         self._workers.each(work, threads)
         dw = np.empty((kernel_h, kernel_w, c_in, c_out), np.int64)
-        clamped = fast_weight.collect(totals, dw, outer_columns(2), outer_columns(1), limit)
+        clamped = fast_weight.collect(totals, dw, outer_columns(2), outer_columns(1), int(coupled), limit)
         return dw, clamped
 
     def _takes(self, values: NDArray[Any], w: NDArray[Any], geometry: ConvGeometry) -> bool:

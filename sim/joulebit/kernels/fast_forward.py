@@ -92,13 +92,13 @@ def finish_row(
 def forward(
     counter: Int, samples: Int, x: Int, height: Int, width: Int, c_in: Int, flip: Int, packed: Int, excess: Int,
     kernel_h: Int, kernel_w: Int, stride: Int, padding_h: Int, padding_w: Int, z: Int, out_h: Int, out_w: Int,
-    c_out: Int, shift: Int, scratch: Int, statistics: Int, by_row: Int,
+    c_out: Int, shift: Int, scratch: Int, statistics: Int, records: Int, part: Int,
 ) -> tuple[Int, Int]:  # fmt: skip
     """`Engine.conv_forward` on the samples that this thread draws from the counter; (peak, saturated).
 
     Addresses: counter (int64, shared by the threads), x, packed, excess, z, scratch, statistics (int64
-    [2][blocks * 16], zeros: sums of z and of its squares). flip: 128 for signed x, else 0. by_row: int64
-    [samples][out_h][2], peak and saturated elements of every row of z; or 0.
+    [2][blocks * 16], zeros: sums of z and of its squares). flip: 128 for signed x, else 0. records:
+    int64 [samples][out_h][parts of `part` columns][2], peak and saturated elements of z; or 0, part out_w.
     """
     blocks = (c_out + 15) // 16
     c_padded = (c_in + 3) // 4 * 4
@@ -151,18 +151,19 @@ def forward(
                                 packed + block * block_size, 0, place, sums_row, pixel,
                             )  # fmt: skip
             for row in range(rows):
-                place = z + ((n * out_h + i + row) * out_w) * c_out * 2
-                peak, saturated = finish_row(
-                    sums + row * sums_row, out_w, blocks, c_out, excess, shift, place, statistics, squares, peak,
-                    saturated,
-                )  # fmt: skip
-                if by_row != 0:
-                    record = by_row + (n * out_h + i + row) * 16
-                    store_i64(record, splat64(fold_max(peak)), lanes(1))
-                    store_i64(record + 8, splat64(fold_sum(saturated)), lanes(1))
-                    rejected += fold_sum(saturated)
-                    largest = larger(largest, peak)
-                    peak, saturated = zeros(), zeros()
+                line = n * out_h + i + row
+                for first in range(0, out_w, part):
+                    peak, saturated = finish_row(
+                        sums + row * sums_row + first * pixel, min(part, out_w - first), blocks, c_out, excess,
+                        shift, z + (line * out_w + first) * c_out * 2, statistics, squares, peak, saturated,
+                    )  # fmt: skip
+                    if records != 0:
+                        record = records + (line * ((out_w + part - 1) // part) + first // part) * 16
+                        store_i64(record, splat64(fold_max(peak)), lanes(1))
+                        store_i64(record + 8, splat64(fold_sum(saturated)), lanes(1))
+                        rejected += fold_sum(saturated)
+                        largest = larger(largest, peak)
+                        peak, saturated = zeros(), zeros()
         rejected += fold_sum(saturated)
         saturated = zeros()
         n = following

@@ -182,14 +182,15 @@ def input_gradient(
     counter: Int, samples: Int, dz: Int, out_h: Int, out_w: Int, c_out: Int, packed: Int, kernel_h: Int,
     kernel_w: Int, stride: Int, padding_h: Int, padding_w: Int, g: Int, height: Int, width: Int, c_in: Int,
     wide: Int, align: Int, add: Int, add_h: Int, add_w: Int, add_channels: Int, add_stride: Int, add_align: Int,
-    mask: Int, masked: Int, below: Int, shift: Int, limit: Int, scratch: Int, by_row: Int,
+    mask: Int, masked: Int, below: Int, shift: Int, limit: Int, scratch: Int, records: Int,
+    part: Int,
 ) -> tuple[Int, Int]:  # fmt: skip
     """`Engine.conv_input_gradient` on the samples that this thread draws from the counter; (peak, saturated).
 
     Addresses: counter (int64, shared by the threads), dz, packed, g, add (0: none), mask (uint8; 16 bytes of 1
     where masked is 0), scratch. below: bound of the mask, above 255 for none. wide: 1 where v may need 64 bits;
-    2 for the masked sums themselves, g int64. by_row: int64 [samples][height][2], peak and saturated elements of
-    every row of g; or 0.
+    2 for the masked sums themselves, g int64. records: int64 [samples][height][parts of `part` columns][2], peak
+    and saturated elements of g, without add; or 0, part width.
     """
     blocks, pairs = (c_in + 15) // 16, (c_out + 1) // 2
     c_padded = pairs * 2
@@ -267,32 +268,36 @@ def input_gradient(
                     added = np.int64(0)
                     if add != 0 and line % add_stride == 0 and line // add_stride < add_h:
                         added = add + (n * add_h + line // add_stride) * add_w * add_channels * 2
-                    if wide == 2:
-                        peak = _finish_raw(
-                            sums + row * sums_row, width, blocks, c_in, mask + place * masked, masked, below,
-                            g + place * 8, peak,
-                        )  # fmt: skip
-                    elif wide == 1:
-                        peak64, saturated = finish_wide(
-                            sums + row * sums_row, width, blocks, c_in, align, added, add_stride, add_channels,
-                            add_align, mask + place * masked, masked, below, shift, limit, g + place * 2, peak64,
-                            saturated,
-                        )  # fmt: skip
-                    else:
-                        peak, saturated = finish_narrow(
-                            sums + row * sums_row, width, blocks, c_in, align, added, add_stride, add_channels,
-                            add_align, mask + place * masked, masked, below, shift, limit, g + place * 2, peak,
-                            saturated,
-                        )  # fmt: skip
-                    if by_row != 0:
-                        record = by_row + (n * height + line) * 16
-                        row_peak = max(fold_max(peak), fold_max64(peak64))
-                        store_i64(record, splat64(row_peak), lanes(1))
-                        store_i64(record + 8, splat64(fold_sum(saturated)), lanes(1))
-                        rejected += fold_sum(saturated)
-                        largest = max(largest, row_peak)
-                        peak, saturated = zeros(), zeros()
-                        peak64 = zeros64()
+                    for first in range(0, width, part):
+                        pixels = min(part, width - first)
+                        start = place + first * c_in
+                        own = sums + row * sums_row + first * pixel
+                        if wide == 2:
+                            peak = _finish_raw(
+                                own, pixels, blocks, c_in, mask + start * masked, masked, below, g + start * 8,
+                                peak,
+                            )  # fmt: skip
+                        elif wide == 1:
+                            peak64, saturated = finish_wide(
+                                own, pixels, blocks, c_in, align, added, add_stride, add_channels, add_align,
+                                mask + start * masked, masked, below, shift, limit, g + start * 2, peak64,
+                                saturated,
+                            )  # fmt: skip
+                        else:
+                            peak, saturated = finish_narrow(
+                                own, pixels, blocks, c_in, align, added, add_stride, add_channels, add_align,
+                                mask + start * masked, masked, below, shift, limit, g + start * 2, peak, saturated,
+                            )  # fmt: skip
+                        if records != 0:
+                            parts = (width + part - 1) // part
+                            record = records + ((n * height + line) * parts + first // part) * 16
+                            part_peak = max(fold_max(peak), fold_max64(peak64))
+                            store_i64(record, splat64(part_peak), lanes(1))
+                            store_i64(record + 8, splat64(fold_sum(saturated)), lanes(1))
+                            rejected += fold_sum(saturated)
+                            largest = max(largest, part_peak)
+                            peak, saturated = zeros(), zeros()
+                            peak64 = zeros64()
             row_weights += blocks * taps_h * taps_all * pairs * 64
         rejected += fold_sum(saturated)
         saturated = zeros()
