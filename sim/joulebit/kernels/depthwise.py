@@ -322,8 +322,8 @@ def _outer_3x3(
 @kernel
 def weight_gradient(
     counter: Int, samples: Int, x: Int, height: Int, width: Int, channels: Int, flip: Int, x_shift: Int,
-    x_low: Int, x_high: Int, dz: Int, out_h: Int, out_w: Int, g_shift: Int, g_limit: Int, kernel_h: Int, kernel_w: Int,
-    stride: Int, padding_h: Int, padding_w: Int, scratch: Int, totals: Int,
+    x_low: Int, x_high: Int, dz: Int, out_h: Int, out_w: Int, g_shift: Int, g_limit: Int, kernel_h: Int,
+    kernel_w: Int, stride: Int, padding_h: Int, padding_w: Int, scratch: Int, totals: Int,
 ) -> None:  # fmt: skip
     """Adds x * dz of the samples that this thread draws to totals, int64 [blocks][kernel_h][kernel_w][16], zeros.
 

@@ -113,7 +113,11 @@ def _store_tile(builder: Any, sums: dict[tuple[int, int, int], Any], y: Any, y_r
 
 
 class _Cursor:
-    """An address that a loop moves; the optimiser keeps it in a register."""
+    """An address that a loop moves; the optimiser keeps it in a register.
+
+    To the optimiser its value comes from nowhere: else it makes every offset from it an address of its own that
+    the loop moves, and there are more of them than registers.
+    """
 
     def __init__(self, builder: Any, start: Any) -> None:
         self._builder = builder
@@ -122,14 +126,15 @@ class _Cursor:
 
     @property
     def value(self) -> Any:
-        return self._builder.load(self._slot)
+        same = ir.FunctionType(_I64, [_I64])
+        return self._builder.asm(same, "", "=r,0", [self._builder.load(self._slot)], side_effect=False)
 
     def set(self, address: Any) -> None:
         self._builder.store(address, self._slot)
 
     def advance(self, step: Any) -> None:
         amount = ir.Constant(_I64, step) if isinstance(step, int) else step
-        self.set(self._builder.add(self.value, amount))
+        self.set(self._builder.add(self._builder.load(self._slot), amount))
 
 
 @intrinsic(prefer_literal=True)
@@ -167,8 +172,9 @@ def window_tile(  # type: ignore[no-untyped-def]
             with cgutils.for_range(builder, run):
                 loaded = [_load_vector(builder, cursor.value) for cursor in weights]
                 for r, cursor in enumerate(inputs):
+                    here = cursor.value
                     for c, shift in enumerate(shifts):
-                        same = _broadcast(builder, builder.add(cursor.value, shift))
+                        same = _broadcast(builder, builder.add(here, shift))
                         for b, weight in enumerate(loaded):
                             slot = sums[r, c, b]
                             total = _multiply_add(builder, bool(use_quads), builder.load(slot), same, weight)
@@ -213,10 +219,12 @@ def sliding_tile(  # type: ignore[no-untyped-def]
                 cursor.set(start.value)
                 start.advance(tap_row)
             with cgutils.for_range(builder, groups):
-                loaded = [_load_vector(builder, builder.add(weights.value, column)) for column in columns]
+                first = weights.value
+                loaded = [_load_vector(builder, builder.add(first, column)) for column in columns]
                 for r, cursor in enumerate(inputs):
+                    here = cursor.value
                     for position, shift in enumerate(shifts):
-                        same = _broadcast(builder, builder.add(cursor.value, shift))
+                        same = _broadcast(builder, builder.add(here, shift))
                         for column, weight in enumerate(loaded):
                             if 0 <= position - column < tile_columns:
                                 slot = sums[r, position - column]

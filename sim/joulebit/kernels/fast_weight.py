@@ -5,6 +5,18 @@ that one instruction multiplies and adds both. For a kernel row the inputs of al
 in memory (kernel_w * c_in of them): `dot.outer_tile` takes them 16 or 8 at a time. Sums of 32 bits are added to
 64-bit totals before they could overflow, by a bound from the largest |dz| of each pair of images.
 
+Kernels 3 wide at stride 1 take four products instead of six for two positions side by side (Winograd's minimal
+filtering F(3, 2), Lavin and Gray, CVPR 2016), exactly. With x0 .. x3 the inputs and g0, g1 the gradients:
+
+    m0 = (x0 - x2) g0    m1 = (x1 + x2)(g0 + g1)    m2 = (x2 - x1)(g0 - g1)    m3 = (x3 - x1) g1
+    dw0 = x0 g0 + x1 g1 = m0 + (m1 + m2) / 2
+    dw1 = x1 g0 + x2 g1 = (m1 - m2) / 2
+    dw2 = x2 g0 + x3 g1 = (m1 + m2) / 2 + m3
+
+The four products are summed over all positions and images; dw is formed once from the sums. The halves are
+integers because dw is. g0 + g1 and g0 - g1 fit 16 bits where |dz| <= 16383; larger gradients are taken in parts
+of at most that, which is exact because dw is linear in dz.
+
 The predictor's operands (spec, section 6) are narrowed while they are interleaved.
 """
 
@@ -17,23 +29,31 @@ from joulebit.kernels.dot import outer_channels, outer_columns, outer_tile
 from joulebit.kernels.padding import fill, prefetch_part
 from joulebit.kernels.scalar import Int
 from joulebit.kernels.vector import (
+    add_halves,
     fetch_add,
     fold_max,
     join_halves,
     join_unsigned,
     lanes,
     larger,
+    larger_halves,
     load_all,
     load_all64,
     load_i16,
     load_u8,
     smaller,
+    smaller_halves,
     splat,
+    splat_halves,
     store_all,
     store_all64,
+    sub_halves,
     widen,
     zeros,
 )
+
+_PART = 16_383  #: the largest |dz| whose sums of two fit 16 bits
+_FULL = (1 << 31) - 1
 
 
 @inline
@@ -73,14 +93,15 @@ def _interleave_x(
 @inline
 def _interleave_g(
     first: Int, second: Int, both: Int, pixels: Int, channels: Int, target: Int, shift: Int, limit: Int
-) -> Int:
-    """dz of two images as pairs, channels padded with zeros to a multiple of 16; the largest magnitude.
+) -> tuple[Int, Int]:
+    """dz of two images as pairs, channels padded with zeros to a multiple of 16.
 
-    With shift >= 0 the values are narrowed to +-limit after RND(dz, shift).
+    With shift >= 0 the values are narrowed to +-limit after RND(dz, shift). Returns the largest magnitude, and a
+    bound on the sum of the magnitudes in one channel.
     """
     blocks = (channels + 15) // 16
     pieces, length = (1, pixels * channels) if channels % 16 == 0 else (pixels, channels)
-    none, peak = zeros(), zeros()
+    none, peak, total = zeros(), zeros(), zeros()
     half, right = splat((np.int64(1) << max(shift, 0)) >> 1), splat(max(shift, 0))
     bottom, top = splat(-limit), splat(limit)
     for j in range(pieces):
@@ -90,9 +111,63 @@ def _interleave_g(
             u, v = load_i16(a + 2 * k, mask), load_i16(b + 2 * k, other)
             if shift >= 0:
                 u, v = _rounded(u, half, right, bottom, top), _rounded(v, half, right, bottom, top)
-            peak = larger(peak, larger(larger(u, none - u), larger(v, none - v)))
+            above, below = larger(u, none - u), larger(v, none - v)
+            peak = larger(peak, larger(above, below))
+            total = total + above + below
             store_all(place + 4 * k, join_halves(u, v))
-    return fold_max(peak)
+    return fold_max(peak), fold_max(total)
+
+
+@inline
+def _transform_x(image: Int, pitch: Int, rows: Int, couples: Int, size: Int, target: Int) -> None:
+    """Of four inputs side by side from every second on: x0 - x2, x1 + x2, x2 - x1, x3 - x1, in pairs of images.
+
+    Pixels have `size` bytes, a multiple of 64.
+    """
+    plane = couples * size
+    for i in range(rows):
+        source, place = image + i * pitch, target + i * 4 * plane
+        for _ in range(couples):
+            for c in range(0, size, 64):
+                x0, x1 = load_all(source + c), load_all(source + c + size)
+                x2, x3 = load_all(source + c + 2 * size), load_all(source + c + 3 * size)
+                store_all(place + c, sub_halves(x0, x2))
+                store_all(place + c + plane, add_halves(x1, x2))
+                store_all(place + c + 2 * plane, sub_halves(x2, x1))
+                store_all(place + c + 3 * plane, sub_halves(x3, x1))
+            source += 2 * size
+            place += size
+
+
+@inline
+def _transform_g(image: Int, rows: Int, columns: Int, couples: Int, size: Int, turn: Int, target: Int) -> None:
+    """Of two gradients side by side: g0, g0 + g1, g0 - g1, g1, in pairs of images; a last single one meets 0.
+
+    turn: which part of the gradients, since sums must fit 16 bits: 0 for the first _PART of each, 1 for the
+    next, ...
+    """
+    low, high = splat_halves(-_PART), splat_halves(_PART)
+    before_low, before_high = splat_halves(-_PART * turn), splat_halves(_PART * turn)
+    plane = couples * size
+    for i in range(rows):
+        source, place = image + i * columns * size, target + i * 4 * plane
+        for couple in range(couples):
+            for c in range(0, size, 64):
+                g0 = load_all(source + c)
+                g1 = zeros()
+                if 2 * couple + 1 < columns:
+                    g1 = load_all(source + c + size)
+                if turn > 0:
+                    g0 = sub_halves(g0, smaller_halves(larger_halves(g0, before_low), before_high))
+                    g1 = sub_halves(g1, smaller_halves(larger_halves(g1, before_low), before_high))
+                g0 = smaller_halves(larger_halves(g0, low), high)
+                g1 = smaller_halves(larger_halves(g1, low), high)
+                store_all(place + c, g0)
+                store_all(place + c + plane, add_halves(g0, g1))
+                store_all(place + c + 2 * plane, sub_halves(g0, g1))
+                store_all(place + c + 3 * plane, g1)
+            source += 2 * size
+            place += size
 
 
 @inline
@@ -104,32 +179,88 @@ def _flush(sums: Int, totals: Int, count: Int) -> None:
         store_all(sums + 4 * i, none)
 
 
+@inline
+def _outer_products(
+    x: Int, x_row: Int, x_pixel: Int, x_tap: Int, x_part: Int, taps: Int, run: Int, parts: Int, g: Int, g_row: Int,
+    g_pixel: Int, g_part: Int, rows: Int, columns: Int, blocks: Int, sums: Int,
+) -> None:  # fmt: skip
+    """Adds the products of rows x columns positions to all sums.
+
+    For each of `parts` parts of the operands there are `taps` runs of inputs, x_tap apart.
+    """
+    groups_2 = (run + outer_channels(2) - 1) // outer_channels(2)
+    groups_1 = (run + outer_channels(1) - 1) // outer_channels(1)
+    place = sums
+    for block in range(0, blocks - 1, 2):
+        for part in range(parts):
+            for tap in range(taps):
+                source = x + tap * x_tap + part * x_part
+                for _ in range(groups_2):
+                    outer_tile(
+                        2,
+                        source,
+                        x_row,
+                        x_pixel,
+                        g + part * g_part + block * 64,
+                        g_row,
+                        g_pixel,
+                        rows,
+                        columns,
+                        place,
+                    )
+                    source += outer_channels(2) * 4
+                    place += outer_channels(2) * 128
+    if blocks % 2 == 1:
+        for part in range(parts):
+            for tap in range(taps):
+                source = x + tap * x_tap + part * x_part
+                for _ in range(groups_1):
+                    outer_tile(
+                        1, source, x_row, x_pixel, g + part * g_part + (blocks - 1) * 64, g_row, g_pixel, rows,
+                        columns, place,
+                    )  # fmt: skip
+                    source += outer_channels(1) * 4
+                    place += outer_channels(1) * 64
+
+
 @kernel
 def weight_gradient(
     counter: Int, samples: Int, x: Int, height: Int, width: Int, c_in: Int, flip: Int, x_shift: Int, x_low: Int,
     x_high: Int, dz: Int, out_h: Int, out_w: Int, c_out: Int, g_shift: Int, g_limit: Int, kernel_h: Int,
-    kernel_w: Int, stride: Int, padding_h: Int, padding_w: Int, scratch: Int, totals: Int, count: Int,
+    kernel_w: Int, stride: Int, padding_h: Int, padding_w: Int, coupled: Int, scratch: Int, totals: Int,
+    count: Int,
 ) -> None:  # fmt: skip
     """Adds x * dz of the pairs of samples that this thread draws from the counter to its totals.
 
     Addresses: counter (int64, shared by the threads), x, dz, scratch, totals (int64, zeros, `count` of them):
     for each two blocks of 16 output channels [kernel_h][groups of inputs][inputs][2][16], for a last single
     block [kernel_h][groups][inputs][16]. x_shift and g_shift: -1 for all bits, else the predictor's shifts.
+    coupled: 1 for four products per two positions (kernel_w 3, stride 1, c_in a multiple of 16): there are four
+    such arrays then for each block, and a tap has c_in inputs instead of kernel_w * c_in.
     """
     blocks = (c_out + 15) // 16
-    run = kernel_w * c_in
     x_size, g_size = height * width * c_in, out_h * out_w * c_out * 2
-    pitch = (width + 2 * padding_w) * c_in * 4
-    g_pixel = blocks * 64
+    x_pixel, g_pixel = c_in * 4, blocks * 64
+    pitch = (width + 2 * padding_w) * x_pixel
+    couples = (out_w + 1) // 2
     sums = scratch
     image = sums + count * 4
-    gradient = image + (pitch * (height + 2 * padding_h) + 127 + outer_channels(1) * 4) // 64 * 64
-    groups_2 = (run + outer_channels(2) - 1) // outer_channels(2)
-    groups_1 = (run + outer_channels(1) - 1) // outer_channels(1)
-    size_2, size_1 = outer_channels(2) * 128, outer_channels(1) * 64
+    gradient = image + (pitch * (height + 2 * padding_h) + 2 * x_pixel + 127 + outer_channels(1) * 4) // 64 * 64
+    image_4 = gradient + out_h * out_w * g_pixel
+    gradient_4 = image_4 + (height + 2 * padding_h) * couples * 4 * x_pixel
+    if coupled != 0:  # products per position or two, and the steps between operands
+        products, per, run = 4, 2, c_in
+        x_start, x_part, x_row, x_tap = image_4, couples * x_pixel, couples * 4 * x_pixel, couples * 4 * x_pixel
+        g_start, g_part, g_row = gradient_4, couples * g_pixel, couples * 4 * g_pixel
+        x_step = x_pixel
+    else:
+        products, per, run = 1, 1, kernel_w * c_in
+        x_start, x_part, x_row, x_tap = image, np.int64(0), stride * pitch, pitch
+        g_start, g_part, g_row = gradient, np.int64(0), out_w * g_pixel
+        x_step = stride * x_pixel
     columns_held = min(out_w, 128)  # 2 * 128 * 255 * 2^15 < 2^31: the products of 128 positions always fit
     rows_held = max(1, 128 // columns_held)
-    largest_x = max(x_high, -x_low)
+    largest_x = max(x_high, -x_low) * (1 + coupled)
     used = np.int64(0)
     fill(sums, count * 4, np.int64(0))
     fill(image, pitch * (height + 2 * padding_h), np.int64(0))
@@ -140,79 +271,95 @@ def weight_gradient(
         x_first, g_first = x + n * x_size, dz + n * g_size
         _interleave_x(
             x_first, x_first + x_size, both, height, width * c_in,
-            image + padding_h * pitch + padding_w * c_in * 4, pitch, flip, x_shift, x_low, x_high,
+            image + padding_h * pitch + padding_w * x_pixel, pitch, flip, x_shift, x_low, x_high,
         )  # fmt: skip
-        largest_g = _interleave_g(
+        largest_g, sum_g = _interleave_g(
             g_first, g_first + g_size, both, out_h * out_w, c_out, gradient, g_shift, g_limit
         )
-        need = 2 * rows_held * columns_held * largest_x * largest_g
-        for i in range(0, out_h, rows_held):
-            rows = min(rows_held, out_h - i)
-            prefetch_part(x + following * x_size, 2 * x_size, i, i + rows, out_h)
-            prefetch_part(dz + following * g_size, 2 * g_size, i, i + rows, out_h)
-            for j in range(0, out_w, columns_held):
-                columns = min(columns_held, out_w - j)
-                if used + need > (1 << 31) - 1:
-                    _flush(sums, totals, count)
-                    used = np.int64(0)
-                used += need
-                corner = image + i * stride * pitch + j * stride * c_in * 4
-                g = gradient + (i * out_w + j) * g_pixel
-                place = sums
-                for block in range(0, blocks - 1, 2):
-                    for row in range(kernel_h):
-                        for group in range(groups_2):
-                            outer_tile(
-                                2, corner + row * pitch + group * outer_channels(2) * 4, stride * pitch,
-                                stride * c_in * 4, g + block * 64, out_w * g_pixel, g_pixel, rows, columns, place,
-                            )  # fmt: skip
-                            place += size_2
-                if blocks % 2 == 1:
-                    for row in range(kernel_h):
-                        for group in range(groups_1):
-                            outer_tile(
-                                1, corner + row * pitch + group * outer_channels(1) * 4, stride * pitch,
-                                stride * c_in * 4, g + (blocks - 1) * 64, out_w * g_pixel, g_pixel, rows, columns,
-                                place,
-                            )  # fmt: skip
-                            place += size_1
+        whole = sum_g * largest_x < _FULL  # the products of all positions fit together
+        parts = np.int64(1)
+        if coupled != 0:
+            _transform_x(image, pitch, height + 2 * padding_h, couples, x_pixel, image_4)
+            parts = max(np.int64(1), (largest_g + _PART - 1) // _PART)
+        for part in range(parts):
+            if coupled != 0:
+                _transform_g(gradient, out_h, out_w, couples, g_pixel, part, gradient_4)
+            for i in range(0, out_h, rows_held):
+                rows = min(rows_held, out_h - i)
+                if part == 0:
+                    prefetch_part(x + following * x_size, 2 * x_size, i, i + rows, out_h)
+                    prefetch_part(dz + following * g_size, 2 * g_size, i, i + rows, out_h)
+                for j in range(0, out_w, columns_held):
+                    columns = min(columns_held, out_w - j)
+                    need = (
+                        2 * rows * columns * largest_x * min(largest_g, _PART)
+                        if coupled != 0
+                        else (2 * rows * columns * largest_x * largest_g)
+                    )
+                    if whole:
+                        need = sum_g * largest_x if i == 0 and j == 0 else np.int64(0)
+                    if used + need > _FULL:
+                        _flush(sums, totals, count)
+                        used = np.int64(0)
+                    used += need
+                    _outer_products(
+                        x_start + i * x_row + j // per * x_step, x_row, x_step, x_tap, x_part, kernel_h, run,
+                        products, g_start + i * g_row + j // per * g_pixel, g_row, g_pixel, g_part, rows,
+                        (columns + per - 1) // per, blocks, sums,
+                    )  # fmt: skip
         n = following
     _flush(sums, totals, count)
 
 
 @kernel
-def collect(totals: Int, dw: Int, columns_2: Int, columns_1: Int, limit: Int) -> Int:
+def collect(totals: Int, dw: Int, columns_2: Int, columns_1: Int, coupled: Int, limit: Int) -> Int:
     """dw[kernel_h, kernel_w, c_in, c_out] = the sum of all threads' totals [threads, count], within +-limit.
 
-    columns_b: input channels of an `outer_tile` of b blocks. Returns how many were out of the limits.
+    columns_b: input channels of an `outer_tile` of b blocks. Returns how many were out of the limits. totals[0]
+    is lost.
     """
     kernel_h, kernel_w, c_in, c_out = dw.shape
-    blocks, run = (c_out + 15) // 16, kernel_w * c_in
+    blocks, run = (c_out + 15) // 16, (1 if coupled != 0 else kernel_w) * c_in
     groups_2, groups_1 = (run + columns_2 - 1) // columns_2, (run + columns_1 - 1) // columns_1
+    whole = totals[0]
+    for thread in range(1, totals.shape[0]):
+        for i in range(whole.size):
+            whole[i] += totals[thread, i]
     clamped = np.int64(0)
     for block in range(blocks):
         paired = block // 2 * 2 + 1 < blocks
-        start = block // 2 * kernel_h * groups_2 * columns_2 * 32
+        start = block // 2 * (4 if coupled != 0 else 1) * kernel_h * groups_2 * columns_2 * 32
         step = 32 if paired else 16
         lane = block % 2 * 16
+        length = (groups_2 * columns_2 if paired else groups_1 * columns_1) * step
+        part = kernel_h * length
         for row in range(kernel_h):
-            begin = start + row * (groups_2 * columns_2 if paired else groups_1 * columns_1) * step + lane
+            begin = start + row * length + lane
             for column in range(kernel_w):
                 for c in range(c_in):
-                    place = begin + (column * c_in + c) * step
+                    place = begin + c * step
                     for k in range(min(16, c_out - block * 16)):
-                        value = np.int64(0)
-                        for thread in range(totals.shape[0]):
-                            value += totals[thread, place + k]
+                        if coupled == 0:
+                            value = whole[place + column * c_in * step + k]
+                        else:
+                            m1, m2 = whole[place + part + k], whole[place + 2 * part + k]
+                            value = (m1 - m2) >> 1
+                            if column != 1:
+                                value = ((m1 + m2) >> 1) + whole[place + (0 if column == 0 else 3 * part) + k]
                         kept = min(max(value, -limit), limit)
                         clamped += np.int64(kept != value)
                         dw[row, column, c, block * 16 + k] = kept
     return clamped
 
 
-def sums_count(kernel_h: int, kernel_w: int, c_in: int, c_out: int) -> int:
+def couples(kernel_w: int, stride: int, c_in: int, out_w: int) -> bool:
+    """Whether two positions side by side can share products."""
+    return kernel_w == 3 and stride == 1 and c_in % 16 == 0 and out_w >= 4
+
+
+def sums_count(kernel_h: int, kernel_w: int, c_in: int, c_out: int, coupled: bool) -> int:
     """Number of sums that a thread keeps, unused lanes and channels included."""
-    blocks, run = -(-c_out // 16), kernel_w * c_in
+    blocks, run = -(-c_out // 16), (4 if coupled else kernel_w) * c_in
     pairs = blocks // 2 * -(-run // outer_columns(2)) * outer_columns(2) * 32
     single = blocks % 2 * -(-run // outer_columns(1)) * outer_columns(1) * 16
     return kernel_h * (pairs + single)
@@ -220,8 +367,10 @@ def sums_count(kernel_h: int, kernel_w: int, c_in: int, c_out: int) -> int:
 
 def scratch_size(
     height: int, width: int, c_in: int, out_h: int, out_w: int, c_out: int, padding_h: int, padding_w: int,
-    count: int,
+    count: int, coupled: bool,
 ) -> int:  # fmt: skip
     """Bytes of scratch memory that `weight_gradient` needs per thread, what tiles read past x included."""
-    image = (width + 2 * padding_w) * c_in * 4 * (height + 2 * padding_h) + 64 * 4
-    return 4 * count + image + out_h * out_w * -(-c_out // 16) * 64 + 512
+    rows, g_pixel = height + 2 * padding_h, -(-c_out // 16) * 64
+    image = ((width + 2 * padding_w) * rows + 2) * c_in * 4 + 64 * 4
+    whole = 4 * count + image + out_h * out_w * g_pixel + 512
+    return whole + (rows * c_in * 4 + out_h * g_pixel) * -(-out_w // 2) * 4 if coupled else whole

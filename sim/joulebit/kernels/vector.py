@@ -207,6 +207,12 @@ lanes = _make(LANES, (_A,), _lanes, "Mask of the first `count` lanes (none for 0
 splat = _make(
     I32, (_A,), lambda b, v: splat_value(b, b.trunc(v, _I32), I32.llvm), "I32 with a scalar in all lanes."
 )
+splat_halves = _make(
+    I32,
+    (_A,),
+    lambda b, v: b.bitcast(splat_value(b, b.trunc(v, _I16), ir.VectorType(_I16, 2 * WIDTH)), I32.llvm),
+    "I32 with a 16-bit integer in all halves.",
+)
 splat64 = _make(I64, (_A,), lambda b, v: splat_value(b, v, I64.llvm), "I64 with a scalar in all lanes.")
 zeros = _make(I32, (), lambda b: constant(I32.llvm, 0), "I32 zeros.")
 zeros64 = _make(I64, (), lambda b: constant(I64.llvm, 0), "I64 zeros.")
@@ -270,6 +276,22 @@ join_unsigned = _make(
     lambda b, low, high: b.or_(low, b.shl(high, constant(I32.llvm, 16))),
     "`join_halves` where the low vector holds 0 .. 65535.",
 )
+
+
+def _halves(operation: Callable[..., Any]) -> Callable[..., Any]:
+    """An operation on the 32 16-bit halves of the lanes."""
+    packed = ir.VectorType(_I16, 2 * WIDTH)
+
+    def build(builder: Any, x: Any, y: Any) -> Any:
+        return builder.bitcast(operation(builder, *(builder.bitcast(v, packed) for v in (x, y))), I32.llvm)
+
+    return build
+
+
+add_halves = _make(I32, (I32, I32), _halves(lambda b, x, y: b.add(x, y)), "Sums of 16-bit halves, modulo 2^16.")
+sub_halves = _make(I32, (I32, I32), _halves(lambda b, x, y: b.sub(x, y)), "Differences of 16-bit halves.")
+smaller_halves = _make(I32, (I32, I32), _halves(_smaller), "Minimum of signed 16-bit halves.")
+larger_halves = _make(I32, (I32, I32), _halves(_larger), "Maximum of signed 16-bit halves.")
 fold_sum = _make(_A, (I32,), _fold("add", I32), "Sum of all lanes, modulo 2^32.")
 fold_max = _make(_A, (I32,), _fold("smax", I32), "The largest lane.")
 fold_max64 = _make(_A, (I64,), _fold("smax", I64), "The largest lane.")

@@ -222,6 +222,42 @@ def test_largest_sums(signed: bool, sign: int) -> None:
     same(ours.conv_weight_gradient(x, dz, geometry), reference.conv_weight_gradient(x, dz, geometry))
 
 
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "c_out", "kernel_h"),
+    [
+        ((3, 5, 7, 16), 6, 3),
+        ((1, 4, 4, 64), 64, 3),
+        ((5, 16, 33, 16), 48, 3),
+        ((3, 7, 4, 32), 20, 1),
+        ((2, 3, 300, 16), 16, 3),
+        ((4, 32, 32, 16), 16, 3),
+    ],
+)
+def test_products_shared_by_two_positions(shape: tuple[int, ...], c_out: int, kernel_h: int, signed: bool) -> None:
+    """Gradients whose sums of two fit 16 bits, just do not, and are as large as they can be, of all signs."""
+    rng = np.random.default_rng(1)
+    ours, reference = engines(DEFAULT)
+    geometry = ConvGeometry(kernel_h, 3, 1, kernel_h // 2, 1)
+    x = activations(rng, shape, DEFAULT, signed)
+    w = weights(rng, (kernel_h, 3, shape[3], c_out), DEFAULT)
+    dz = gradients(rng, (*shape[:3], c_out), DEFAULT)
+    dz[rng.random(dz.shape) < 0.5] = 32767
+    largest = np.full(dz.shape, 32767, np.int16)
+    turning = largest.copy()
+    turning[:, :, ::2] = -32767
+    extreme = np.full(shape, x.max(), x.dtype)
+    heavy = np.full(w.shape, -127, np.int8)
+    cases = [(x, np.clip(dz, -limit, limit), w) for limit in (32767, 16384, 16383, 200)]
+    cases += [(extreme, largest, heavy), (extreme, turning, heavy)]
+    for inputs, gradient, kernel in cases:
+        args = (gradient, kernel, geometry, shape[1:3], 9)
+        same(ours.conv_input_gradient(*args), reference.conv_input_gradient(*args))
+        args = (inputs, gradient, geometry)
+        same(ours.conv_weight_gradient(*args), reference.conv_weight_gradient(*args))
+        same(ours.conv_weight_gradient_msb(*args), reference.conv_weight_gradient_msb(*args))
+
+
 def test_input_gradient_just_below_32_bits() -> None:
     """sum |w| * 32767 at the largest value that 32 bits hold, with the rounding's half on top."""
     ours, reference = engines(DEFAULT)
