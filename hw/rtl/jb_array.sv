@@ -1,9 +1,14 @@
 // The array: out_lanes x 4 x 3 multipliers, used in three ways.
-//   forward        A = two rows of x, 17 bits apart; B = w. Three products (k = 0..2) are summed in a chain, split into
+//   forward        D = two rows of x, 17 bits apart; B = w. Three products (k = 0..2) are summed in a chain, split into
 //                  rows, and four chains (i = 0..3) make a lane's two sums.
-//   input gradient A = dz, B = w; the same chains, one sum per lane.
+//   input gradient D = dz, B = w; the same chains, one sum per lane.
 //   weight gradient A = dz of a lane, B = x at a tap: each multiplier sums one element of dw over the pixels of a pass.
-// data at the inputs in cycle 0: sums at lower_o and upper_o in cycle 10, sums of elements complete in cycle 5.
+// data at the inputs in cycle 0: sums at lower_o and upper_o in cycle 10; sums of elements are complete in cycle 5 and leave in cycles
+// 5 to 10, when P of each multiplier goes on to the next one of its half of the lane.
+//
+// The array selects little in LUTs: a multiplier takes A or D by its own input, and weights wait in its first B register while the
+// second one is in use. In the weight gradient multiplier i of a class of four lanes (four lanes by twelve: i = 0..47) has one of four
+// lanes and one of eight taps, its candidates (see jb_scheduler); weights come through the same selector.
 //
 // Packed rows: A = U * 2^17 + L must fit 25 bits, so U is signed and L is not: U is x - 128 where x is unsigned, L is x + 128
 // where x is signed. A chain starts with -128 times the sum of its weights, so that its lower part becomes a sum over
@@ -22,47 +27,43 @@ module jb_array #(
   input  wire logic                    x_unsigned_i,
   // operands, cycle 0
   input  wire logic                    odd_i,          // forward: four channels of the word's upper half come first
-  input  wire logic [1023:0]           x_i,
+  input  wire logic [575:0]            x_i,            // 3 rows x 3 columns, or words, of 8 channels
   input  wire logic [255:0]            g_i,
-  input  wire logic                    swap_i,         // first pixel of a step: the staged weights are copied
-  input  wire logic [96*OutLanes-1:0]  group_i,
+  input  wire logic                    swap_i,         // first pixel of a step: the weights that wait are taken
+  // weights: eight bytes, and a cycle later which multipliers they are for
+  input  wire logic [63:0]             w_i,
+  input  wire logic [12*OutLanes/8-1:0] w_load_i,
   input  wire logic [40*OutLanes-1:0]  chain_i,        // minus the sum of each chain's weights, or 0
-  // weight gradient: stable from cycle 0 of a pass' first pixel to cycle 2 of its last
-  input  wire logic [42*OutLanes-1:0]  tap_i,          // per slot (3 * row + column) * 8 + channel
-  input  wire logic [36*OutLanes-1:0]  lane_i,         // of the slot's half of the lanes, per multiplier
+  // weight gradient: a pass is loaded before cycle 0 of its first pixel, and after cycle 0 of the last one before
+  input  wire logic                    pass_load_i,
+  input  wire logic [36*OutLanes-1:0]  pass_tap_i,     // candidate, per multiplier
+  input  wire logic [24*OutLanes-1:0]  pass_lane_i,    // of the class
   input  wire logic                    pixel_i,        // a pixel of a pass is here
   input  wire logic                    pixel_first_i,  // the pass' first
+  input  wire logic                    shift_i,        // cycle 4 of its last: the sums of elements leave from the next cycle on
   // results
   output      logic [30*OutLanes-1:0]  lower_o,
   output      logic [20*OutLanes-1:0]  upper_o,
   output      logic [OutLanes-1:0]     carry_o,        // to be added to upper_o
-  output      logic [576*OutLanes-1:0] element_o       // 48 bits per multiplier; slot s has 2s and 2s + 1
+  output      logic [96*OutLanes-1:0]  element_o       // 48 bits per half of a lane
 );
-  localparam int Half = OutLanes < 8 ? OutLanes : 8;  // lanes of a half
-  localparam int LaneBits = $clog2(Half);
-  localparam int ClassSlots = 3 * Half;  // class 2 * half + part: channels 0..3 or 4..7 of the word of x
-
-  // ---- operands of forward and input gradient: cycle 1, column k two cycles after column k - 1
-  logic [24:0] operand_d[12], operand_q[12];
-  logic [24:0] delayed1_q[8], delayed2_q[8], delayed3_q[4], delayed4_q[4];
-  logic [24:0] operand[12];  // 3 * i + k
-  logic swap1_q, swap2_q, swap3_q, swap4_q;
-  logic [95:0] row0[3], row1[3];  // words of the first and second row, for column k: {.., upper, lower half}
-  logic [31:0] x0[3], x1[3];
+  // ---- operands of forward and input gradient: column k one cycle after column k - 1
+  logic [24:0] operand_d[12], operand1_q[12], operand2_q[12], operand3_q[12];  // 3 * i + k
+  logic [24:0] operand4_q[8], operand5_q[4];  // columns 1 and 2, column 2
+  logic [24:0] operand[12];
+  logic [5:1] swap_q;
+  logic [31:0] x0[3], x1[3];  // of the first and second row, for column k
+  logic [383:0] rows;
 
   always_comb begin
-    for (int k = 0; k < 3; k++) begin
-      row0[k] = {x_i[64*(k == 2 ? 2 : 1)+:32], x_i[64*k+:64]};
-      row1[k] = stride2_i ? {x_i[64*(8+(k == 2 ? 2 : 1))+:32], x_i[64*(8+k)+:64]}
-                          : {x_i[64*(4+(k == 2 ? 2 : 1))+:32], x_i[64*(4+k)+:64]};
-    end
+    rows = {stride2_i ? x_i[64*6+:192] : x_i[64*3+:192], x_i[0+:192]};
     // channels_i: halves odd_i, odd_i + 1, odd_i + 2 of words 0 and 1
-    x0[0] = odd_i ? row0[0][63:32] : row0[0][31:0];
-    x1[0] = odd_i ? row1[0][63:32] : row1[0][31:0];
-    x0[1] = channels_i ? (odd_i ? row0[1][31:0] : row0[0][63:32]) : (odd_i ? row0[1][63:32] : row0[1][31:0]);
-    x1[1] = channels_i ? (odd_i ? row1[1][31:0] : row1[0][63:32]) : (odd_i ? row1[1][63:32] : row1[1][31:0]);
-    x0[2] = channels_i ? (odd_i ? row0[1][63:32] : row0[1][31:0]) : (odd_i ? row0[2][63:32] : row0[2][31:0]);
-    x1[2] = channels_i ? (odd_i ? row1[1][63:32] : row1[1][31:0]) : (odd_i ? row1[2][63:32] : row1[2][31:0]);
+    x0[0] = odd_i ? rows[32+:32] : rows[0+:32];
+    x1[0] = odd_i ? rows[224+:32] : rows[192+:32];
+    x0[1] = channels_i ? (odd_i ? rows[64+:32] : rows[32+:32]) : (odd_i ? rows[96+:32] : rows[64+:32]);
+    x1[1] = channels_i ? (odd_i ? rows[256+:32] : rows[224+:32]) : (odd_i ? rows[288+:32] : rows[256+:32]);
+    x0[2] = channels_i ? (odd_i ? rows[96+:32] : rows[64+:32]) : (odd_i ? rows[160+:32] : rows[128+:32]);
+    x1[2] = channels_i ? (odd_i ? rows[288+:32] : rows[256+:32]) : (odd_i ? rows[352+:32] : rows[320+:32]);
   end
 
   always_comb begin
@@ -80,142 +81,134 @@ module jb_array #(
   end
 
   always_ff @(posedge clk_i) begin
-    for (int i = 0; i < 12; i++) operand_q[i] <= operand_d[i];
-    for (int i = 0; i < 4; i++) begin
-      delayed1_q[2*i]   <= operand_q[3*i+1];
-      delayed1_q[2*i+1] <= operand_q[3*i+2];
-      delayed3_q[i]     <= delayed2_q[2*i+1];
-      delayed4_q[i]     <= delayed3_q[i];
+    for (int i = 0; i < 12; i++) begin
+      operand1_q[i] <= operand_d[i];
+      operand2_q[i] <= operand1_q[i];
+      operand3_q[i] <= operand2_q[i];
     end
-    for (int i = 0; i < 8; i++) delayed2_q[i] <= delayed1_q[i];
-    swap1_q    <= swap_i;
-    swap2_q    <= swap1_q;
-    swap3_q    <= swap2_q;
-    swap4_q    <= swap3_q;
+    for (int i = 0; i < 4; i++) begin
+      operand4_q[2*i]   <= operand3_q[3*i+1];
+      operand4_q[2*i+1] <= operand3_q[3*i+2];
+      operand5_q[i]     <= operand4_q[2*i+1];
+    end
+    swap_q <= {swap_q[4:1], swap_i};
   end
 
   always_comb begin
     for (int i = 0; i < 4; i++) begin
-      operand[3*i]   = operand_q[3*i];
-      operand[3*i+1] = delayed2_q[2*i];
-      operand[3*i+2] = delayed4_q[i];
+      operand[3*i]   = operand3_q[3*i];
+      operand[3*i+1] = operand4_q[2*i];
+      operand[3*i+2] = operand5_q[i];
     end
   end
 
-  // ---- operands of the weight gradient: dz in cycle 2, x at each slot's tap in cycle 2
-  logic [16*OutLanes-1:0] dz1_q, dz2_q;
-  logic [575:0] window;
-  logic pixel1_q, pixel2_q, pixel3_q, pixel4_q, first1_q, first2_q, first3_q, first4_q;
+  // ---- operands of the weight gradient, and weights on their way: cycle 1
+  logic [255:0] dz_q;
+  logic [575:0] window_q;
+  logic [36*OutLanes-1:0] tap_q;
+  logic [24*OutLanes-1:0] lane_q;
+  logic [3:1] pixel_q, first_q;
+  logic [4:1] shift_q;
+  logic enable_q, signed_bytes;
 
-  always_comb begin
-    for (int i = 0; i < 3; i++) begin
-      for (int j = 0; j < 3; j++) window[64*(3*i+j)+:64] = x_i[64*(4*i+j)+:64];
-    end
-  end
-
+  // Columns 0 and 1 of row r carry weights, too: multipliers 2c and 2c + 1 of the sixteen of the row take channel c of column 0 and 1.
   always_ff @(posedge clk_i) begin
-    dz1_q    <= g_i[16*OutLanes-1:0];
-    dz2_q    <= dz1_q;
-    pixel1_q <= pixel_i;
-    pixel2_q <= pixel1_q;
-    pixel3_q <= pixel2_q;
-    pixel4_q <= pixel3_q || !weight_gradient_i;
-    first1_q <= pixel_first_i;
-    first2_q <= first1_q;
-    first3_q <= first2_q;
-    first4_q <= first3_q || !weight_gradient_i;
+    for (int r = 0; r < 3; r++) begin
+      for (int c = 0; c < 8; c++) begin
+        for (int column = 0; column < 2; column++) begin
+          window_q[64*(3*r+column)+8*c+:8] <= weight_gradient_i ? x_i[64*(3*r+column)+8*c+:8] : w_i[8*(2*(c%4)+column)+:8];
+        end
+      end
+      window_q[64*(3*r+2)+:64] <= x_i[64*(3*r+2)+:64];
+    end
+    dz_q     <= g_i;
+    pixel_q  <= {pixel_q[2:1], pixel_i};
+    first_q  <= {first_q[2:1], pixel_first_i};
+    shift_q  <= {shift_q[3:1], shift_i};
+    enable_q <= pixel_q[3] || shift_i || shift_q[4:1] != '0 || !weight_gradient_i;
   end
 
-  logic [47:0] p[12*OutLanes];
-  logic [8:0] x_tap_q[6*OutLanes];
-
-  logic [287:0] part[2];  // four channels at each place of the window
-
-  always_comb begin
-    for (int n = 0; n < 9; n++) begin
-      part[0][32*n+:32] = window[64*n+:32];
-      part[1][32*n+:32] = window[64*n+32+:32];
+  for (genvar m = 0; m < 12 * OutLanes; m++) begin : g_select
+    always_ff @(posedge clk_i) begin
+      if (!weight_gradient_i) begin
+        tap_q[3*m+:3]  <= 3'(m % 2);
+        lane_q[2*m+:2] <= '0;
+      end else if (pass_load_i) begin
+        tap_q[3*m+:3]  <= pass_tap_i[3*m+:3];
+        lane_q[2*m+:2] <= pass_lane_i[2*m+:2];
+      end
     end
   end
 
-  for (genvar s = 0; s < 6 * OutLanes; s++) begin : g_slot
-    localparam int Part = (s / ClassSlots) % 2;
+  assign signed_bytes = !weight_gradient_i || !x_unsigned_i;
 
-    logic [5:0] tap;
-    logic [127:0] low, middle;
-    logic [31:0] high;
-    logic [7:0] low_q, middle_q, high_q, chosen;
+  // ---- candidates: position (3 * row + column) and channel of a multiplier's taps, as in jb_scheduler
+  logic [63:0] candidates[48];
 
-    assign low    = part[Part][127:0];
-    assign middle = part[Part][255:128];
-    assign high   = part[Part][287:256];
-    assign tap    = {tap_i[7*s+3+:4], tap_i[7*s+:2]};
-    assign chosen = tap[5] ? high_q : tap[4] ? middle_q : low_q;
+  for (genvar i = 0; i < 48; i++) begin : g_candidates
+    for (genvar position = 0; position < 9; position++) begin : g_position
+      localparam int Home = i / 16;  // row
+      localparam int Foreign = position / 3 < Home ? position : position - 3;
+      localparam int Channel = position / 3 == Home ? i / 2 % 8 : (i / 2 + (2 + i % 2) * (position + 1)) % 8;
+      localparam int Place = position / 3 == Home ? position % 3 : Foreign < i % 6 ? 3 + Foreign : 2 + Foreign;
 
-    always_ff @(posedge clk_i) begin
-      low_q      <= low[8*tap[3:0]+:8];
-      middle_q   <= middle[8*tap[3:0]+:8];
-      high_q     <= high[8*tap[1:0]+:8];
-      x_tap_q[s] <= {chosen[7] && !x_unsigned_i, chosen};
+      if (position / 3 == Home || Foreign != i % 6) begin : g_candidate
+        assign candidates[i][8*Place+:8] = window_q[64*position+8*Channel+:8];
+      end
     end
   end
 
   // ---- multipliers
-  logic [7:0] weight_q[12*OutLanes];
+  logic [47:0] p[12*OutLanes], pc[12*OutLanes];
+  logic [2:0] add_first, add_next;  // what is added to the product: codes of jb_mac
+  logic multiply, shifting;
+
+  assign shifting  = shift_i || shift_q[4:1] != '0;
+  assign multiply  = !weight_gradient_i || !shifting;
+  assign add_first = !weight_gradient_i ? 3'd3 : shifting ? 3'd1 : first_q[3] ? 3'd0 : 3'd2;
+  assign add_next  = !weight_gradient_i || shifting ? 3'd1 : first_q[3] ? 3'd0 : 3'd2;
 
   for (genvar m = 0; m < 12 * OutLanes; m++) begin : g_mac
     localparam int K = m % 3;
-    localparam int Operand = m % 12;
-    localparam int Slot = m / 2;
-    localparam int FirstLane = (Slot / (2 * ClassSlots)) * Half;
     localparam int Chain = m / 3;
+    localparam int FirstLane = m / 48 * 4;
 
-    logic [24:0] a;
-    logic [17:0] b;
-    logic [47:0] c;
-    logic [LaneBits-1:0] lane;
-    logic [16*Half-1:0] half;
+    logic [7:0] chosen;
     logic [15:0] dz;
-    logic swap;
+    logic [47:0] cascade;
 
-    assign swap = K == 0 ? swap_i : K == 1 ? swap2_q : swap4_q;
-    assign lane = lane_i[3*m+:LaneBits];
-    assign half = dz2_q[16*FirstLane+:16*Half];
-    assign dz   = half[16*lane+:16];
-    assign a    = weight_gradient_i ? {{9{dz[15]}}, dz} : operand[Operand];
-    assign b    = weight_gradient_i ? {{9{x_tap_q[Slot][8]}}, x_tap_q[Slot]} : {{10{weight_q[m][7]}}, weight_q[m]};
-    assign element_o[48*m+:48] = p[m];
+    jb_mux8 #(.Width(8)) u_tap (.values_i(candidates[m%48]), .select_i(tap_q[3*m+:3]), .value_o(chosen));
 
-    if (K == 0) begin : g_first
-      logic [9:0] chain_q;
+    assign dz = dz_q[16*FirstLane+16*32'(lane_q[2*m+:2])+:16];
 
-      always_ff @(posedge clk_i) begin
-        if (swap1_q) chain_q <= chain_i[10*Chain+:10];
-      end
-
-      assign c = {{31{chain_q[9]}}, chain_q, 7'd0};
+    if (m % 12 == 0) begin : g_start
+      assign cascade = '0;
     end else begin : g_next
-      assign c = p[m-1];
-    end
-
-    always_ff @(posedge clk_i) begin
-      if (swap) weight_q[m] <= group_i[8*m+:8];
+      assign cascade = pc[m-1];
     end
 
     jb_mac u_mac (
       .clk_i,
-      .a_i         (a),
-      .b_i         (b),
-      .c_i         (c),
-      .c_clear_i   (weight_gradient_i),
-      .accumulate_i(!first4_q),
-      .enable_i    (pixel4_q),
-      .p_o         (p[m])
+      .use_d_i    (!weight_gradient_i),
+      .a_i        ({{9{dz[15]}}, dz}),
+      .d_i        (operand[m%12]),
+      .b_i        ({{10{chosen[7] && signed_bytes}}, chosen}),
+      .b1_enable_i(weight_gradient_i || w_load_i[m/8]),
+      .b2_enable_i(weight_gradient_i || swap_q[3+K]),
+      .c_i        ({{31{chain_i[10*Chain+9]}}, chain_i[10*Chain+:10], 7'd0}),
+      .c_enable_i (swap_q[4]),
+      .add_i      (K == 0 ? add_first : add_next),
+      .multiply_i (multiply),
+      .p_enable_i (enable_q),
+      .pc_i       (cascade),
+      .p_o        (p[m]),
+      .pc_o       (pc[m])
     );
-  end
 
-  logic unused_selects;
-  assign unused_selects = ^{tap_i, lane_i};
+    if (m % 6 == 5) begin : g_element
+      assign element_o[48*(m/6)+:48] = p[m];
+    end
+  end
 
   // ---- sums of four chains: cycles 9 and 10
   for (genvar lane = 0; lane < OutLanes; lane++) begin : g_lane

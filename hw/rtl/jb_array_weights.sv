@@ -1,6 +1,6 @@
-// Takes the packed weights of a tile from their stream: per output block the initial sums, then groups. One group is
-// staged while the array works with another; the array copies it when the step that needs it begins. Beside the group it
-// makes the sum of each chain's three weights, with which the array centres the lower one of two packed rows.
+// Takes the packed weights of a tile from their stream: per output block the initial sums, then groups. A group goes on to the array,
+// whose multipliers keep it in their first registers while they work with the one before; they copy it when the step that needs it
+// begins. Beside the group it makes the sum of each chain's three weights, with which the array centres the lower one of two packed rows.
 `default_nettype none
 
 module jb_array_weights #(
@@ -18,7 +18,7 @@ module jb_array_weights #(
   input  wire logic                    taken_last_i,  // with taken_i: it was the block's last
   input  wire logic                    over_i,        // the block's initial sums may be overwritten, not before taken_last_i
   input  wire logic                    finished_i,    // with over_i: it was the tile's last block
-  output      logic [96*OutLanes-1:0]  group_o,       // byte (lane * 4 + i) * 3 + k
+  output      logic [12*OutLanes/8-1:0] load_o,       // a cycle after data_i: these eight multipliers take its bytes
   output      logic [40*OutLanes-1:0]  chain_o,       // 10 bits per chain (lane * 4 + i): minus the sum over k; 0 unless forward
   output      logic [48*OutLanes-1:0]  initial_o
 );
@@ -111,9 +111,7 @@ module jb_array_weights #(
 
     assign here = transfer && state_q == StGroup && beat_q == 5'(beat);
 
-    always_ff @(posedge clk_i) begin
-      if (here) group_o[64*beat+:64] <= data_i;
-    end
+    always_ff @(posedge clk_i) load_o[beat] <= here;
 
     for (genvar n = 0; n < Count; n++) begin : g_chain
       always_ff @(posedge clk_i) begin

@@ -65,6 +65,7 @@ module jb_core #(
   localparam int PsumDepth = jb_pkg::CONFIG_PSUM_DEPTH[32*Config+:32];
   localparam int BankBits = $clog2(BankDepth) - 1;
   localparam int PsumBits = $clog2(PsumDepth);
+  localparam int Classes = OutLanes / 4;
   localparam int RecordBits = 293;
 
   if (Config < 0 || Config >= jb_pkg::CONFIG_COUNT) begin : g_config
@@ -197,21 +198,18 @@ module jb_core #(
   logic [17:0] predict_x_row, predict_x_column;
   logic [1:0] predict_x_word;
   logic [63:0] predict_peak;
-  logic [42*OutLanes-1:0] pass_tap, tap_q;
-  logic [36*OutLanes-1:0] pass_lane, lane_q;
-  logic [12*OutLanes-1:0] pass_use, use_q;
+  logic [36*OutLanes-1:0] pass_tap;
+  logic [24*OutLanes-1:0] pass_lane;
+  logic [1:0] pass_number, pass_number_q;
+  logic step_valid;
+  logic [7:0] step;
+  logic [10*Classes-1:0] step_record;
   logic sign_valid;
   logic [15:0] sign_address;
   logic [OutLanes-1:0] sign_decided;
   logic [2*OutLanes-1:0] sign_value;
-  logic [1023:0] x_data, g_data;
-  logic [575:0] x_window;
-
-  always_comb begin
-    for (int i = 0; i < 3; i++) begin
-      for (int j = 0; j < 3; j++) x_window[64*(3*i+j)+:64] = x_data[64*(4*i+j)+:64];
-    end
-  end
+  logic [575:0] x_data;
+  logic [255:0] g_data;
 
   jb_predictor #(
     .Config(Config)
@@ -237,7 +235,7 @@ module jb_core #(
     .x_row_o           (predict_x_row),
     .x_column_o        (predict_x_column),
     .x_word_o          (predict_x_word),
-    .x_window_i        (x_window),
+    .x_window_i        (x_data),
     .list_valid_i      (list_valid),
     .list_ready_o      (list_ready),
     .list_block_i      (list_block),
@@ -248,9 +246,12 @@ module jb_core #(
     .pass_ready_i      (pass_ready),
     .pass_last_o       (pass_last),
     .pass_empty_o      (pass_empty),
+    .pass_number_o     (pass_number),
     .pass_tap_o        (pass_tap),
     .pass_lane_o       (pass_lane),
-    .pass_use_o        (pass_use),
+    .step_valid_o      (step_valid),
+    .step_o            (step),
+    .step_record_o     (step_record),
     .sign_valid_i      (sign_valid),
     .sign_address_i    (sign_address),
     .sign_decided_o    (sign_decided),
@@ -262,10 +263,8 @@ module jb_core #(
 
   always_ff @(posedge clk_i) begin
     if (pass_load) begin
-      tap_q       <= pass_tap;
-      lane_q      <= pass_lane;
-      use_q       <= pass_use;
-      pass_base_q <= pass_base;
+      pass_number_q <= pass_number;
+      pass_base_q   <= pass_base;
     end
   end
 
@@ -302,7 +301,7 @@ module jb_core #(
     .data_o        (x_data)
   );
 
-  jb_feature_buffer #(
+  jb_gradient_buffer #(
     .Depth(BankDepth)
   ) u_g_buffer (
     .clk_i,
@@ -320,7 +319,6 @@ module jb_core #(
     .rows_i        (g_rows),
     .columns_i     (g_columns),
     .words_i       (g_words),
-    .row_step_i    (16'(g_group)),
     .valid_i       (g_valid),
     .many_words_i  (g_many),
     .base_i        (g_base),
@@ -331,7 +329,7 @@ module jb_core #(
   );
 
   // ---- weights
-  logic [96*OutLanes-1:0] group;
+  logic [12*OutLanes/8-1:0] weights_load;
   logic [40*OutLanes-1:0] chain;
   logic [48*OutLanes-1:0] initial_sums, initial_q;
 
@@ -350,7 +348,7 @@ module jb_core #(
     .taken_last_i(weights_last),
     .over_i      (weights_over),
     .finished_i  (weights_finished),
-    .group_o     (group),
+    .load_o      (weights_load),
     .chain_o     (chain),
     .initial_o   (initial_sums)
   );
@@ -363,7 +361,7 @@ module jb_core #(
   logic [30*OutLanes-1:0] array_lower;
   logic [20*OutLanes-1:0] array_upper, upper_q;
   logic [OutLanes-1:0] array_carry, carry_q;
-  logic [576*OutLanes-1:0] element;
+  logic [96*OutLanes-1:0] element;
 
   jb_array #(
     .OutLanes(OutLanes)
@@ -376,14 +374,17 @@ module jb_core #(
     .x_unsigned_i     (x_unsigned),
     .odd_i            (odd),
     .x_i              (x_data),
-    .g_i              (g_data[255:0]),
+    .g_i              (g_data),
     .swap_i           (swap),
-    .group_i          (group),
+    .w_i              (w_data_i),
+    .w_load_i         (weights_load),
     .chain_i          (chain),
-    .tap_i            (tap_q),
-    .lane_i           (lane_q),
+    .pass_load_i      (pass_load),
+    .pass_tap_i       (pass_tap),
+    .pass_lane_i      (pass_lane),
     .pixel_i          (pixel),
     .pixel_first_i    (pixel_first),
+    .shift_i          (capture),
     .lower_o          (array_lower),
     .upper_o          (array_upper),
     .carry_o          (array_carry),
@@ -391,8 +392,9 @@ module jb_core #(
   );
 
   logic [OutLanes-1:0] drain_add;
-  logic [2*PsumBits-1:0] drain_address;
-  logic [48*OutLanes-1:0] drain_sum, lower_q;
+  logic [Classes*PsumBits-1:0] drain_address;
+  logic [48*Classes-1:0] drain_sum;
+  logic [48*OutLanes-1:0] lower_q;
 
   jb_dw_drain #(
     .OutLanes (OutLanes),
@@ -400,17 +402,18 @@ module jb_core #(
   ) u_drain (
     .clk_i,
     .rst_ni,
-    .capture_i (capture),
-    .element_i (element),
-    .tap_i     (tap_q),
-    .lane_i    (lane_q),
-    .use_i     (use_q),
-    .base_i    (pass_base_q),
-    .kernel_w_i(tile[jb_pkg::KERNEL_W_LSB+:3]),
-    .busy_o    (drain_busy),
-    .add_o     (drain_add),
-    .address_o (drain_address),
-    .sum_o     (drain_sum)
+    .step_valid_i(step_valid),
+    .step_i      (step),
+    .record_i    (step_record),
+    .capture_i   (capture),
+    .element_i   (element),
+    .pass_i      (pass_number_q),
+    .base_i      (pass_base_q),
+    .kernel_w_i  (tile[jb_pkg::KERNEL_W_LSB+:3]),
+    .busy_o      (drain_busy),
+    .add_o       (drain_add),
+    .address_o   (drain_address),
+    .sum_o       (drain_sum)
   );
 
   // ---- partial sums
@@ -419,7 +422,7 @@ module jb_core #(
 
   always_ff @(posedge clk_i) begin
     for (int n = 0; n < OutLanes; n++) begin
-      if (weight_gradient) lower_q[48*n+:48] <= drain_sum[48*n+:48];
+      if (weight_gradient) lower_q[48*n+:48] <= drain_sum[48*(n/4)+:48];
       else lower_q[48*n+:48] <= {{18{array_lower[30*n+29]}}, array_lower[30*n+:30]};
     end
     upper_q <= array_upper;
@@ -435,7 +438,7 @@ module jb_core #(
     .packed_i      (forward),
     .add_i         (weight_gradient ? drain_add : {OutLanes{add}}),
     .fresh_i       (fresh),
-    .address_i     (weight_gradient ? drain_address : {2{add_address}}),
+    .address_i     (weight_gradient ? drain_address : {Classes{add_address}}),
     .lower_i       (lower_q),
     .upper_i       (upper_q),
     .carry_i       (carry_q),
@@ -519,7 +522,7 @@ module jb_core #(
   );
 
   logic unused;
-  assign unused = ^{output_busy_unused, g_data, tile, flags, predict_peak};
+  assign unused = ^{output_busy_unused, g_group, tile, flags, predict_peak};
 endmodule
 
 `default_nettype wire

@@ -1,6 +1,6 @@
 // Partial sums: per output lane a memory in two halves; a word holds two sums of 36 bits (forward: two rows) or one of
 // 48 bits. The array adds to one half while the output path reads the other. The accumulators of the weight gradient lie
-// in both halves; they may be begun anew (fresh_i) below the address where the output path reads; lanes 0..7 and 8..15 have addresses of their own then.
+// in both halves; they may be begun anew (fresh_i) below the address where the output path reads; each class of four lanes has addresses of its own then.
 //
 // A request in cycle 0 meets its operands in cycle 3; the sum can be read again by a request in cycle 4.
 `default_nettype none
@@ -15,7 +15,7 @@ module jb_psum #(
   input  wire logic                         packed_i,     // two sums per word; stable while requests are under way
   input  wire logic [OutLanes-1:0]          add_i,        // lanes
   input  wire logic                         fresh_i,      // to the initial sums, not to what is stored
-  input  wire logic [2*$clog2(Depth)-1:0]   address_i,    // of lanes 0..7, and of the others
+  input  wire logic [(OutLanes/4)*$clog2(Depth)-1:0] address_i,  // of each class of four lanes
   // cycle 3
   input  wire logic [48*OutLanes-1:0]       lower_i,
   input  wire logic [20*OutLanes-1:0]       upper_i,
@@ -28,12 +28,13 @@ module jb_psum #(
 );
   localparam int AddressBits = $clog2(Depth);
   localparam int Word = AddressBits - 1;
+  localparam int Classes = OutLanes / 4;
 
   logic [OutLanes-1:0] add1_q, add2_q, add3_q, add4_q;
-  logic [1:0] upper_half1_q, upper_half2_q, upper_half3_q, upper_half4_q;  // per half of the lanes: half of the memory
+  logic [Classes-1:0] upper_half1_q, upper_half2_q, upper_half3_q, upper_half4_q;  // half of the memory
   logic fresh1_q, fresh2_q, fresh3_q;
-  logic [Word-1:0] address_q[4];  // 2 * half of the lanes + half of the memory
-  logic [Word-1:0] back1_q[2], back2_q[2], back3_q[2], back4_q[2];
+  logic [Word-1:0] address_q[2*Classes];  // 2 * class + half of the memory
+  logic [Word-1:0] back1_q[Classes], back2_q[Classes], back3_q[Classes], back4_q[Classes];
   logic read_half1_q, read_half2_q, read_half3_q;
 
   always_ff @(posedge clk_i) begin
@@ -60,7 +61,7 @@ module jb_psum #(
     read_half1_q  <= read_address_i[Word];
     read_half2_q  <= read_half1_q;
     read_half3_q  <= read_half2_q;
-    for (int g = 0; g < 2; g++) begin
+    for (int g = 0; g < Classes; g++) begin
       upper_half1_q[g] <= address_i[AddressBits*g+Word];
       back1_q[g] <= address_i[AddressBits*g+:Word];
       back2_q[g] <= back1_q[g];
@@ -73,7 +74,7 @@ module jb_psum #(
   end
 
   for (genvar lane = 0; lane < OutLanes; lane++) begin : g_lane
-    localparam int Group = lane / (OutLanes < 8 ? OutLanes : 8);
+    localparam int Class = lane / 4;
 
     logic [71:0] word0, word1, word;
     logic [47:0] lower_q, old_lower;
@@ -88,17 +89,17 @@ module jb_psum #(
         .Depth(Depth / 2)
       ) u_bank (
         .clk_i,
-        .write_i        (add4_q[lane] && upper_half4_q[Group] == 1'(h)),
-        .write_address_i(back4_q[Group]),
+        .write_i        (add4_q[lane] && upper_half4_q[Class] == 1'(h)),
+        .write_address_i(back4_q[Class]),
         .write_data_i   (result),
-        .read_address_i (address_q[2*Group+h]),
+        .read_address_i (address_q[2*Class+h]),
         .read_data_o    (data)
       );
     end
 
     assign word0     = g_half[0].data;
     assign word1     = g_half[1].data;
-    assign word      = upper_half3_q[Group] ? word1 : word0;
+    assign word      = upper_half3_q[Class] ? word1 : word0;
     assign old_lower = (fresh3_q ? '0 : word[47:0]) | initial_i[48*lane+:48];
     assign old_upper = (fresh3_q ? '0 : word[71:36]) | initial_i[48*lane+:36];
     assign upper     = {{16{upper_i[20*lane+19]}}, upper_i[20*lane+:20], 1'b1} + {old_upper, carry_i[lane]};

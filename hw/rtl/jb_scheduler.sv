@@ -1,12 +1,13 @@
-// The work list of a weight gradient. Products are formed in passes over the pixels of dz; in a pass each of OutLanes * 6 slots has
-// one of the 72 values of a window of x (3 x 3 taps of 8 channels) and two channels of dz. For one window and output block at a
-// time the scheduler reads the predictor's sums, and gives slots to the elements whose |sum| is below the threshold (without SELECTIVE:
-// to all). While a pass is worked on, the next one is made.
+// The work list of a weight gradient. Products are formed in passes over the pixels of dz; in a pass each of OutLanes * 12 multipliers
+// has one of the 72 values of a window of x (3 x 3 taps of 8 channels) and a channel of dz. For one window and output block at a
+// time the scheduler reads the predictor's sums, and gives multipliers to the elements whose |sum| is below the threshold (without
+// SELECTIVE: to all). While a pass is worked on, the next one is made, and the next window is read.
 //
-// Slots belong to classes: to a half of the output block's channels (as the multipliers' lanes do) and to channels 0..3 or 4..7 of the
-// word of x, which halves the selectors. Class (half, part) has slots (half * 2 + part) * Slots / Classes on; a pass
-// ends when every class is full or has no more elements, so that a window takes max over classes of ceil(slots needed / slots there) passes,
-// and at least one (joulebit.accelerator.slots computes the same).
+// Multipliers belong to classes of four channels of dz, 48 each. Multiplier i of a class has 8 candidates among the values of x: its
+// home, channel i / 2 mod 8 in the three columns of row i / 16, and one value in five of the six places of the other rows: all but
+// the (i mod 6)th, channel i / 2 + (2 + i mod 2) * (position + 1) mod 8, positions counted by rows from 0. So all of an undivided window are
+// done in six passes by the homes alone, and where few are left, each of them has five multipliers to go to. A pass is made in 48
+// steps, one multiplier of each class at a time (jb_scheduler_class; joulebit.accelerator.slots does the same).
 `default_nettype none
 
 module jb_scheduler #(
@@ -37,9 +38,13 @@ module jb_scheduler #(
   input  wire logic                     pass_ready_i,
   output      logic                     pass_last_o,
   output      logic                     pass_empty_o,
-  output      logic [7*6*OutLanes-1:0]  pass_tap_o,
-  output      logic [6*6*OutLanes-1:0]  pass_lane_o,
-  output      logic [2*6*OutLanes-1:0]  pass_use_o,
+  output      logic [1:0]               pass_number_o,  // mod 4
+  output      logic [36*OutLanes-1:0]   pass_tap_o,     // candidate, per multiplier
+  output      logic [24*OutLanes-1:0]   pass_lane_o,    // of the class, per multiplier
+  // what they consist of, as they are made
+  output      logic                     step_valid_o,
+  output      logic [7:0]               step_o,         // number of the pass, i / 6, i mod 6
+  output      logic [10*(OutLanes/4)-1:0] step_record_o,  // per class: row, column (2), channel (3), lane (2), used (1)
   // signs
   input  wire logic [15:0]              sign_address_i,
   output      logic [OutLanes-1:0]      sign_decided_o,
@@ -49,11 +54,8 @@ module jb_scheduler #(
   output      logic [31:0]              undecided_o
 );
   localparam int Half = OutLanes < 8 ? OutLanes : 8;
-  localparam int Halves = OutLanes / Half;
   localparam int Channels = OutLanes / Half;  // of x in a word of sums
-  localparam int Classes = 2 * Halves;
-  localparam int ClassSlots = 6 * OutLanes / Classes;
-  localparam int QueueDepth = Channels == 2 ? 32 : 64;  // a window has 18 or 36 words of a class
+  localparam int Classes = OutLanes / 4;
   localparam int Latency = 6;
 
   logic [15:0] x_words, g_words;
@@ -80,11 +82,12 @@ module jb_scheduler #(
   );
 
   // ---- a window: number of its first tap, (block * x_words + word) * taps + row * kernel_w + column, bit by bit
-  typedef enum logic [1:0] {
+  typedef enum logic [2:0] {
     StIdle,
     StBlock,
     StWord,
-    StWalk
+    StRead,
+    StAnswers
   } state_e;
   state_e state_q;
   logic [15:0] sum_q, term_q, factor_q, word_q, tap_row_q, tap_q, group_word_q;
@@ -92,30 +95,35 @@ module jb_scheduler #(
   logic [5:0] row_taps;
   logic [1:0] rows_left, columns_left, r_q, c_q;  // of the window: last row and column; counters
   logic [2:0] turn_q;
-  logic issue, tap_end, row_end, window_end, idle_list;
-  logic [Classes-1:0] full;
+  logic issue, tap_end, row_end, window_end;
+  logic [9:0] flight_q;  // reads whose answers have not arrived everywhere
+  logic [1:0] full_q;    // windows whose flags are here
+  logic fill_window_q, filled;
 
   // Windows start at 0, 3 or 6
   assign row_taps     = (row_q[0] ? 6'(kernel_w) : '0) + (row_q[1] ? 6'(kernel_w) << 1 : '0)
                         + (row_q[2] ? 6'(kernel_w) << 2 : '0);
   assign rows_left    = kernel_h - row_q >= 3'd3 ? 2'd2 : 2'(kernel_h - row_q - 3'd1);
   assign columns_left = kernel_w - column_q >= 3'd3 ? 2'd2 : 2'(kernel_w - column_q - 3'd1);
-  assign idle_list    = state_q == StIdle && limit_valid;
-  assign list_ready_o = idle_list && !tile_start_i;
-  assign issue        = state_q == StWalk && full == '0;
+  assign list_ready_o = state_q == StIdle && limit_valid && !full_q[fill_window_q] && !tile_start_i;
+  assign issue        = state_q == StRead && !walk_wanted && !walking_q;
+  assign filled       = state_q == StAnswers && flight_q == '0;
   assign tap_end      = turn_q == 3'd7;
   assign row_end      = c_q == columns_left;
   assign window_end   = tap_end && row_end && r_q == rows_left;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni || tile_start_i) begin
-      state_q <= StIdle;
+      state_q  <= StIdle;
+      flight_q <= '0;
     end else begin
+      flight_q <= {flight_q[8:0], issue};
       unique case (state_q)
-        StIdle:  if (list_valid_i && idle_list) state_q <= StBlock;
+        StIdle:  if (list_valid_i && list_ready_o) state_q <= StBlock;
         StBlock: if (factor_q == '0) state_q <= StWord;
-        StWord:  if (factor_q == '0) state_q <= StWalk;
-        default: if (issue && window_end) state_q <= StIdle;
+        StWord:  if (factor_q == '0) state_q <= StRead;
+        StRead:  if (issue && window_end) state_q <= StAnswers;
+        default: if (filled) state_q <= StIdle;
       endcase
     end
   end
@@ -126,7 +134,7 @@ module jb_scheduler #(
         sum_q        <= '0;
         term_q       <= x_words;
         factor_q     <= list_block_i;
-        group_word_q <= list_block_i << $clog2(OutLanes / 4);
+        group_word_q <= list_block_i << $clog2(Classes);
         word_q       <= list_word_i;
         row_q        <= list_row_i;
         column_q     <= list_column_i;
@@ -169,51 +177,38 @@ module jb_scheduler #(
   end
 
   // ---- reads, and what belongs to them until the answer is there
-  logic [2:0] select;  // of the tap's eight words, so that classes take turns
+  logic [2:0] select;  // of the tap's eight words; with two channels of x in a word, halves of the block take turns
   logic [15:0] word_address;
-  logic [1:0] class_now;
-  logic last_now, exists_low, exists_high, tap_end_of_class;
   logic [3:0] position;
-  localparam int Tag = 16 + 2 + 4 + 2 + 1 + 2;
-  logic [Tag-1:0] tag_d, tag;
+  localparam int Tag = 20;
   logic [Tag*(Latency+1)-1:0] tag_q;
 
-  if (Halves == 2) begin : gen_two_halves
-    assign select      = {turn_q[1:0], turn_q[2]};
-    assign class_now   = select[2:1];
-    assign last_now    = select[0] && tap_end_of_class;
-    assign exists_low  = group_word_q + {14'd0, select[2], 1'b0} < g_words;
-    assign exists_high = group_word_q + {14'd0, select[2], 1'b1} < g_words;
-    assign tag_d = {word_address, class_now, position, select[0], 1'b0, last_now, exists_high, exists_low};
-  end else begin : gen_one_half
-    assign select      = {turn_q[0], turn_q[2:1]};
-    assign class_now   = {1'b0, select[2]};
-    assign last_now    = select[1:0] == 2'd3 && tap_end_of_class;
-    assign exists_low  = group_word_q < g_words;
-    assign exists_high = group_word_q + 16'd1 < g_words;
-    assign tag_d = {word_address, class_now, position, select[1:0], last_now, exists_high, exists_low};
-  end
-  assign tap_end_of_class = row_end && r_q == rows_left;
-  assign position         = {1'b0, r_q, 1'b0} + {2'b00, r_q} + {2'b00, c_q};
-  assign word_address     = {tap_q[12:0], select};
+  assign select       = Channels == 2 ? {turn_q[0], turn_q[2:1]} : turn_q;
+  assign position     = {1'b0, r_q, 1'b0} + {2'b00, r_q} + {2'b00, c_q};
+  assign word_address = {tap_q[12:0], select};
 
   always_ff @(posedge clk_i) begin
     read_valid_o   <= rst_ni && issue;
     read_address_o <= $clog2(Depth)'(word_address);
-    tag_q          <= {tag_q[Tag*Latency-1:0], tag_d};
+    tag_q          <= {tag_q[Tag*Latency-1:0], word_address, position};
   end
-  assign tag = tag_q[Tag*Latency+:Tag];
 
   logic [OutLanes-1:0] exists, undecided, decided;
-  logic exists_low_now, exists_high_now, last;
-  logic [1:0] channel, answer_class;
+  logic [Classes-1:0] class_exists;
   logic [3:0] answer_position;
   logic [15:0] answer_word;
 
-  assign {answer_word, answer_class, answer_position, channel, last, exists_high_now, exists_low_now} = tag;
+  assign {answer_word, answer_position} = tag_q[Tag*Latency+:Tag];
 
-  for (genvar i = 0; i < OutLanes; i++) begin : gen_exists
-    assign exists[i] = (i % Half) < 4 ? exists_low_now : exists_high_now;
+  for (genvar c = 0; c < Classes; c++) begin : g_exists
+    assign class_exists[c] = group_word_q + 16'(c) < g_words;
+  end
+  for (genvar i = 0; i < OutLanes; i++) begin : g_lane_exists
+    if (Channels == 2) begin : g_two
+      assign exists[i] = class_exists[{answer_word[2], 1'(i / 4)}];
+    end else begin : g_one
+      assign exists[i] = class_exists[i/4];
+    end
   end
   assign decided   = selective ? exists & read_above_i : '0;
   assign undecided = exists & ~decided;
@@ -254,43 +249,154 @@ module jb_scheduler #(
     .sign_value_o
   );
 
-  // ---- slots
-  logic [Classes-1:0] settled, done, used;
-  logic take;
+  // ---- flags on their way to the classes: a channel of x per cycle and half of the block
+  logic [Channels-1:0] write_first_q;
+  logic [Channels-1:0] write_second_q;
+  logic [OutLanes-1:0] flags_q[Channels];
+  logic [3:0] flags_position_q[Channels];
+  logic [2:0] flags_channel_q[Channels];
 
-  assign pass_valid_o = settled == '1;
-  assign pass_last_o  = done == '1;
-  assign pass_empty_o = used == '0;
-  assign take         = pass_valid_o && pass_ready_i;
-
-  for (genvar k = 0; k < Classes; k++) begin : gen_class
-    logic [ClassSlots*6-1:0] tap;
-    jb_scheduler_class #(
-      .Half    (Half),
-      .Channels(Channels),
-      .Slots   (ClassSlots),
-      .Depth   (QueueDepth)
-    ) u_class (
-      .clk_i,
-      .rst_ni,
-      .push_i    (read_valid_i && answer_class == 2'(k)),
-      .flags_i   (undecided),
-      .position_i(answer_position),
-      .channel_i (channel),
-      .last_i    (last),
-      .full_o    (full[k]),
-      .settled_o (settled[k]),
-      .done_o    (done[k]),
-      .used_o    (used[k]),
-      .release_i (take),
-      .release_window_i(pass_last_o),
-      .tap_o     (tap),
-      .lane_o    (pass_lane_o[k*ClassSlots*6+:ClassSlots*6]),
-      .use_o     (pass_use_o[k*ClassSlots*2+:ClassSlots*2])
-    );
-    for (genvar s = 0; s < ClassSlots; s++) begin : gen_tap
-      assign pass_tap_o[(k*ClassSlots+s)*7+:7] = {tap[6*s+2+:4], 1'(k % 2), tap[6*s+:2]};
+  always_ff @(posedge clk_i) begin
+    for (int h = 0; h < Channels; h++) begin
+      write_first_q[h]  <= read_valid_i && (Channels == 1 || answer_word[2] == 1'(h));
+      write_second_q[h] <= Channels == 2 && write_first_q[h];
+      if (read_valid_i && (Channels == 1 || answer_word[2] == 1'(h))) begin
+        flags_q[h]          <= undecided;
+        flags_position_q[h] <= answer_position;
+        flags_channel_q[h]  <= Channels == 2 ? {answer_word[1:0], 1'b0} : answer_word[2:0];
+      end
     end
+  end
+
+  // ---- passes: 48 steps each
+  logic walking_q, walk_wanted, walk_start, walk_end, walk_window_q, pass_valid_q, used_q, take;
+  logic [5:0] i_q, i_next;
+  logic [2:0] six_q, six_next, rest_q, rest_next;  // i / 6, i mod 6
+  logic [1:0] rows_q[2], columns_q[2];  // last row and column, per window
+  logic [10:0] left_q[2];               // undecided elements without a multiplier, per window
+  logic [Classes-1:0] used;
+  logic [2:0] used_now;
+  logic [26:0] channel_d, channel_q, place_d, place_q;
+  logic [8:0] home_d, home_q, other_d, other_q;
+  logic [1:0] last_row, last_column;
+
+  assign walk_wanted   = full_q[walk_window_q] && !pass_valid_q && !walking_q;
+  assign walk_start    = walk_wanted && flight_q == '0;
+  assign walk_end      = walking_q && i_q == 6'd47;
+  assign pass_valid_o  = pass_valid_q;
+  assign pass_last_o   = left_q[walk_window_q] == '0;
+  assign pass_empty_o  = !used_q;
+  assign take          = pass_valid_q && pass_ready_i;
+  assign i_next        = walking_q ? i_q + 6'd1 : '0;
+  assign rest_next     = !walking_q || rest_q == 3'd5 ? '0 : rest_q + 3'd1;
+  assign six_next      = !walking_q ? '0 : rest_q == 3'd5 ? six_q + 3'd1 : six_q;
+  assign last_row      = rows_q[walk_window_q];
+  assign last_column   = columns_q[walk_window_q];
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni || tile_start_i) begin
+      walking_q     <= 1'b0;
+      pass_valid_q  <= 1'b0;
+      full_q        <= '0;
+      fill_window_q <= 1'b0;
+      walk_window_q <= 1'b0;
+    end else begin
+      if (filled) begin
+        full_q[fill_window_q] <= 1'b1;
+        fill_window_q         <= !fill_window_q;
+      end
+      if (walk_start && !pass_last_o) walking_q <= 1'b1;
+      else if (walk_end) walking_q <= 1'b0;
+      if ((walk_start && pass_last_o) || walk_end) pass_valid_q <= 1'b1;
+      if (take) begin
+        pass_valid_q <= 1'b0;
+        if (pass_last_o) begin
+          full_q[walk_window_q] <= 1'b0;
+          walk_window_q         <= !walk_window_q;
+        end
+      end
+    end
+  end
+
+  always_comb begin
+    used_now = '0;
+    for (int c = 0; c < Classes; c++) used_now = used_now + 3'(used[c]);
+  end
+
+  always_ff @(posedge clk_i) begin
+    i_q    <= i_next;
+    six_q  <= six_next;
+    rest_q <= rest_next;
+    if (walk_start) used_q <= 1'b0;
+    else if (walking_q && used != '0) used_q <= 1'b1;
+    if (!rst_ni) pass_number_o <= '0;
+    else if (take && used_q) pass_number_o <= pass_number_o + 2'd1;
+    for (int w = 0; w < 2; w++) begin
+      if (state_q == StWord && fill_window_q == 1'(w)) begin
+        left_q[w]    <= '0;
+        rows_q[w]    <= rows_left;
+        columns_q[w] <= columns_left;
+      end else if (walking_q && walk_window_q == 1'(w)) begin
+        left_q[w] <= left_q[w] - 11'(used_now);
+      end else if (fill_window_q == 1'(w)) begin
+        left_q[w] <= left_q[w] + 11'(undecided_count_q);
+      end
+    end
+  end
+
+  // The candidates of the next multiplier
+  logic [2:0] foreign[9];  // number among the places of the other rows
+  logic [8:0] inside_window;
+
+  always_comb begin
+    for (int p = 0; p < 9; p++) begin
+      inside_window[p] = 2'(p / 3) <= last_row && 2'(p % 3) <= last_column;
+      foreign[p]       = 2'(p / 3) < i_next[5:4] ? 3'(p) : 3'(p - 3);
+      if (i_next[5:4] == 2'(p / 3)) begin
+        channel_d[3*p+:3] = i_next[3:1];
+        place_d[3*p+:3]   = 3'(p % 3);
+        home_d[p]         = inside_window[p];
+        other_d[p]        = 1'b0;
+      end else begin
+        channel_d[3*p+:3] = i_next[3:1] + (i_next[0] ? 3'(3 * (p + 1)) : 3'(2 * (p + 1)));
+        place_d[3*p+:3]   = foreign[p] < rest_next ? 3'd3 + foreign[p] : 3'd2 + foreign[p];
+        home_d[p]         = 1'b0;
+        other_d[p]        = inside_window[p] && foreign[p] != rest_next;
+      end
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    channel_q <= channel_d;
+    place_q   <= place_d;
+    home_q    <= home_d;
+    other_q   <= other_d;
+    step_valid_o <= walking_q;
+    step_o       <= {pass_number_o, six_q, rest_q};
+  end
+
+  for (genvar c = 0; c < Classes; c++) begin : g_class
+    localparam int WriteHalf = Channels == 2 ? c / 2 : 0;
+    localparam int Flag = 4 * (c % (Half / 4));  // of the word's first channel
+
+    jb_scheduler_class u_class (
+      .clk_i,
+      .write_i         (write_first_q[WriteHalf] || write_second_q[WriteHalf]),
+      .write_window_i  (fill_window_q),
+      .write_position_i(flags_position_q[WriteHalf]),
+      .write_channel_i (flags_channel_q[WriteHalf] | {2'b00, write_second_q[WriteHalf]}),
+      .write_flags_i   (write_second_q[WriteHalf] ? flags_q[WriteHalf][OutLanes-Half+Flag+:4] : flags_q[WriteHalf][Flag+:4]),
+      .step_i          (walking_q),
+      .window_i        (walk_window_q),
+      .channel_i       (channel_q),
+      .home_i          (home_q),
+      .other_i         (other_q),
+      .place_i         (place_q),
+      .used_o          (used[c]),
+      .record_o        (step_record_o[10*c+:10]),
+      .tap_o           (pass_tap_o[144*c+:144]),
+      .lane_o          (pass_lane_o[96*c+:96])
+    );
   end
 endmodule
 

@@ -56,7 +56,7 @@ module jb_sequencer #(
   output      logic          pass_load_o,        // the pass is copied with this pulse
   output      logic [$clog2(PsumDepth)-1:0] pass_base_o,
   input  wire logic          drain_busy_i,
-  output      logic          capture_o,          // the array's elements are complete
+  output      logic          capture_o,          // cycle 4 of the array with a pass' last pixel
   // requests to the feature buffers
   output      logic          x_valid_o,
   output      logic          x_many_o,
@@ -103,7 +103,7 @@ module jb_sequencer #(
   localparam int Quads = OutLanes / 4;
   localparam int QuadBits = $clog2(Quads);
   localparam int ConvolutionSpace = 8;              // cycles between starts: a sum must be back before it is read again
-  localparam int DrainSpace = 6 * (OutLanes < 8 ? OutLanes : 8) + 12;  // the array's copies must have been emptied
+  localparam int DrainSpace = 60;                   // the array's sums must have been added: 48, one per cycle
   localparam int PassGap = 5;                       // cycles without a pixel between passes
   localparam int Tail = 26;                         // from the last request to the last sum in memory
 
@@ -460,7 +460,7 @@ module jb_sequencer #(
   // ---- delays
   localparam int Delay = 14;
   logic [Delay:1] valid_q, fresh_q;
-  logic [11:1] last_request_q;
+  logic [10:1] last_request_q;
   logic [6:1] odd_delay_q, first_delay_q;
   logic [PsumBits-1:0] address_delay_q[Delay];
   logic [17:1] start_first_q;
@@ -474,7 +474,7 @@ module jb_sequencer #(
       start_weights_q <= '0;
     end else begin
       valid_q         <= {valid_q[Delay-1:1], walk_active};
-      last_request_q  <= {last_request_q[10:1], walk_active && walk_last};
+      last_request_q  <= {last_request_q[9:1], walk_active && walk_last};
       start_q         <= {start_q[18:1], start};
       start_weights_q <= {start_weights_q[18:1], start && next_weights_q};
     end
@@ -499,7 +499,7 @@ module jb_sequencer #(
   assign add_o              = valid_q[Delay] && !weight_gradient;
   assign add_address_o      = address_delay_q[Delay-1];
   assign fresh_o            = weight_gradient ? first : fresh_q[Delay];
-  assign capture_o          = last_request_q[11] && weight_gradient;
+  assign capture_o          = last_request_q[10] && weight_gradient;
   assign initial_load_o     = start_q[17];
   assign initial_use_o      = start_first_q[17] && !weight_gradient;
   // The initial sums must stay until they have been copied.

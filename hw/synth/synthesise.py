@@ -76,11 +76,14 @@ def sources() -> list[Path]:
 def script(number: int, build: str) -> str:
     """The Yosys script: multipliers are listed before they become DSPs, cells after all mapping.
 
-    These are the steps of synth_xilinx, with abc in place of abc9, which takes hours here.
+    These are the steps of synth_xilinx, with abc in place of abc9, which takes hours here; gates that legalising
+    flip-flops makes many times are merged, and shift registers stay flip-flops, of which there are enough, unless
+    they are long.
     """
     reads = " ".join(f"rtl/{path.name}" for path in sources())
     kept = " ".join(f"*{name}*" for name in KEPT)
     return f"""
+read_verilog -lib +/xilinx/cells_sim.v +/xilinx/cells_xtra.v
 read_verilog -sv {reads}
 chparam -set Config {number} {TOP}
 hierarchy -check -top {TOP}
@@ -92,11 +95,13 @@ opt_clean
 tee -q -o {build}/multipliers.il dump t:$mul
 synth_xilinx -family xc7 -flatten -noiopad -noclkbuf -top {TOP} -run begin:map_luts
 opt_expr -mux_undef -noclkinv
+opt_merge
 abc -luts 2:2,3,6:5,10,20 -script +strash;dc2;strash;if;mfs2
 clean
-xilinx_srl -fixed -minlen 3
+xilinx_srl -fixed -minlen 20
 techmap -map +/xilinx/lut_map.v -map +/xilinx/cells_map.v -D LUT_WIDTH=6
 xilinx_dffopt
+opt_merge
 opt_lut_ins -tech xilinx
 clean
 tee -q -o {build}/stat.json stat -json -top {TOP}
@@ -105,17 +110,14 @@ tee -q -o {build}/check.txt check
 
 
 def outside_the_array(text: str) -> list[str]:
-    """Multipliers that are not those of the array (`jb_mac`), from Yosys' dump of its cells $mul.
-
-    A product with a constant is a few additions, no multiplier.
+    """Multipliers, from Yosys' dump of its cells $mul: those of the array are DSP48E1 in the text (`jb_mac`), and
+    there should be no others. A product with a constant is a few additions, no multiplier.
     """
     found = []
     for cell in re.split(r"^\s*cell \$mul ", text, flags=re.MULTILINE)[1:]:
         name = cell.split()[0]
         operands = re.findall(r"^\s*connect \\[AB] (.*)$", cell, flags=re.MULTILINE)
-        if "rtl/jb_mac.sv:" not in name and not any(
-            re.fullmatch(r"-?\d+|\d+'[01]+", each.strip()) for each in operands
-        ):
+        if not any(re.fullmatch(r"-?\d+|\d+'[01]+", each.strip()) for each in operands):
             found.append(name)
     return found
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from joulebit.accelerator.slots import class_slots, layer_passes
+from joulebit.accelerator.slots import candidates, layer_passes
 from joulebit.spec.accelerator import CONFIGS
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "hw" / "tb" / "psg"))
@@ -80,27 +80,18 @@ def windows_of(shape, inputs, outputs, out_lanes):
     )
 
 
-def elements(slots, counts, windows, out_lanes):
-    """Elements (kernel row, kernel column, channel of x, of dz) of the slots, in a list; passes per window."""
-    half = min(8, out_lanes)
-    size = class_slots(out_lanes)
+def elements(used, counts, windows, out_lanes):
+    """Elements (kernel row, column, channel of x, of dz) of the multipliers used, in a list; passes per window."""
+    table = candidates()
     window_of_pass = [w for w, count in zip(windows, counts, strict=True) for _ in range(int(count) & 0x7FFFFFFF)]
     found = []
-    for number, slot, tap, lanes in slots.tolist():
+    for number, multiplier, tap, lane in used.tolist():
         block, word, row, column = window_of_pass[number]
-        kind = slot // size
-        channel = tap % 8
-        assert channel // 4 == kind % 2, "the slot's class has no access to this value of x"
-        for lane, used in ((lanes & 7, lanes >> 6 & 1), (lanes >> 3 & 7, lanes >> 7 & 1)):
-            if used:
-                found.append(
-                    (
-                        row + tap // 8 // 3,
-                        column + tap // 8 % 3,
-                        word * 8 + channel,
-                        block * out_lanes + kind // 2 * half + lane,
-                    )
-                )
+        assert table[multiplier % 48, tap >> 8] == tap & 255, "it selects another value of x than its record says"
+        assert lane >> 8 == lane & 255, "it selects another channel of dz than its record says"
+        tap, lane = tap & 255, lane & 255
+        place = (row + tap // 8 // 3, column + tap // 8 % 3, word * 8 + tap % 8)
+        found.append((*place, block * out_lanes + multiplier // 48 * 4 + lane))
     return found, [0 if count >> 31 else int(count) for count in counts]
 
 
@@ -111,8 +102,8 @@ def check_lists(device, shape, x, dz, sums, peak, selective, **timing):
     decided = np.abs(sums) >= tau if selective else np.zeros(sums.shape, bool)
     decided = decided.astype(bool)
     windows = windows_of(shape, inputs, outputs, lanes)
-    slots, counts, stall = device.lists(shape, x, dz, windows, selective, **timing)
-    found, passes = elements(slots, counts, windows, lanes)
+    used, counts, stall = device.lists(shape, x, dz, windows, selective, **timing)
+    found, passes = elements(used, counts, windows, lanes)
     assert len(found) == len(set(found))
     assert sorted(found) == [tuple(int(i) for i in e) for e in np.argwhere(~decided)]
     assert passes == layer_passes(decided, lanes).reshape(-1).tolist()

@@ -6,6 +6,7 @@
 #include <deque>
 #include <memory>
 #include <random>
+#include <vector>
 #include "Vjb_predictor.h"
 #include "Vjb_predictor___024root.h"
 #include "verilated.h"
@@ -156,13 +157,14 @@ int64_t psg_predict(void* handle, const uint64_t* x, int images, int rows, int c
   return static_cast<int64_t>(b.cycles - start);
 }
 
-// windows: (block, word, row, column) each. passes: one row of 4 per slot used: (pass number, slot, tap, lanes), lanes = first | second << 3 |
-// use << 6; and per window its number of passes in counts (bit 31: an empty one). work: cycles that a pass takes; wait: percent of cycles without
-// a request. first: cycles from the first request to the first pass; stall: cycles between passes beyond work. Returns the rows, or -1.
+// windows: (block, word, row, column) each. passes: one row of 4 per multiplier used: (pass number, multiplier, tap, lane) as its record says,
+// the candidate and the lane that the array selects by in bits 8 and up of the last two; and per window its number of passes in counts (bit
+// 31: an empty one). work: cycles that a pass takes; wait: percent of cycles without a request. stall: cycles between passes beyond work.
+// Returns the rows, or what went wrong.
 int64_t psg_lists(void* handle, int windows, const int32_t* request, int32_t* passes, int64_t room, uint32_t* counts, int work, int wait,
                   int64_t* stall) {
   Bench& b = *static_cast<Bench*>(handle);
-  const int slots = SLOTS;
+  std::vector<uint32_t> records(4 * MULTIPLIERS);
   int asked = 0, answered = 0, number = 0, busy = 0;
   int64_t rows = 0, idle = 0, waited = 0;
   bool was_valid = false, first = true;
@@ -180,12 +182,18 @@ int64_t psg_lists(void* handle, int windows, const int32_t* request, int32_t* pa
     b.top->pass_ready_i = busy == 0;
     b.top->clk_i = 0;
     b.top->eval();
+    if (b.top->step_valid_o) {
+      const int step = b.top->step_o;
+      for (int c = 0; c < MULTIPLIERS / 48; c++)
+        records[(step >> 6) * MULTIPLIERS + 48 * c + 6 * (step >> 3 & 7) + (step & 7)] = bits(b.top->step_record_o, 10 * c, 10);
+    }
     if (b.top->pass_valid_o) {
       std::deque<uint32_t> now;
-      for (int s = 0; s < slots; s++) {
-        now.push_back(bits(b.top->pass_tap_o, 7 * s, 7));
-        now.push_back(bits(b.top->pass_lane_o, 6 * s, 6) | bits(b.top->pass_use_o, 2 * s, 2) << 6);
+      for (int m = 0; m < MULTIPLIERS; m++) {
+        now.push_back(bits(b.top->pass_tap_o, 3 * m, 3));
+        now.push_back(bits(b.top->pass_lane_o, 2 * m, 2));
       }
+      now.push_back(b.top->pass_number_o);
       now.push_back(b.top->pass_last_o | b.top->pass_empty_o << 1);
       if (was_valid && now != held) b.errors++;
       held = now;
@@ -198,15 +206,16 @@ int64_t psg_lists(void* handle, int windows, const int32_t* request, int32_t* pa
     if (b.top->pass_valid_o && b.top->pass_ready_i) {
       counts[answered]++;
       bool used = false;
-      for (int s = 0; s < slots; s++) {
-        const uint32_t lanes = bits(b.top->pass_lane_o, 6 * s, 6) | bits(b.top->pass_use_o, 2 * s, 2) << 6;
-        if (lanes >> 6) {
+      for (int m = 0; m < MULTIPLIERS && !b.top->pass_empty_o; m++) {
+        const uint32_t record = records[b.top->pass_number_o * MULTIPLIERS + m];
+        if (record & 1) {
           used = true;
           if (rows == room) return -1;
           passes[4 * rows] = number;
-          passes[4 * rows + 1] = s;
-          passes[4 * rows + 2] = static_cast<int32_t>(bits(b.top->pass_tap_o, 7 * s, 7));
-          passes[4 * rows + 3] = static_cast<int32_t>(lanes);
+          passes[4 * rows + 1] = m;
+          passes[4 * rows + 2] = static_cast<int32_t>(((record >> 8) * 3 + (record >> 6 & 3)) * 8 + (record >> 3 & 7) |
+                                                      bits(b.top->pass_tap_o, 3 * m, 3) << 8);
+          passes[4 * rows + 3] = static_cast<int32_t>((record >> 1 & 3) | bits(b.top->pass_lane_o, 2 * m, 2) << 8);
           rows++;
         }
       }

@@ -26,7 +26,7 @@ def build(config, folder):
     """A shared library with the design in the named configuration."""
     environment = verilator_environment()
     number = CONFIGS.index(config)
-    slots = 6 * spec.CONFIGS[config].out_lanes
+    multipliers = spec.CONFIGS[config].multipliers
     folder.mkdir(parents=True, exist_ok=True)
     command = ["verilator", "--cc", "--build", "-j", "1", "-Wall", "--top", "jb_predictor", f"-GConfig={number}"]
     command += [
@@ -52,7 +52,8 @@ def build(config, folder):
     subprocess.run(command, check=True, env=environment, capture_output=True)
     include = Path(environment["VERILATOR_ROOT"]) / "include"
     library = folder / "psg.so"
-    compiler = ["g++", "-std=c++20", "-O1", "-fPIC", "-shared", f"-DSLOTS={slots}", f"-I{folder}", f"-I{include}"]
+    compiler = ["g++", "-std=c++20", "-O1", "-fPIC", "-shared", f"-DMULTIPLIERS={multipliers}", f"-I{folder}"]
+    compiler += [f"-I{include}"]
     compiler += [f"-I{include / 'vltstd'}", str(HERE / "psg_bench.cpp"), "-o", str(library)]
     compiler += [str(folder / "libVjb_predictor.a"), str(folder / "libverilated.a"), "-lpthread"]
     subprocess.run(compiler, check=True)
@@ -105,7 +106,7 @@ class Device:
         return cycles
 
     def lists(self, shape, x, dz, windows, selective=True, work=-40, wait=30):
-        """Slots of all windows: rows of (pass, slot, tap, lanes), passes per window, cycles without a pass."""
+        """Rows of (pass, multiplier, tap, lane) as psg_lists says, passes per window, cycles without a pass."""
         flags = [spec.Flag.SELECTIVE if selective else spec.Flag.RAW]
         tile = shape.tile(x, dz, spec.Operation.WEIGHT_GRADIENT, flags)
         self.lib.psg_tile(self.handle, tile.ctypes.data_as(ctypes.c_char_p), self.half)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from joulebit.accelerator.slots import class_slots, plain_passes
+from joulebit.accelerator.slots import CLASS_MULTIPLIERS, plain_passes
 from joulebit.spec.accelerator import BURST_BEATS, ArrayConfig, Flag, Operation
 from joulebit.spec.descriptor import ceil_div
 
@@ -28,8 +28,8 @@ WEIGHTS_TAKEN = 13  #: from a step's start until the next group of weights may c
 BLOCK_WEIGHTS_TAKEN = 20  #: likewise after a block's last group, when initial sums follow
 BLOCK_END = 30  #: from a block's last operands to the next block's first step, or to the next tile
 PASS_GAP = 6  #: weight gradient: from a pass's last operands to the next pass
-PASS_END = 12  #: beside 3 * out_lanes slots: from a pass's operands until the array's copies are emptied
-FIRST_PASS = 30  #: jb_scheduler, beside the slots of a class: until the first pass of a tile is there
+PASS_END = 12  #: beside a cycle per multiplier of a class: from its operands until all is added
+FIRST_PASS = 30  #: jb_scheduler, beside the window's reads and a pass's steps: until a tile's first pass is there
 PREDICT_LATENCY = 30  #: jb_predictor: from a tile's start to the first product, and the last drain
 SEGMENT = 64  #: pixels of dz that jb_predictor_sequencer takes before it drains their sums
 SEGMENT_DRAIN = 27  #: cycles of that: a shorter segment waits for the one before
@@ -221,9 +221,9 @@ def _weight_gradient(
     counts = _passes(d, config, passes)
     windows = ceil_div(d["kernel_h"], 3) * ceil_div(d["kernel_w"], 3)
     reads = 8 * min(3, d["kernel_h"]) * min(3, d["kernel_w"])
-    drain = 6 * min(8, lanes) + PASS_END
+    drain = CLASS_MULTIPLIERS + PASS_END
     interval = max(pixels + PASS_GAP, drain + 1)
-    time = taken + SETUP + FIRST_PASS + class_slots(lanes)
+    time = taken + SETUP + FIRST_PASS + reads + CLASS_MULTIPLIERS
     for index, count in enumerate(counts):
         if leaving and count:
             time = max(time, leaving.past((index // windows + 1) * taps))
