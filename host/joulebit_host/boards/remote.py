@@ -18,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulebit.errors import JoulebitError
-from joulebit.spec.accelerator import specification_hash
-from joulebit_host import bitstreams
 from joulebit_host.boards.base import Bitstream, BoardError, BoardMemoryError, byte_range, poll
+from joulebit_host.boards.loading import core_window, fitting, xadc_temperature_c
 from joulebit_host.boards.remote_calls import plain_errors, with_deadline, within
 
 __all__ = ["PORT", "RemoteBoard", "RemotePart", "open_remote"]
@@ -157,13 +156,7 @@ class RemoteBoard:
 
     def load(self, bitstream: Bitstream) -> None:
         """Programs the fabric by `pynq.Overlay`; a Bitstream without files is looked up in `bitstreams/`."""
-        if bitstream.bit is None:
-            bitstream = bitstreams.find(bitstream.config, virtual=self.is_virtual)
-        if bitstream.specification_hash != specification_hash():
-            raise BoardError(
-                f"bitstream {bitstream.name} was built from specification {bitstream.specification_hash[:8]}, "
-                f"this driver needs {specification_hash()[:8]}: build it again, or install its package"
-            )
+        bitstream = fitting(bitstream, virtual=self.is_virtual)
         from pynq import MMIO, Overlay
         from pynq.pl_server.device import Device
         from pynq.ps import Clocks
@@ -177,13 +170,8 @@ class RemoteBoard:
             warnings.simplefilter("ignore")
             Clocks.set_device(self._device)
             overlay = Overlay(str(bitstream.bit), device=self._device)
-            core = overlay.ip_dict.get(bitstream.core)
-            if core is None:
-                raise BoardError(
-                    f"bitstream {bitstream.name} has no {bitstream.core!r}, only {', '.join(overlay.ip_dict)}: "
-                    "its .hwh does not belong to it"
-                )
-            self._mmio = MMIO(core["phys_addr"], core["addr_range"], device=self._device)
+            address, size = core_window(overlay, bitstream)
+            self._mmio = MMIO(address, size, device=self._device)
 
     def read(self, register: int) -> int:
         with plain_errors(self.name, f"reading register 0x{register:02X}"):
@@ -221,16 +209,13 @@ class RemoteBoard:
         return poll(self.read, mask, timeout_s, _POLL_S)
 
     def temperature_c(self) -> float | None:
-        """The XADC's (Zynq-7000: (raw + offset) * scale / 1000), None where the board has none."""
-        values = []
+        """The XADC's; None where the board's kernel has no driver for it."""
+
+        def read(path: str) -> str | None:
+            return self._device.read_file(path).decode() if self._device.exists_file(path).exists else None
+
         with plain_errors(self.name, "reading the temperature"):
-            for part in ("raw", "offset", "scale"):
-                path = f"/sys/bus/iio/devices/iio:device0/in_temp0_{part}"
-                if not self._device.exists_file(path).exists:
-                    return None
-                values.append(float(self._device.read_file(path)))
-        raw, offset, scale = values
-        return (raw + offset) * scale / 1000
+            return xadc_temperature_c(read)
 
     def close(self) -> None:
         for part in list(self._parts):

@@ -16,7 +16,6 @@ from joulebit_host.bitstreams.virtual import virtual_files
 from joulebit_host.boards.server import Limits, Server
 
 ROOT = Path(__file__).resolve().parents[3]
-CLIENT = Path(__file__).with_name("pynq_client.py")
 
 
 def _client_python():
@@ -84,8 +83,14 @@ def start_client(bitstream_folder):
     """start_client(what, address, **arguments): the client's process, which prints one JSON object."""
     started = []
 
-    def start(what, address, **arguments):
-        command = [_client_python(), str(CLIENT), what, address, json.dumps(arguments, default=str)]
+    def start(what, address, script="pynq_client.py", **arguments):
+        command = [
+            _client_python(),
+            str(Path(__file__).with_name(script)),
+            what,
+            address,
+            json.dumps(arguments, default=str),
+        ]
         started.append(
             subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                              env=_environment(bitstream_folder))
