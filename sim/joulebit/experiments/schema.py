@@ -22,6 +22,7 @@ from joulebit.nn.graph import Conv, Dense, Layer, Residual
 from joulebit.techniques.cyclic_precision import CyclicPrecision
 from joulebit.techniques.data_selection import NO_SELECTION, DataSelection
 from joulebit.techniques.distillation import Distillation
+from joulebit.techniques.growing import KINDS as GROWING_KINDS
 from joulebit.techniques.low_bit_weights import LOW_BIT_KINDS
 from joulebit.techniques.neuron_selection import BUDGETED, NeuronSelection, Scheme
 from joulebit.techniques.neuron_selection import METHODS as NEURON_METHODS
@@ -277,6 +278,35 @@ class PruningConfig:
 
 
 @frozen
+class EarlyBirdConfig:
+    """Early-bird tickets (You et al., ICLR 2020): the network shrinks: see joulebit.techniques.early_bird."""
+
+    ratio: float = field(
+        default=0.0, validator=_between(0, 1, "[)")
+    )  #: share of the free channels that go; 0 = off
+    distance: float = field(default=0.1, validator=_between(0, 1))  #: between masks, at most, for the ticket
+    window: int = field(default=5, validator=_at_least(1))  #: that many times in a row
+    until: float = field(default=0.5, validator=_between(0, 1, "()"))  #: share of the run: the latest ticket
+
+
+@frozen
+class GrowingConfig:
+    """Growing in depth or width (see joulebit.techniques.growing)."""
+
+    kind: str = field(default="off", validator=_one_of(*GROWING_KINDS))
+    shares: tuple[float, ...] = field(
+        default=(0.5,), validator=_rising_shares
+    )  #: of the network, before each point
+    points: tuple[float, ...] = field(default=(0.5,), validator=_rising_shares)  #: shares of the run
+
+    def __attrs_post_init__(self) -> None:
+        if len(self.shares) != len(self.points):
+            raise ConfigError(
+                f"shares and points must be equally many, got {len(self.shares)} and {len(self.points)}"
+            )
+
+
+@frozen
 class MethodConfig:
     """How the network is trained: the update rule, and what is left out."""
 
@@ -296,6 +326,8 @@ class MethodConfig:
 
     neuron_selection: NeuronSelectionConfig = NeuronSelectionConfig()
     pruning: PruningConfig = PruningConfig()
+    early_bird: EarlyBirdConfig = EarlyBirdConfig()
+    growing: GrowingConfig = GrowingConfig()
 
     def label(self) -> str:
         """A short name, such as sgd, psg or psg+smd+slu."""
@@ -320,6 +352,10 @@ class MethodConfig:
             parts.append(f"neurons-{self.neuron_selection.method}")
         if self.pruning.method != "off":
             parts.append(self.pruning.method + ("-pruning" if self.pruning.method == "random" else ""))
+        if self.early_bird.ratio > 0:
+            parts.append("early-bird")
+        if self.growing.kind != "off":
+            parts.append(f"growing-{self.growing.kind}")
         return "+".join(parts)
 
 
@@ -362,6 +398,33 @@ class RunConfig:
         return steps
 
 
+def _check_structure(config: RunConfig) -> None:
+    """Techniques that change what there is of the network, or that belong to parts of it."""
+    method = config.method
+    resizing = [
+        (name, latest)
+        for name, on, latest in (
+            ("early_bird", method.early_bird.ratio > 0, method.early_bird.until),
+            ("growing", method.growing.kind != "off", max(method.growing.points, default=0.0)),
+        )
+        if on
+    ]
+    if not resizing:
+        return
+    (name, latest), *more = resizing
+    fixed = [f"method.{other}" for other, _ in more]
+    fixed += ["method.neuron_selection"] if method.neuron_selection.method != "off" else []
+    fixed += ["method.pruning"] if method.pruning.method != "off" else []
+    fixed += ['training.layers "head"'] if config.training.layers == "head" else []
+    if fixed:
+        raise ConfigError(f"method.{name} changes the network, which {fixed[0]} needs as it is: use one of them")
+    if method.swa and method.swa_start < latest:
+        raise ConfigError(
+            f"method.{name} changes the network until {latest} of the run: weights cannot be averaged before, "
+            f"got swa_start {method.swa_start}"
+        )
+
+
 def _check_together(config: RunConfig) -> None:
     """What no single key can tell."""
     training, method = config.training, config.method
@@ -398,8 +461,13 @@ def _check_together(config: RunConfig) -> None:
             raise ConfigError('engine "float32" does not know method.slu: use an integer engine, or target_skip 0')
         if method.neuron_selection.method != "off":
             raise ConfigError('engine "float32" does not know method.neuron_selection: use an integer engine')
-        if method.pruning.method != "off":
-            raise ConfigError('engine "float32" does not know method.pruning: use an integer engine')
+        for name, on in (
+            ("pruning", method.pruning.method != "off"),
+            ("early_bird", method.early_bird.ratio > 0),
+            ("growing", method.growing.kind != "off"),
+        ):
+            if on:
+                raise ConfigError(f'engine "float32" does not know method.{name}: use an integer engine')
     if method.smd.probability == 0 and method.smd.energy_ratio != 1:
         raise ConfigError(
             f"method.smd.energy_ratio is {method.smd.energy_ratio} but no batch is dropped (probability 0): "
@@ -410,6 +478,7 @@ def _check_together(config: RunConfig) -> None:
             "training.iteration_factor and method.smd both set the length of the run: "
             "set method.smd.energy_ratio alone"
         )
+    _check_structure(config)
     if training.layers == "head":
         if not training.initial_weights:
             raise ConfigError(

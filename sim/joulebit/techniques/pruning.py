@@ -10,8 +10,8 @@
               al., "Rigging the lottery", ICML 2020, section 3.
 
 The classifier, biases and batch norm are not pruned. K = N - floor(sparsity * N) of the N weights stay; equal
-scores stay in the order of the network. All of it is integer arithmetic, or single roundings that IEEE 754 defines,
-so that every engine keeps the same weights:
+scores stay in the order of the network. All of it is integer arithmetic, or single roundings that IEEE 754
+defines, so that every engine keeps the same weights:
 
 **snip**: |w| * |dw| of the quantised weight and of the exact gradient is an integer below 2^63; it is rounded
 once, to 53 bits, and scaled by the power of two that its exponents are.
