@@ -91,7 +91,7 @@ def shift_round_each(
 def saturate(value: ArrayLike, bits: int) -> Int64Array:
     """value clamped to the symmetric range of `bits` bits: -(2^(bits-1)-1) .. 2^(bits-1)-1."""
     limit = (1 << (bits - 1)) - 1
-    return np.asarray(np.clip(np.asarray(value, np.int64), -limit, limit), np.int64)
+    return np.asarray(np.minimum(np.maximum(np.asarray(value, np.int64), -limit), limit))
 
 
 def peak(value: ArrayLike) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +26,30 @@ class Scratch:
         return self._addresses
 
 
-def address(array: NDArray[np.generic]) -> int:
-    """Address of the first element."""
+def _from_interface(array: NDArray[np.generic]) -> int:
     return int(array.__array_interface__["data"][0])
+
+
+def _from_object(array: NDArray[np.generic]) -> int:
+    """The first field of numpy's C structure of an array, which follows that of any Python object.
+
+    A tenth of the time of the array interface: a training step asks for some five hundred addresses.
+    """
+    return _POINTER.from_address(id(array) + _HEADER).value or 0
+
+
+_POINTER = ctypes.c_void_p
+_HEADER = object.__basicsize__
+
+
+def _known_layout() -> bool:
+    """Whether `_from_object` agrees with the array interface, which it need not outside CPython."""
+    try:
+        probes = (np.zeros(3), np.zeros((40, 50), np.uint8)[3:, 7:])
+        return all(_from_object(probe) == _from_interface(probe) for probe in probes)
+    except (AttributeError, TypeError):
+        return False
+
+
+#: address of the first element
+address = _from_object if sys.implementation.name == "cpython" and _known_layout() else _from_interface

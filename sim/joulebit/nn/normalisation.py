@@ -11,9 +11,9 @@ from joulebit.fixed.rounding import shift_round_each
 
 def bit_length_each(value: Int64Array) -> Int64Array:
     """Bit length of every element of a non-negative int64 array."""
-    high = np.frexp((value >> 32).astype(np.float64))[1]
-    low = np.frexp((value & 0xFFFFFFFF).astype(np.float64))[1]
-    return np.where(value >> 32 > 0, high + 32, low).astype(np.int64)
+    # float64 may round up to the next power of two: then the bit below is not there
+    length = np.frexp(value.astype(np.float64))[1].astype(np.int64)
+    return np.asarray(length - (value >> np.maximum(length - 1, 0) == 0) * (length > 0))
 
 
 def isqrt_each(value: Int64Array) -> Int64Array:
@@ -68,7 +68,7 @@ def gradient_constants(
     if batch_norm:
         limit = (1 << 31) - 1
         mean_g = ((sum_g << 9) + count) // (2 * count)
-        mean_gx = np.clip(((sum_gx << 6) + count) // (2 * count), -limit, limit)
+        mean_gx = np.minimum(np.maximum(((sum_gx << 6) + count) // (2 * count), -limit), limit)
     else:
         mean_g = mean_gx = np.zeros(norm.mean.shape, np.int64)
     slope = norm.gamma * norm.rsqrt
