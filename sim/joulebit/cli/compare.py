@@ -40,10 +40,13 @@ def compare(
     if runs and (overrides or engine or data_dir or out_dir):
         raise click.UsageError("--set, --engine, --data-dir and --out-dir belong to --suite")
     from joulebit.experiments.compare import compare as compare_runs
-    from joulebit.experiments.compare import render, run_suite
+    from joulebit.experiments.compare import rank_suite, render, run_suite
+    from joulebit.experiments.pareto import as_dict, write
+    from joulebit.experiments.pareto import render as render_ranked
 
     with clean_stdout():
         paths = list(runs)
+        ranking = None
         if suite:
             try:
                 paths = run_suite(suite, out_dir, engine, data_dir, RichProgress(), note, overrides)
@@ -52,8 +55,12 @@ def compare(
                     "compare", suite=suite, set=overrides, engine=engine, data_dir=data_dir, out_dir=out_dir
                 )
                 raise resumable(stop, again) from None
-        rows = compare_runs(paths)
+            ranking = rank_suite(suite, paths, data_dir, overrides)
+        rows = compare_runs(paths) if ranking is None else ranking
+        files = write(ranking, paths[0].parent) if ranking else []
     if as_json:
-        emit_json({"rows": rows})
-    else:
-        show(render(rows))
+        emit_json({"rows": rows, **(as_dict(ranking, files) if ranking else {})})
+        return
+    show(render_ranked(ranking) if ranking else render(rows))
+    for file in files:
+        note(f"written: {file}")

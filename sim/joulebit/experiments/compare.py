@@ -4,10 +4,14 @@ A suite is a TOML file in the folder `suites`, or anywhere else:
 
     description = "..."
     set = ["training.epochs=5"]            # for all runs
+    pareto = true                          # rank accuracy against joules (`joulebit.experiments.pareto`); optional
     [[runs]]
     name = "psg"
     preset = "digits-resnet8-psg"          # a preset, or a path relative to this file
     set = ["method.beta=0.1"]              # for this run; optional
+    class = "quantisation"                 # what the ranking calls its kind; optional
+
+`method.distillation.teacher="suite:NAME"` means the run NAME of the same suite, which must stand before.
 
 Each run lies in its own folder, named after the run and the hash of its configuration: what is finished is used
 again, what was stopped goes on from its checkpoint, and a changed configuration never meets an old result.
@@ -43,8 +47,9 @@ SUITES = Path(__file__).with_name("suites")
 RUNS = Path("runs")  # where a suite's folder goes by default
 
 Row = dict[str, Any]
-_TABLE_KEYS = {"description", "set", "runs"}
-_RUN_KEYS = {"name", "preset", "set"}
+_TABLE_KEYS = {"description", "set", "runs", "pareto"}
+_RUN_KEYS = {"name", "preset", "set", "class"}
+_SUITE_TEACHER = "suite:"
 
 
 # --- comparing ---------------------------------------------------------------------------------------------------
@@ -190,6 +195,7 @@ class SuiteRun:
 
     name: str
     config: RunConfig
+    group: str = ""  #: its class in a ranking
 
     @property
     def folder(self) -> str:
@@ -204,6 +210,7 @@ class Suite:
     name: str
     description: str
     runs: tuple[SuiteRun, ...]
+    pareto: bool = False  #: whether the runs are ranked by accuracy against joules
 
 
 def suite_names() -> list[str]:
@@ -241,12 +248,24 @@ def load_suite(source: str | Path, overrides: Iterable[str] = ()) -> Suite:
             )
         except ConfigError as error:
             raise ConfigError(f"{place} ({entry['name']}): {error}") from None
-        runs.append(SuiteRun(entry["name"], config))
+        group = entry.get("class", "")
+        if not isinstance(group, str):
+            raise ConfigError(f"{place}: class must be a text, got {group!r}")
+        runs.append(SuiteRun(entry["name"], config, group))
+        teacher = config.method.distillation.teacher
+        earlier = [run.name for run in runs[:-1]]
+        if teacher.startswith(_SUITE_TEACHER) and teacher[len(_SUITE_TEACHER) :] not in earlier:
+            raise ConfigError(
+                f"{place} ({entry['name']}): teacher {teacher!r} must name a run before it: {', '.join(earlier)}"
+            )
     names = [run.name for run in runs]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise ConfigError(f"{where}: two runs are called {twice!r}: give each its own name")
-    return Suite(path.stem, str(table.get("description", "")), tuple(runs))
+    pareto = table.get("pareto", False)
+    if not isinstance(pareto, bool):
+        raise ConfigError(f"{where}: pareto must be true or false, got {pareto!r}")
+    return Suite(path.stem, str(table.get("description", "")), tuple(runs), pareto)
 
 
 def _suite_file(source: str | Path) -> Path:
@@ -306,22 +325,22 @@ def run_suite(
     for number, run in enumerate(loaded.runs, 1):
         path = folder / run.folder
         prefix = f"[{number}/{len(loaded.runs)}] {run.name}"
-        config = run.config
+        config = _with_teacher(run.config, loaded, folder)
         if engine and config.engine != "float32":
             config = _with_engine(config, engine)
-        _train(config, path, data_dir, progress, lambda text, prefix=prefix: say(f"{prefix}: {text}"))  # type: ignore[misc]
+        finish_run(config, path, data_dir, progress, lambda text, prefix=prefix: say(f"{prefix}: {text}"))  # type: ignore[misc]
         paths.append(path)
     return paths
 
 
-def _train(
+def finish_run(
     config: RunConfig,
     path: Path,
     data_dir: Path | None,
     progress: Progress | None,
     say: Callable[[str], None],
 ) -> None:
-    """Makes sure that `path` holds the finished run of `config`."""
+    """Makes sure that `path` holds the finished run of `config`: trains it, goes on with it, or finds it done."""
     exists = (path / CONFIG).is_file()
     if exists:
         check_specification(path, config)
@@ -355,6 +374,37 @@ def check_specification(path: Path, config: RunConfig) -> None:
             f"{path} was computed under another numeric specification ({begun[:12]}, now {spec_sha256()[:12]}): "
             "move it away, or let the suite write elsewhere"
         )
+
+
+def _with_teacher(config: RunConfig, suite: Suite, folder: Path) -> RunConfig:
+    """The configuration with the directory of a teacher that is a run of the suite."""
+    import attrs
+
+    distillation = config.method.distillation
+    if not distillation.teacher.startswith(_SUITE_TEACHER):
+        return config
+    name = distillation.teacher[len(_SUITE_TEACHER) :]
+    path = next(folder / run.folder for run in suite.runs if run.name == name)
+    distillation = attrs.evolve(distillation, teacher=str(path))
+    return attrs.evolve(config, method=attrs.evolve(config.method, distillation=distillation))
+
+
+def rank_suite(
+    suite: str | Path, paths: Sequence[Path], data_dir: Path | None = None, overrides: Iterable[str] = ()
+) -> list[Row] | None:
+    """The ranked rows (`joulebit.experiments.pareto`) of a suite's runs, or None where it asks for no ranking.
+
+    paths: of its runs, as `run_suite` gave them. Rows have the runs' names in the suite.
+    """
+    loaded = load_suite(suite, overrides)
+    if not loaded.pareto:
+        return None
+    from joulebit.experiments.assembly import prepared_data
+    from joulebit.experiments.pareto import ranked
+
+    found = [row | {"label": run.name} for row, run in zip(compare(paths), loaded.runs)]
+    tested = min(len(prepared_data(run.config, data_dir).test) for run in loaded.runs[:1])
+    return ranked(found, {run.name: run.group for run in loaded.runs}, tested)
 
 
 def _with_engine(config: RunConfig, engine: str) -> RunConfig:

@@ -194,7 +194,8 @@ class Result:
         if not (self.summary and self.macs_done and self.standard_steps):
             return None
         whole = self.macs_done + sum(self.skipped(reason) for reason in _LEFT_OUT)
-        spent = self.macs_done + self.counters.total("macs.selection.")
+        aside = ("macs.selection.", "macs.teacher.")  # done beside training
+        spent = self.macs_done + sum(self.counters.total(key) for key in aside)
         return 1 - spent * self.step / (whole * self.standard_steps)
 
     # --- names -----------------------------------------------------------------------------------------------
@@ -286,6 +287,10 @@ def method_title(config: RunConfig) -> str:
             ("SMD", method.smd.probability > 0),
             ("SLU", method.slu.target_skip > 0),
             ("SD", method.stochastic_depth.final_survival < 1),
+            ("CPT", method.cyclic_precision.cycles > 0),
+            (f"{method.low_bit_weights.kind} weights", method.low_bit_weights.kind != "off"),
+            ("self-distillation", method.distillation.teacher == "self"),
+            ("distillation", method.distillation.teacher not in ("", "self")),
             ("Bayesian", method.variational.enabled),
             (f"{method.data_selection.approach} selection", method.data_selection.on),
         )
