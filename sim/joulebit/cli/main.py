@@ -19,6 +19,7 @@ import joulebit
 from joulebit.cli.bench import bench
 from joulebit.cli.compare import compare
 from joulebit.cli.console import note
+from joulebit.cli.efficiency import efficiency
 from joulebit.cli.paper import paper
 from joulebit.cli.presets import presets
 from joulebit.cli.report import report
@@ -55,7 +56,7 @@ def cli(debug: bool) -> None:
     """Train neural networks in bit-exact fixed point, and count the joules."""
 
 
-for _command in (train, presets, compare, report, verify, paper, bench, sweep):
+for _command in (train, presets, compare, report, verify, paper, bench, sweep, efficiency):
     cli.add_command(_command)
 
 

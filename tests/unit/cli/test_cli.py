@@ -27,6 +27,7 @@ COMMANDS = [
     "bench",
     "calibrate",
     "compare",
+    "efficiency",
     "measure",
     "meter",
     "paper",

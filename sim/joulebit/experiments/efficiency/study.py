@@ -1,0 +1,224 @@
+"""A study of training efficiency: a TOML file that describes its runs, and their execution.
+
+    description = "..."
+    set = ["training.batch_size=64"]        # for all runs
+    epochs = 10                             # criterion epochs: so many
+    longest = 30                            # the other criteria end a run here at the latest; default 3 * epochs
+    accuracy = 98.5                         # criterion accuracy: percent of the training samples; left out: not
+    run patience = 3                            # criterion patience: evaluations without a better one energy_j =
+    2.0                          # criterion energy: simulated joules overtraining = true                     #
+    also runs of twice the epochs
+
+    [[tasks]]                               # at least one
+    name = "MNIST"
+    set = ["data.train_limit=10000"]        # optional; so are accuracy and energy_j, for this task
+    folds = 0                               # k-fold cross-validation over all samples of the data set
+
+    [[architectures]]                       # at least one, any two can be compared
+    name = "LeNet"
+    preset = "mnist-lenet5-fixed"           # a preset, or a path relative to this file
+    sizes = ["lenet5", "lenet5x2"]          # model names; PATH.py:FUNCTION works, too
+    set = []
+
+A study of the package is a file in the folder `studies`. Every run has a folder of its own; what is finished is
+used again, and what was stopped goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from joulebit.errors import did_you_mean
+from joulebit.experiments.compare import RUNS, finish_run
+from joulebit.experiments.config import (
+    ConfigError,
+    RunConfig,
+    check_table,
+    config_hash,
+    load_config,
+    override_list,
+    read_toml,
+    source_in,
+)
+from joulebit.experiments.efficiency.trials import ACCURACY, ENERGY, EPOCHS, LONGER, PATIENCE
+from joulebit.train.progress import Progress
+
+STUDIES = Path(__file__).with_name("studies")
+_KEYS = {
+    "description", "set", "epochs", "longest", "accuracy", "patience", "energy_j", "overtraining", "tasks",
+    "architectures",
+}  # fmt: skip
+_TASK_KEYS = {"name", "set", "folds", "accuracy", "energy_j"}
+_ARCHITECTURE_KEYS = {"name", "preset", "sizes", "set"}
+
+
+@dataclass(frozen=True)
+class StudyRun:
+    """One run and its place."""
+
+    config: RunConfig
+    task: str
+    architecture: str
+    size: str
+    criterion: str
+    fold: int
+
+    @property
+    def place(self) -> dict[str, str | int]:
+        """As `trials.trial` takes it."""
+        keys = ("task", "architecture", "size", "criterion", "fold")
+        return {key: getattr(self, key) for key in keys}
+
+    @property
+    def folder(self) -> str:
+        """A name that tells configurations apart."""
+        words = [self.task, self.architecture, self.size.rpartition(":")[2], self.criterion, str(self.fold)]
+        name = "-".join("".join(c if c.isalnum() else "_" for c in word) for word in words)
+        return f"{name}-{config_hash(self.config)[:8]}"
+
+
+@dataclass(frozen=True)
+class Study:
+    """Runs whose efficiencies are to be compared."""
+
+    name: str
+    description: str
+    runs: tuple[StudyRun, ...]
+
+
+def study_names() -> list[str]:
+    """Studies of the package, sorted."""
+    return sorted(file.stem for file in STUDIES.glob("*.toml"))
+
+
+def load_study(source: str | Path, overrides: Iterable[str] = ()) -> Study:
+    """A study of the package by its name, or a TOML file by its path; `overrides` come last, for all runs.
+
+    Raises:
+        ConfigError: no such study, unknown or missing keys, or a run that cannot be configured so.
+    """
+    path = _file(source)
+    where = f"study {path.stem}" if path.parent == STUDIES else str(path)
+    table = read_toml(path)
+    check_table(where, table, _KEYS)
+    tasks = _tables(where, table, "tasks", _TASK_KEYS, ("name",))
+    architectures = _tables(where, table, "architectures", _ARCHITECTURE_KEYS, ("name", "preset", "sizes"))
+    if not isinstance(table.get("epochs"), int | float) or not table["epochs"] > 0:
+        raise ConfigError(f"{where}: epochs must be a number above 0, got {table.get('epochs')!r}")
+    common = override_list(where, table.get("set", []))
+    runs = []
+    for task in tasks:
+        for architecture in architectures:
+            for size in architecture["sizes"]:
+                for criterion, settings in _criteria({**table, **task}).items():
+                    for fold in range(1, max(1, int(task.get("folds", 0))) + 1):
+                        source = source_in(architecture["preset"], path.parent)
+                        own = [
+                            *common,
+                            *override_list(where, task.get("set", [])),
+                            *override_list(where, architecture.get("set", [])),
+                            f'model.name="{size}"',
+                            *settings,
+                            *(
+                                [f"data.split.folds={task['folds']}", f"data.split.fold={fold}"]
+                                if task.get("folds")
+                                else []
+                            ),
+                            *overrides,
+                        ]
+                        try:
+                            config = load_config(source, own)
+                        except ConfigError as error:
+                            raise ConfigError(f"{where}: {architecture['name']}, {size}: {error}") from None
+                        runs.append(StudyRun(config, task["name"], architecture["name"], size, criterion, fold))
+    return Study(path.stem, str(table.get("description", "")), tuple(runs))
+
+
+def _criteria(table: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Criterion -> overrides."""
+    epochs = table["epochs"]
+    longest = f"training.epochs={table.get('longest', 3 * epochs)}"
+    found = {EPOCHS: [f"training.epochs={epochs}"]}
+    if table.get("accuracy"):
+        found[ACCURACY] = [longest, f"training.stop.accuracy={table['accuracy']}"]
+    if table.get("patience"):
+        found[PATIENCE] = [longest, f"training.stop.patience={table['patience']}"]
+    if table.get("energy_j"):
+        found[ENERGY] = [longest, f"training.stop.energy_j={table['energy_j']}"]
+    if table.get("overtraining"):
+        found[LONGER] = [f"training.epochs={2 * epochs}"]
+    return found
+
+
+def _tables(
+    where: str, table: Mapping[str, Any], key: str, known: set[str], needed: tuple[str, ...]
+) -> list[dict[str, Any]]:
+    entries = table.get(key)
+    if not isinstance(entries, list) or not entries or not all(isinstance(entry, dict) for entry in entries):
+        raise ConfigError(f"{where}: must have at least one [[{key}]] with {', '.join(needed)}")
+    for number, entry in enumerate(entries, 1):
+        check_table(f"{where}: {key} {number}", entry, known)
+        for name in needed:
+            value = entry.get(name)
+            wanted = list if name == "sizes" else str
+            if not isinstance(value, wanted) or not value:
+                raise ConfigError(f"{where}: {key} {number}: {name} must be given, got {value!r}")
+    names = [entry["name"] for entry in entries]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"{where}: the names of {key} must differ, got {', '.join(names)}")
+    return entries
+
+
+def _file(source: str | Path) -> Path:
+    text = str(source)
+    if isinstance(source, Path) or text.endswith(".toml") or "/" in text:
+        return Path(text).expanduser()
+    path = STUDIES / f"{text}.toml"
+    if not path.is_file():
+        hint = did_you_mean(text, study_names())
+        raise ConfigError(
+            f"unknown study {text!r}{hint}; known: {', '.join(study_names())}, or a file ending in .toml, or run "
+            "directories"
+        )
+    return path
+
+
+def run_study(
+    study: Study,
+    out_dir: Path | None = None,
+    engine: str | None = None,
+    data_dir: Path | None = None,
+    progress: Progress | None = None,
+    announce: Callable[[str], None] | None = None,
+) -> list[tuple[StudyRun, Path]]:
+    """Every run of the study with its finished run directory; may be called again after an interruption.
+
+    Args:
+        study: what to do.
+        out_dir: where the runs lie; runs/efficiency-NAME by default.
+        engine, data_dir, progress, announce: as for `joulebit.experiments.compare.run_suite`.
+
+    Raises:
+        Interrupted: a run was stopped; what is done stays.
+    """
+    folder = out_dir or RUNS / f"efficiency-{study.name}"
+    done = []
+    for number, run in enumerate(study.runs, 1):
+        path = folder / run.folder
+        config = run.config
+        if engine and config.engine != "float32":
+            config = attrs.evolve(config, engine=engine)
+        prefix = f"[{number}/{len(study.runs)}] {run.task}, {run.architecture}, {run.size}, {run.criterion}: "
+
+        def say(text: str, prefix: str = prefix) -> None:
+            if announce:
+                announce(prefix + text)
+
+        finish_run(config, path, data_dir, progress, say)
+        done.append((run, path))
+    return done
