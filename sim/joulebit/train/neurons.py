@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from joulebit.data.dataset import Split
 from joulebit.energy.accounting import GATE_BITS
 from joulebit.energy.counters import Counters
 from joulebit.energy.neuron_budget import Costs
+from joulebit.nn.structure import Snapshot
 from joulebit.techniques.neuron_selection import NeuronSelection, flops_saved
 from joulebit.techniques.neuron_velocity import NeuronVelocity
 from joulebit.train.hooks import Hook, Run
@@ -34,19 +36,27 @@ class NeuronSelectionHook(Hook):
         self._chosen: NDArray[np.bool_] | None = None
         self._shifts: frozenset[str] = frozenset()
         self._counters: Counters | None = None
+        self._measured: Snapshot | None = None  #: the network at the last measurement
 
     def begin(self, run: Run) -> None:
-        if self._chosen is not None:
-            self._apply(run)
+        if self._chosen is None:
+            return
+        self._apply(run)
+        if self._measured is not None:  # outputs are too large for checkpoints: form them again
+            before = run.network.counters.as_dict()
+            past = _network(run).like(_network(run).plan)
+            past.load_snapshot(self._measured)
+            self._velocity.outputs = past.channel_outputs(_validation(run).images)
+            run.network.counters.load(before)
 
     def begin_epoch(self, run: Run, epoch: int) -> None:
         if epoch % self._renew_epochs:
             return
-        validation = run.data.validation
-        assert validation is not None, "the configuration holds samples out for this method"
+        validation = _validation(run)
         if self._policy.measures:
             outputs = _network(run).channel_outputs(validation.images)
             self._velocity.measure(outputs)
+            self._measured = _network(run).snapshot()
             _count_comparison(run.network.counters, sum(z.size for z in outputs.values()))
         known = self._velocity.velocity if self._velocity.measured else None
         self._chosen, self._shifts = self._policy.select(
@@ -62,7 +72,12 @@ class NeuronSelectionHook(Hook):
         if self._chosen is None:
             return {}
         shifts = np.array([name in self._shifts for name in self._costs.neurons.names], np.bool_)
-        return {"chosen": self._chosen, "shifts": shifts, **self._velocity.state()}
+        state = {"chosen": self._chosen, "shifts": shifts, **self._velocity.state()}
+        if self._measured is not None:
+            state.update({f"masters/{k}": master for k, (master, _) in self._measured.parameters.items()})
+            state.update({f"exponents/{k}": values for k, values in self._measured.exponents.items()})
+            state["head"] = self._measured.head
+        return state
 
     def load_state(self, run: Run, state: Mapping[str, NDArray[Any]]) -> None:
         if "chosen" in state:
@@ -70,6 +85,11 @@ class NeuronSelectionHook(Hook):
             names = self._costs.neurons.names
             self._shifts = frozenset(name for name, shift in zip(names, state["shifts"]) if shift)
             self._velocity.load_state(state)
+        if "head" in state:
+            masters = {k[len("masters/") :]: v for k, v in state.items() if k.startswith("masters/")}
+            still = {k: (v.astype(np.int32), np.zeros(v.shape, np.int64)) for k, v in masters.items()}
+            exponents = {k[len("exponents/") :]: v for k, v in state.items() if k.startswith("exponents/")}
+            self._measured = Snapshot(still, exponents, state["head"])
 
     def finish(self, run: Run) -> None:
         self._counters = run.network.counters
@@ -96,6 +116,11 @@ class NeuronSelectionHook(Hook):
             "training_memory_bytes": self._costs.memory_bytes(selection),
             "flops_saved": flops_saved(self._counters.as_dict()),
         }
+
+
+def _validation(run: Run) -> Split:
+    assert run.data.validation is not None, "the configuration holds samples out for this method"
+    return run.data.validation
 
 
 def _network(run: Run) -> IntegerNetwork:
