@@ -22,6 +22,7 @@ PAPERS = {
     "data-selection": "data_selection",
     "efficiency": "efficiency",
     "neuron-selection": "neuron_selection",
+    "survey": "survey",
 }
 
 
