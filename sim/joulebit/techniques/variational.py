@@ -25,7 +25,7 @@ text, its configuration (Table 2) and the code behind it leave room or differ fr
 rate
   is a multiple of the other one.
 
-Everything is an integer (spec, section 14): the same samples and updates on every engine and with any workers.
+Everything is an integer (spec, section 17): the same samples and updates on every engine and with any workers.
 """
 
 from __future__ import annotations

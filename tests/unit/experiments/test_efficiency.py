@@ -1,4 +1,4 @@
-"""Studies of training efficiency: tables by hand, real small runs, folds, measured joules, the command, its page."""
+"""Studies of training efficiency: tables by hand, real small runs, folds, measured joules, command and page."""
 
 from __future__ import annotations
 

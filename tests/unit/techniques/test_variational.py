@@ -64,7 +64,7 @@ def rnd(v, s):
 
 
 def ref_variational(mean, rho, gradient, seed, step, stream, index, kl, precision):
-    """Section 14 of the specification in Python integers: (sampled weight, gradient of rho)."""
+    """Section 17 of the specification in Python integers: (sampled weight, gradient of rho)."""
     k = rho >> 23
     low, high = ref_table(k), ref_table(k + 1)
     sigma, s = low + rnd((high - low) * (rho & (2**23 - 1)), 23), (high - low) << 5
