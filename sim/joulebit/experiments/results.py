@@ -291,6 +291,10 @@ def method_title(config: RunConfig) -> str:
             (f"{method.low_bit_weights.kind} weights", method.low_bit_weights.kind != "off"),
             ("self-distillation", method.distillation.teacher == "self"),
             ("distillation", method.distillation.teacher not in ("", "self")),
+            (f"{method.neuron_selection.method} neurons", method.neuron_selection.method != "off"),
+            (f"{method.pruning.method} pruning", method.pruning.method != "off"),
+            ("early bird", method.early_bird.ratio > 0),
+            (f"growing in {method.growing.kind}", method.growing.kind != "off"),
             ("Bayesian", method.variational.enabled),
             (f"{method.data_selection.approach} selection", method.data_selection.on),
         )

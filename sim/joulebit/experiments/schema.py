@@ -543,6 +543,12 @@ def _check_distillation(config: RunConfig) -> None:
         Distillation(distillation.temperature, distillation.weight, distillation.snapshots)
     except ValueError as error:
         raise ConfigError(f"[method.distillation] {error}") from None
+    changes = config.method.early_bird.ratio > 0 or config.method.growing.kind != "off"
+    if distillation.teacher == "self" and changes:
+        raise ConfigError(
+            'method.distillation.teacher "self" copies a network that keeps its shape: use a trained teacher, '
+            "or leave out method.early_bird and method.growing"
+        )
 
 
 def _check_width_rule(config: RunConfig) -> None:

@@ -103,6 +103,9 @@ def test_bad_configurations_are_refused(teacher, tmp_path):
         taught(teacher, "method.distillation.temperature=1.03")
     with pytest.raises(ConfigError, match=r"weight must be in \(0, 1\]"):
         taught(teacher, "method.distillation.weight=0")
+    for changing in ("method.early_bird.ratio=0.5", "method.growing.kind=width"):
+        with pytest.raises(ConfigError, match='"self" copies a network that keeps its shape'):
+            small(*SELF, changing)
     with pytest.raises(ConfigError, match="name the directory of a finished run"):
         alone(taught(tmp_path / "nobody"))
     outcome(small("digits-resnet8-fixed", "training.iterations=1", engine="float32"), tmp_path / "float")

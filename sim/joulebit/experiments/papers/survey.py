@@ -215,8 +215,8 @@ def _multiplications() -> list[Row]:
         left = sum(value for key, value in counters.items() if key.split(".")[2].partition("x")[0].isdigit()
                    and key.startswith("macs."))  # fmt: skip
         share = 100 * left / resolved.macs
-        name, printed = f"ResNet-20, {kind} layers", "in first and last layer"
-        found.append(paper_row(PAPER, table, name, "forward products left", printed, f"{share:.2f} %", "counters"))
+        name, claim = f"ResNet-20, {kind} layers", "in first and last layer"
+        found.append(paper_row(PAPER, table, name, "forward products left", claim, f"{share:.2f} %", "counters"))
     for name, printed in (("AdderNet", 33.7), ("a multiplying network", 44.6)):
         found.append(
             paper_row(
