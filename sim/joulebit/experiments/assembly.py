@@ -24,6 +24,7 @@ from joulebit.train.integer import IntegerNetwork, TrainingMethod
 from joulebit.train.network import Network
 
 _HOLD_OUT_SEED = 1  # which samples are held out: the same ones in every run
+_UNTRAINED = 1 << 30  # samples: no divergence worth counting
 _OBSERVE_EVERY = 50  # steps between evaluations of the bound on the predictor's failures
 
 
@@ -59,11 +60,12 @@ def described_model(config: RunConfig, classes: int) -> Model:
 
 
 def build_network(
-    config: RunConfig, resolved: NetworkPlan, workers: Workers | None = None, training_samples: int = 1
+    config: RunConfig, resolved: NetworkPlan, workers: Workers | None = None, training_samples: int | None = None
 ) -> Network:
     """The network of a configuration, with its initial weights.
 
-    training_samples: of the training set; variational weights divide their divergence by it.
+    training_samples: of the training set; variational weights divide their divergence by it. None: the network
+    will not be trained.
     """
     workers = workers or OneWorker()
     method, training = config.method, config.training
@@ -120,15 +122,14 @@ def _variational(
     rules: dict[str, Any],
     workers: Workers,
     summing: Engine | None,
-    training_samples: int,
+    training_samples: int | None,
 ) -> Network:
     from joulebit.train.variational import VariationalNetwork
 
     policy = config.method.variational
+    samples = _UNTRAINED if training_samples is None else training_samples
     try:
-        method = TrainingMethod(**{**rules, "weight_decay": policy.decay(training_samples)})
-        return VariationalNetwork(
-            resolved, engine, config.seed, method, workers, summing, policy, training_samples
-        )
+        method = TrainingMethod(**{**rules, "weight_decay": policy.decay(samples)})
+        return VariationalNetwork(resolved, engine, config.seed, method, workers, summing, policy, samples)
     except ValueError as error:
         raise ConfigError(f"[method.variational] {error}") from None

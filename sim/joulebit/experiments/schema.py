@@ -513,9 +513,11 @@ def _check_variational(config: RunConfig) -> None:
         f"method.update {method.update!r}": method.update != "sgd",
         "method.low_bit_weights": method.low_bit_weights.kind != "off",
         "method.neuron_selection": method.neuron_selection.method != "off",
+        "method.early_bird": method.early_bird.ratio > 0,
+        "method.growing": method.growing.kind != "off",
     }
     if wrong := [name for name, on in others.items() if on]:
-        raise ConfigError(f"method.variational samples all weights and needs their gradients: without {wrong[0]}")
+        raise ConfigError(f"method.variational learns a deviation of every weight: it goes without {wrong[0]}")
 
 
 def _check_kinds(config: RunConfig) -> None:

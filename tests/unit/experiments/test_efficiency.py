@@ -252,5 +252,5 @@ def test_a_study_that_makes_no_sense_is_one_line(old, new, words, tmp_path):
 
 
 def test_an_unknown_study_names_the_known_ones():
-    with pytest.raises(ConfigError, match="known: digits, mnist"):
+    with pytest.raises(ConfigError, match="known: digits, mnist, paper"):
         load_study("minst")
