@@ -82,7 +82,7 @@ $(VENV)/.pynq: $(VENV)/.python
 	@echo "installing pynq 4.0 into $(VENV)/pynq"; \
 	"$(BIN)/python" -m venv $(VENV)/pynq && \
 		$(VENV)/pynq/bin/python -m pip install --quiet --disable-pip-version-check --only-binary numpy,grpcio,grpcio-tools \
-		"pynq==4.0.0" "setuptools<81" || { echo "make: no pynq 4.0 here: its tests are left out" >&2; rm -rf $(VENV)/pynq; }
+		"pynq==4.0.0" "setuptools<81" -e . || { echo "make: no pynq 4.0 here: its tests are left out" >&2; rm -rf $(VENV)/pynq; }
 	@touch $@
 
 $(VENV)/.hw: $(VENV)/.dev

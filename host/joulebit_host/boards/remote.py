@@ -28,6 +28,7 @@ PORT = 7967  #: pynq's; the only one that its environment variable PYNQ_REMOTE_D
 _VIRTUAL = "Virtual"  #: how the virtual board's name begins
 _CHUNK = 2 << 20
 _CALL_S = 30.0
+_LOAD_S = 600.0  #: a call while a bitstream is loaded: a virtual board may have to compile its RTL
 _CONNECT_S = 15.0
 _POLL_S = 0.0005
 
@@ -128,7 +129,8 @@ class RemoteBoard:
         self._parts: list[RemotePart] = []
         with plain_errors(self.name, "connecting"):
             self._device = within(_CONNECT_S, lambda: RemoteDevice(0, bracketed, port))
-        channel = with_deadline(self._device.client.channel, call_s)
+        self._call_s = self._limit_s = call_s
+        channel = with_deadline(self._device.client.channel, lambda: self._limit_s)
         self._device._stub = {kind: type(stub)(channel) for kind, stub in self._device._stub.items()}
         self.moves_ranges = False
         self.moves_ranges = self._finds_ranges()
@@ -157,11 +159,18 @@ class RemoteBoard:
     def load(self, bitstream: Bitstream) -> None:
         """Programs the fabric by `pynq.Overlay`; a Bitstream without files is looked up in `bitstreams/`."""
         bitstream = fitting(bitstream, virtual=self.is_virtual)
+        self._mmio = None
+        self._limit_s = max(_LOAD_S, self._call_s)
+        try:
+            self._load(bitstream)
+        finally:
+            self._limit_s = self._call_s
+
+    def _load(self, bitstream: Bitstream) -> None:
         from pynq import MMIO, Overlay
         from pynq.pl_server.device import Device
         from pynq.ps import Clocks
 
-        self._mmio = None
         Device.active_device = self._device
         # pynq keeps the clocks of the first board that it saw, for all boards and all time.
         if "_real_instance" in vars(Clocks):

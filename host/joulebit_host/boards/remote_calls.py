@@ -43,8 +43,8 @@ def within(seconds: float, function: Callable[[], _Result]) -> _Result:
     return result
 
 
-def with_deadline(channel: Any, seconds: float) -> Any:
-    """A gRPC channel whose calls all end after so many seconds, streams as a whole."""
+def with_deadline(channel: Any, seconds: Callable[[], float]) -> Any:
+    """A gRPC channel whose calls all end after so many seconds from their start, streams as a whole."""
     import grpc
 
     fields = ("method", "timeout", "metadata", "credentials", "wait_for_ready", "compression")
@@ -60,7 +60,7 @@ def with_deadline(channel: Any, seconds: float) -> Any:
         def _call(self, continuation: Any, details: Any, request: Any) -> Any:
             values = {name: getattr(details, name, None) for name in fields}
             if values["timeout"] is None:
-                values["timeout"] = seconds
+                values["timeout"] = seconds()
             return continuation(_Details(**values), request)
 
         intercept_unary_unary = intercept_unary_stream = intercept_stream_unary = _call

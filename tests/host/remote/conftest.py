@@ -79,6 +79,12 @@ def _environment(folder):
 
 
 @pytest.fixture
+def client_environment(bitstream_folder):
+    """(interpreter, environment variables) of pynq's client."""
+    return _client_python(), _environment(bitstream_folder)
+
+
+@pytest.fixture
 def start_client(bitstream_folder):
     """start_client(what, address, **arguments): the client's process, which prints one JSON object."""
     started = []
@@ -148,7 +154,7 @@ def serve_process(bitstream_folder):
     started = []
 
     def start(*options):
-        command = [sys.executable, "-c", "from joulebit_host.cli.board_serve import serve; serve()"]
+        command = [sys.executable, "-m", "joulebit.cli.main", "board", "serve"]
         process = subprocess.Popen(
             [*command, "--port", "0", "--json", "--memory-mb", "40", *options],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

@@ -42,6 +42,9 @@ class ServedBoard:
         self._loader = threading.local()
         self.files = Files(limits, self._program)
         self.pins = Pins()
+        # What takes long the first time (imports, Verilator) is not left to the first client.
+        if config is not None or tier == "functional":
+            self._configure(config or "tiny")
 
     def touch(self, peer: str) -> None:
         """Notes a call of a connection."""
@@ -153,8 +156,10 @@ class ServedBoard:
                 return self.slcr.read(address - slcr.BASE)
             fabric, register = self._running(), address - zedboard.REGISTER_BASE
             try:
-                # wait(..., 0) is a read that also tells of a list that could not be run to its end.
-                return fabric.wait(0xF, 0.0) if register == Register.STATUS else fabric.read(register)
+                value = fabric.read(register)
+                if register == Register.STATUS and not value & 7:
+                    fabric.wait(0, 0.0)  # tells of a list that could not be run to its end
+                return value
             except JoulebitError as error:
                 raise _bus_error(address, error) from error
 
@@ -170,8 +175,11 @@ class ServedBoard:
             self.slcr.write(address - slcr.BASE, value)
             return
         fabric = self._running()
+        register = address - zedboard.REGISTER_BASE
         try:
-            fabric.write(address - zedboard.REGISTER_BASE, value)
+            fabric.write(register, value)
+            if register == Register.CTRL:
+                fabric.read(Register.STATUS)  # a list runs from the first look at it on
         except JoulebitError as error:
             raise _bus_error(address, error) from error
 
