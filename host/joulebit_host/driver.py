@@ -51,14 +51,22 @@ class DeviceTensor:
         dtype: uint8, int8 or int16.
     """
 
-    def __init__(self, region: Region, shape: tuple[int, ...], dtype: Any) -> None:
+    def __init__(self, region: Region, shape: tuple[int, ...], dtype: Any, offset: int = 0) -> None:
         self.region = region
+        self._offset = offset
         self.shape = shape
         self.dtype = np.dtype(dtype)
 
     @property
     def address(self) -> int:
-        return self.region.address
+        return self.region.address + self._offset
+
+    def part(self, first: int, last: int) -> DeviceTensor:
+        """Samples first..last-1: the same memory."""
+        sample = tensor_bytes((1, *self.shape[1:]), self.dtype)
+        return DeviceTensor(
+            self.region, (last - first, *self.shape[1:]), self.dtype, self._offset + first * sample
+        )
 
     @property
     def unsigned(self) -> bool:

@@ -54,7 +54,8 @@ class WeightPacker:
     Attributes:
         size: bytes of the packed weights.
         index: intp [size]: flat position in w of each byte, and one past the end for zeros and initial sums.
-        inverse: intp [w.size]: a byte that holds each weight.
+        inverse: intp [w.size]: the byte that holds each weight.
+        zeros: intp: bytes that hold neither a weight nor a part of an initial sum.
         heads: intp [ranges * blocks]: offsets of the initial sums, out_lanes x int64 each.
         lanes, blocks, produced: output lanes, output blocks per range, channels produced.
         transposed: whether the channels exchange their roles (input gradient).
@@ -63,6 +64,7 @@ class WeightPacker:
     size: int
     index: NDArray[np.intp]
     inverse: NDArray[np.intp]
+    zeros: NDArray[np.intp]
     heads: NDArray[np.intp]
     lanes: int
     blocks: int
@@ -75,15 +77,31 @@ class WeightPacker:
         flat[:-1] = w.reshape(-1)
         np.take(flat.view(np.uint8), self.index, out=out, mode="clip")
         if x_unsigned and not self.transposed:
-            sums = np.zeros(self.blocks * self.lanes, "<i8")
-            sums[: self.produced] = 128 * w.sum(axis=(0, 1, 2), dtype=np.int64)
-            data = sums.view(np.uint8).reshape(self.blocks, -1)
-            for number, start in enumerate(self.heads):
+            data = self._initial(w).view(np.uint8).reshape(self.blocks, -1)
+            for number, start in enumerate(self.heads.tolist()):
                 out[start : start + data.shape[1]] = data[number % self.blocks]
 
-    def unpack(self, data: NDArray[np.uint8], shape: tuple[int, int, int, int]) -> NDArray[np.int8]:
-        """The weights, int8 of this shape, from their packed bytes."""
-        return data[self.inverse].view(np.int8).reshape(shape)
+    def unpack(
+        self, data: NDArray[np.uint8], shape: tuple[int, int, int, int], x_unsigned: bool
+    ) -> NDArray[np.int8] | None:
+        """The weights, int8 of this shape, from packed bytes; None where `pack` does not give those bytes."""
+        w = data[self.inverse].view(np.int8).reshape(shape)
+        if len(self.zeros) and data[self.zeros].any():
+            return None
+        head = 8 * self.lanes
+        heads = np.stack([data[start : start + head] for start in self.heads.tolist()]).view("<i8")
+        if not x_unsigned or self.transposed:
+            return None if heads.any() else w
+        expected = self._initial(w).reshape(self.blocks, self.lanes)
+        repeated = heads.reshape(-1, self.blocks, self.lanes)
+        return w if (repeated == expected).all() else None
+
+    def _initial(self, w: NDArray[np.int8]) -> NDArray[np.int64]:
+        """Initial sums of all lanes: 128 * the sum of the weights, since the array multiplies x - 128."""
+        sums = np.zeros(self.blocks * self.lanes, "<i8")
+        rows = w.reshape(-1, w.shape[3]).astype(np.float64)  # exact, and quicker than integers
+        sums[: self.produced] = 128 * np.ones(len(rows)).dot(rows).astype(np.int64)
+        return sums
 
 
 @lru_cache(maxsize=512)
@@ -121,6 +139,18 @@ def weight_packer(
         size = weight_bytes(operation, (height, width), lane_mode, x_words, g_words, config)
         heads += [start + block * size for block in range(blocks)]
         start += blocks * size
+    empty = ~used
+    for start in heads:
+        empty[start : start + 8 * config.out_lanes] = False
+    zeros = np.flatnonzero(empty)
     return WeightPacker(
-        len(index), index, inverse, np.array(heads, np.intp), config.out_lanes, blocks, produced, not forward
+        len(index),
+        index,
+        inverse,
+        zeros,
+        np.array(heads, np.intp),
+        config.out_lanes,
+        blocks,
+        produced,
+        not forward,
     )

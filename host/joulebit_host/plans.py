@@ -9,8 +9,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,13 @@ from numpy.typing import NDArray
 from joulebit.accelerator import tiling
 from joulebit.accelerator.tiling import Addresses, Layer, Plan
 from joulebit.spec.accelerator import ArrayConfig, Operation
-from joulebit.spec.descriptor import seal
-from joulebit_host.tile_costs import TileCosts, tile_costs
+from joulebit.spec.descriptor import RESULT_DTYPE, seal
+from joulebit_host.tile_costs import ListTotals, TileCosts, tile_costs
 
 __all__ = ["PassKey", "Template", "template_of"]
+
+
+_PLACES = 16  #: of a template that are kept: the memory's regions repeat from step to step
 
 
 @dataclass(frozen=True)
@@ -82,17 +85,42 @@ class Template:
     mask: bool
     out: bool
     costs: TileCosts
+    placed: dict[tuple[int, ...], NDArray[Any]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def macs(self) -> NDArray[np.uint64]:
         """Products of each tile, whether formed or gated: what its result block must add up to."""
         return self.costs.macs
 
+    @cached_property
+    def totals(self) -> ListTotals:
+        """What all tiles do together."""
+        return ListTotals(*(int(values.sum()) for values in self.costs if values is not self.costs.positions))
+
+    @cached_property
+    def blank_results(self) -> NDArray[Any]:
+        """Result blocks of a pass that was done, with its products and nothing else."""
+        blocks = np.zeros(len(self), RESULT_DTYPE)
+        blocks["status"], blocks["macs"] = 1, self.costs.macs
+        return blocks
+
     def __len__(self) -> int:
         return len(self.plan.descriptors)
 
     def at(self, addresses: Addresses, shift: int = 0, threshold_q12: int = 0) -> NDArray[Any]:
-        """The descriptors for tensors at these addresses."""
+        """The descriptors for tensors at these addresses; not to be written to."""
+        where = (
+            addresses.results, addresses.x, addresses.g, addresses.weights, addresses.mask, addresses.out, shift,
+            threshold_q12,
+        )  # fmt: skip
+        known = self.placed.get(where)
+        if known is None:
+            if len(self.placed) >= _PLACES:
+                self.placed.clear()
+            known = self.placed[where] = self._at(addresses, shift, threshold_q12)
+        return known
+
+    def _at(self, addresses: Addresses, shift: int, threshold_q12: int) -> NDArray[Any]:
         d = self.plan.descriptors.copy()
         d["x_address"] += addresses.x
         d["g_address"] += addresses.g

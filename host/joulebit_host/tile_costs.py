@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from joulebit.spec import accelerator as spec
 from joulebit.spec.accelerator import ArrayConfig, Flag, Operation
 
-__all__ = ["TileCosts", "tile_costs"]
+__all__ = ["ListTotals", "TileCosts", "tile_costs"]
 
 Int64Array = NDArray[np.int64]
 
@@ -28,6 +28,17 @@ class TileCosts(NamedTuple):
     port0_write: Int64Array  #: results
     port1_read: Int64Array  #: dz, weights, mask, the descriptor
     port1_write: Int64Array  #: the result block
+
+
+class ListTotals(NamedTuple):
+    """Sums over a list, of the same names."""
+
+    macs: int
+    macs_4x10: int
+    port0_read: int
+    port0_write: int
+    port1_read: int
+    port1_write: int
 
 
 def tile_costs(descriptors: NDArray[Any], config: ArrayConfig) -> TileCosts:

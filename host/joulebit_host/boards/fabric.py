@@ -58,7 +58,10 @@ class Fabric(Protocol):
         ...
 
     def wait(self, mask: int, timeout_s: float) -> int:
-        """STATUS as soon as it has a bit of mask, or after timeout_s; JoulebitError if the design broke a rule."""
+        """STATUS as soon as it has a bit of mask, or after timeout_s; JoulebitError if the design broke a rule.
+
+        (The functional tier cannot be interrupted: a list that nobody has looked at yet runs to its end here.)
+        """
         ...
 
     def fault(self, start: int, stop: int) -> None:
@@ -139,6 +142,7 @@ class FunctionalFabric:
             Register.CLOCK_HZ: clock_hz,
         }
         self._background = _Background()
+        self._pending: tuple[int, int] | None = None  #: a list that was started, and at which nobody has looked
         self._clear()
 
     def _clear(self) -> None:
@@ -151,6 +155,7 @@ class FunctionalFabric:
         self._snapshot: dict[int, int] = {}
 
     def reset(self) -> None:
+        self._pending = None
         self._background.finish(None)
         self._clear()
 
@@ -165,6 +170,9 @@ class FunctionalFabric:
         _check(offset)
         if offset >= Register.CYCLES_TOTAL:
             return self._snapshot.get(offset, 0)
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            self._background.start(self._run, *pending)
         if offset == Register.STATUS and self._background.running:
             return _BUSY
         return self._values.get(offset, self._constants.get(offset, 0))  # type: ignore[call-overload,no-any-return]
@@ -175,10 +183,10 @@ class FunctionalFabric:
         if offset == Register.CTRL:
             if value & 2:
                 self.reset()
-            if value & 1 and not self._background.running:
+            if value & 1 and not self._background.running and self._pending is None:
                 count = values[Register.DESC_COUNT]
                 values[Register.STATUS] = values[Register.DESC_DONE] = 0
-                self._background.start(self._run, values[Register.DESC_ADDRESS], count if count < 1 << 16 else 0)
+                self._pending = (values[Register.DESC_ADDRESS], count if count < 1 << 16 else 0)
         elif offset == Register.STATUS:
             values[Register.STATUS] &= ~(value & (_DONE | _ERROR))
         elif offset == Register.SNAPSHOT:
@@ -202,6 +210,9 @@ class FunctionalFabric:
         values[Register.STATUS] |= _ERROR if status.error else _DONE
 
     def wait(self, mask: int, timeout_s: float) -> int:
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            self._run(*pending)
         self._background.finish(timeout_s)
         return self.read(Register.STATUS)
 

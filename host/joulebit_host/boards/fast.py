@@ -6,6 +6,7 @@ have left; whatever is not recognised, or unusual in any way, is executed by it,
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from joulebit_host.plans import Template
 __all__ = ["FastFunctional"]
 
 Int64Array = NDArray[np.int64]
+_LISTS = 4096  #: lists that are remembered
 _SUM_LIMIT = (1 << 47) - 1  #: beyond it the engine's weight gradient would be clamped
 
 
@@ -42,6 +44,8 @@ class FastFunctional(Functional):
         self.whole = self.tiles = 0
         self._recogniser = Recogniser(config)
         self._layers = WholeLayers(compiled)
+        self._lists: dict[bytes, list[tuple[slice, Found | None]]] = {}
+        self._views: dict[int, tuple[Found, tuple[int, int], Any]] = {}
         self._cuts: dict[int, tuple[Template, Tiles | None]] = {}
 
     def run(self, address: int, count: int) -> Status:
@@ -50,13 +54,10 @@ class FastFunctional(Functional):
         if self.faults or start < 0 or start + size > len(self.memory):
             self.tiles += count
             return super().run(address, count)
-        listed = self.memory[start : start + size].copy().view(DESCRIPTOR_DTYPE)
-        status = Status()
-        parts = segments(listed)
-        if not parts:
+        if not count:
             return super().run(address, count)
-        for part in parts:
-            found = self._recogniser.find(listed[part])
+        status = Status()
+        for part, found in self._recognised(start, size):
             if found and self._compute(found, (start, start + size)):
                 status.done += part.stop - part.start
                 self.whole += 1
@@ -67,6 +68,19 @@ class FastFunctional(Functional):
             if done.error:
                 return Status(done.error, part.start + done.error_index, status.done)
         return status
+
+    def _recognised(self, start: int, size: int) -> list[tuple[slice, Found | None]]:
+        """The passes of the list at this offset; the same bytes are looked at once."""
+        data = self.memory[start : start + size]
+        digest = hashlib.blake2b(data.data, digest_size=16).digest()
+        known = self._lists.get(digest)
+        if known is None:
+            listed = data.copy().view(DESCRIPTOR_DTYPE)
+            known = [(part, self._recogniser.find(listed[part])) for part in segments(listed)]
+            if len(self._lists) >= _LISTS:
+                self._lists.clear()
+            self._lists[digest] = known
+        return known
 
     # --- one pass
 
@@ -143,27 +157,26 @@ class FastFunctional(Functional):
     def _finish(self, found: Found, fields: dict[str, Any]) -> None:
         """Result blocks and counters."""
         template = found.template
-        costs, key = template.costs, found.key
-        blocks = np.zeros(len(template), RESULT_DTYPE)
-        blocks["status"] = 1
+        key, counters = found.key, self.counters
+        start = found.bases["result_address"] - self.base
+        blocks = self.memory[start : start + spec.RESULT_BYTES * len(template)].view(RESULT_DTYPE)
+        blocks[...] = template.blank_results
         for name, values in fields.items():
             blocks[name] = values
-        blocks["macs"] = costs.macs - blocks["macs_gated"]
-        start = found.bases["result_address"] - self.base
-        self.memory[start : start + blocks.nbytes] = blocks.view(np.uint8)
-        added = {
-            "MACS_8X8" if key.operation == Operation.FORWARD else "MACS_8X16": blocks["macs"],
-            "MACS_4X10": costs.macs_4x10,
-            "MACS_GATED": blocks["macs_gated"],
-            "DECIDED": blocks["decided"],
-            "UNDECIDED": blocks["undecided"],
-            "PORT0_READ_BYTES": costs.port0_read,
-            "PORT0_WRITE_BYTES": costs.port0_write,
-            "PORT1_READ_BYTES": costs.port1_read,
-            "PORT1_WRITE_BYTES": costs.port1_write,
-        }
-        for counter, values in added.items():
-            self.counters[counter] += int(values.sum())
+        gated = 0
+        if "macs_gated" in fields:
+            gated = int(fields["macs_gated"].sum())
+            blocks["macs"] -= blocks["macs_gated"]
+            counters["DECIDED"] += int(fields["decided"].sum())
+            counters["UNDECIDED"] += int(fields["undecided"].sum())
+        totals = template.totals
+        counters["MACS_8X8" if key.operation == Operation.FORWARD else "MACS_8X16"] += totals.macs - gated
+        counters["MACS_GATED"] += gated
+        counters["MACS_4X10"] += totals.macs_4x10
+        counters["PORT0_READ_BYTES"] += totals.port0_read
+        counters["PORT0_WRITE_BYTES"] += totals.port0_write
+        counters["PORT1_READ_BYTES"] += totals.port1_read
+        counters["PORT1_WRITE_BYTES"] += totals.port1_write
 
     # --- the sums on the chip
 
@@ -200,6 +213,25 @@ class FastFunctional(Functional):
 
         None where one lies outside the memory or on another, or the weights are not as `pack_weights` packs them.
         """
+        known = self._views.get(id(found))
+        if known is None or known[0] is not found or known[1] != listed:
+            if len(self._views) >= _LISTS:
+                self._views.clear()
+            known = self._views[id(found)] = (found, listed, self._placed(found, listed))
+        if known[2] is None:
+            return None
+        x, g, packed, mask, out, packer = known[2]
+        w = None
+        if packer is not None:
+            key, layer = found.key, found.key.layer
+            shape = (layer.kernel_h, layer.kernel_w, layer.c_in, layer.c_out)
+            w = packer.unpack(packed, shape, key.x_unsigned and key.operation == Operation.FORWARD)
+            if w is None:
+                return None
+        return x, g, w, mask, out
+
+    def _placed(self, found: Found, listed: tuple[int, int]) -> Any:
+        """(x, dz, packed weights, mask, result, packer): views of the memory; or None."""
         key, layer, template = found.key, found.key.layer, found.template
         forward, backward = key.operation == Operation.FORWARD, key.operation == Operation.INPUT_GRADIENT
         x_shape = (layer.images, layer.height, layer.width, layer.c_in)
@@ -239,24 +271,10 @@ class FastFunctional(Functional):
             start, size = written[1]
             out = tensor_view(self.memory[start : start + size], z_shape if forward else x_shape, kind)
         x, g, packed, mask = arrays
-        w = None
-        if packer:
-            w = self._unpacked(packer, packed.reshape(-1), found)
-            if w is None:
-                return None
-        return x, g, w, mask, out
+        return x, g, packed.reshape(-1) if packer else None, mask, out, packer
 
     def _packer(self, template: Template) -> WeightPacker:
         key, plan = template.key, template.plan
         layer = key.layer
         shape = (layer.kernel_h, layer.kernel_w, pad8(layer.c_in), pad8(layer.c_out))
         return weight_packer(shape, self.config, key.operation, layer.stride, plan.lane_mode, plan.ranges)
-
-    @staticmethod
-    def _unpacked(packer: WeightPacker, packed: NDArray[np.uint8], found: Found) -> NDArray[np.int8] | None:
-        """The weights, where the bytes are exactly those that they are packed to."""
-        layer = found.key.layer
-        w = packer.unpack(packed, (layer.kernel_h, layer.kernel_w, layer.c_in, layer.c_out))
-        again = np.empty(packer.size, np.uint8)
-        packer.pack(w, again, found.key.x_unsigned and found.key.operation == Operation.FORWARD)
-        return w if np.array_equal(again, packed) else None

@@ -85,11 +85,16 @@ class Finisher:
 
     def input_gradient(
         self, sums: Int64Array, peak: int, shift: int, align: int, add: Addend, mask: NDArray[Any] | None,
-        mask_below: int, key: int,
+        mask_below: int, key: int, out: NDArray[np.int16] | None = None,
     ) -> Quantised:  # fmt: skip
-        """`Engine.conv_input_gradient` from the convolution's exact sums, whose largest magnitude is `peak`."""
+        """`Engine.conv_input_gradient` from the convolution's exact sums, whose largest magnitude is `peak`.
+
+        out: where the gradient goes.
+        """
         if self._takes(sums, peak, shift, align, add, mask):
-            return self._fast_input_gradient(sums, shift, align, add, mask, mask_below)
+            largest = (peak << max(align, 0)) + (1 << 15 << max(add.align, 0))
+            narrow = largest < 1 << 31 and min(align, add.align) >= 0 and shift <= 31
+            return self._fast_input_gradient(sums, shift, align, add, mask, mask_below, out, narrow)
         exact, clamped = self._accumulated(sums)
         value = shift_round(exact, -align)
         if add.value is not None:
@@ -105,7 +110,14 @@ class Finisher:
             value = np.where((mask > 0) & ((mask_below == 0) | (mask < mask_below)), value, 0)
         rounded = shift_round(value, shift, self.arithmetic.rounding_mode, key)
         g = saturate(rounded, self.arithmetic.g_bits)
-        return Quantised(g.astype(np.int16), _peak(value), clamped + int(np.count_nonzero(g != rounded)))
+        if out is None:
+            out = np.empty(g.shape, np.int16)
+        out[...] = g
+        return Quantised(out, _peak(value), clamped + int(np.count_nonzero(g != rounded)))
+
+    def empty(self, shape: tuple[int, ...]) -> NDArray[np.int16]:
+        """An int16 array of arbitrary content."""
+        return np.empty(shape, np.int16) if self._pool is None else self._pool.empty(shape, np.int16)
 
     def _accumulated(self, sums: Int64Array) -> tuple[Int64Array, int]:
         """The sums as the accumulator holds them, and how many it clamped."""
@@ -132,11 +144,12 @@ class Finisher:
         )
 
     def _fast_input_gradient(
-        self, sums: Int64Array, shift: int, align: int, add: Addend, mask: NDArray[Any] | None, mask_below: int
-    ) -> Quantised:
-        assert self._workers is not None and self._pool is not None
+        self, sums: Int64Array, shift: int, align: int, add: Addend, mask: NDArray[Any] | None, mask_below: int,
+        out: NDArray[np.int16] | None, narrow: bool,
+    ) -> Quantised:  # fmt: skip
+        assert self._workers is not None
         samples, height, width, channels = sums.shape
-        g = self._pool.empty(sums.shape, np.int16)
+        g = self.empty(sums.shape) if out is None else out
         counter = np.zeros(1, np.int64)
         ones = np.ones(16, np.uint8)
         pointers = [_address(array) for array in (counter, sums, ones if mask is None else mask, g)]
@@ -144,9 +157,11 @@ class Finisher:
         add_shape = (0, 0, 0, 0) if add.value is None else add.value.shape
         limit = (1 << (self.arithmetic.g_bits - 1)) - 1
         below = mask_below if mask_below > 0 else 256
+        kernels = self._exact_sums
+        finish = kernels.finish_narrow_gradient if narrow else kernels.finish_gradient
 
         def work(thread: int) -> tuple[int, int]:
-            return self._exact_sums.finish_gradient(  # type: ignore[no-any-return]
+            return finish(  # type: ignore[no-any-return]
                 pointers[0], samples, pointers[1], height, width, channels, sums.strides[2], align, add_pointer,
                 *add_shape[1:], add.stride, add.align, pointers[2], int(mask is not None), below, shift, limit,
                 pointers[3],

@@ -16,11 +16,13 @@ computed by the processor, and counted by reason in the session.
 from __future__ import annotations
 
 import weakref
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from joulebit.accelerator.tiling import Layer
 from joulebit.engine.base import Array, ConvGeometry, ConvOutput, Int64Array, Quantised
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.fixed.rounding import Rounding, saturate
@@ -211,32 +213,61 @@ class OverlayEngine:
             processor = self._by_processor("input gradient", why)
             return processor.conv_input_gradient(*arguments)  # type: ignore[no-any-return]
         weights = mapped.weights(w)
-
-        def build(job: Job) -> PassResult:
-            tensor = self._uploaded(dz)
-            if not direct:
-                return job.input_gradient(tensor, weights, mapped.layer, raw=True)
-            masking = None if mask is None else self._uploaded(mask)
-            return job.input_gradient(
-                tensor, weights, mapped.layer, shift, self._mode, mask=masking,
-                mask_below=mask_below if mask is not None else 0,
-            )  # fmt: skip
-
         try:
-            result = self.session.run(build)
+            if direct:
+                gradient = self._direct(mapped, dz, weights, shift, mask, mask_below, shape)
+            else:
+                gradient = self._by_sums(mapped, dz, weights, shape, shift, align, addend, mask, mask_below, key)
         except BoardMemoryError:
             return self._input_gradient_in_parts(arguments)
-        if direct:
-            gradient = Quantised(
-                np.array(_unflattened(result.tensor(), shape), order="C"), result.peak, result.saturated
-            )
-        else:
-            sums = _Sums(weakref.ref(dz), weakref.ref(w), result, mapped)
-            gradient = self._finished(sums, input_hw, shift, align, addend, mask, mask_below, key)
         self._done("input gradient")
         if self.session.verifies():
             self._verify("input gradient", gradient, self._processor.conv_input_gradient(*arguments))
         return gradient
+
+    def _direct(
+        self, mapped: Mapped, dz: NDArray[np.int16], weights: NDArray[np.int8], shift: int,
+        mask: NDArray[np.uint8] | None, mask_below: int, shape: tuple[int, ...],
+    ) -> Quantised:  # fmt: skip
+        """An input gradient that the accelerator masks and requantises."""
+
+        def build(job: Job) -> PassResult:
+            return job.input_gradient(
+                self._uploaded(dz), weights, mapped.layer, shift, self._mode,
+                mask=None if mask is None else self._uploaded(mask),
+                mask_below=0 if mask is None else mask_below,
+            )  # fmt: skip
+
+        result = self.session.run(build)
+        gradient = self._finisher.empty(shape)
+        np.copyto(gradient, _unflattened(result.tensor(), shape))
+        return Quantised(gradient, result.peak, result.saturated)
+
+    def _by_sums(
+        self, mapped: Mapped, dz: NDArray[np.int16], weights: NDArray[np.int8], shape: tuple[int, ...], shift: int,
+        align: int, add: Addend, mask: NDArray[Any] | None, mask_below: int, key: int,
+    ) -> Quantised:  # fmt: skip
+        """An input gradient that the processor finishes, some samples at a time."""
+        gradient = self._finisher.empty(shape)
+        samples, each = shape[0], int(np.prod(shape[1:]))
+        step = max(1, min(samples, self.session.part_bytes // (8 * each)))
+        peak = saturated = 0
+        for first in range(0, samples, step):
+            part = slice(first, min(first + step, samples))
+            layer = replace(mapped.layer, images=part.stop - first)
+
+            def build(job: Job, part: slice = part, layer: Layer = layer) -> PassResult:
+                tensor = self._uploaded(dz)
+                return job.input_gradient(tensor.part(part.start, part.stop), weights, layer, raw=True)
+
+            result = self.session.run(build)
+            done = self._finisher.input_gradient(
+                _unflattened(result.tensor(), (layer.images, *shape[1:])), result.peak, shift, align,
+                add._replace(value=None if add.value is None else add.value[part]),
+                None if mask is None else mask[part], mask_below, _moved(key, first * each), gradient[part],
+            )  # fmt: skip
+            peak, saturated = max(peak, done.peak), saturated + done.saturated
+        return Quantised(gradient, peak, saturated)
 
     def _sums_beside(self, dz: Array, w: Array) -> _Sums | None:
         """The sums that a prediction left for this gradient."""

@@ -30,6 +30,10 @@ class OverlaySession:
         selective: the run's weights follow predicted signs: leave out the sums that nobody needs.
         verify_every: compare every so many passes with the processor; 0: none.
         timeout_s, memory_limit: of the driver.
+
+    Attributes:
+        part_bytes: exact sums are fetched in parts of so many bytes. A virtual board's are then still in the
+            processor's cache when it finishes them; over a bus or a network, longer lists are better.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class OverlaySession:
         memory_limit: int | None = None,
     ) -> None:
         self.board = board
+        self.part_bytes = 4 << 20 if board.name == "virtual" else 64 << 20
         self.selective = selective
         self.verify_every = verify_every
         self.accelerator = Accelerator(

@@ -11,8 +11,10 @@ from joulebit.kernels.scalar import Int
 from joulebit.kernels.vector import (
     count_different,
     fetch_add,
+    fold_max,
     fold_max64,
     fold_sum,
+    keep,
     keep64,
     lanes,
     larger,
@@ -22,6 +24,7 @@ from joulebit.kernels.vector import (
     load_i64,
     load_u8,
     multiply_wide,
+    narrow,
     narrow_saturating,
     prefetch,
     prefetch_write,
@@ -66,6 +69,58 @@ def copy_with_sums(
             store_all64(statistics + 128 * block, load_all64(statistics + 128 * block) + widen(total))
             store_all64(squares + 128 * block, load_all64(squares + 128 * block) + square)
         n = fetch_add(counter, 1)
+
+
+@kernel
+def finish_narrow_gradient(
+    counter: Int, samples: Int, sums: Int, height: Int, width: Int, channels: Int, pitch: Int, align: Int,
+    add: Int, add_h: Int, add_w: Int, add_channels: Int, add_stride: Int, add_align: Int, mask: Int,
+    masked: Int, below: Int, shift: Int, limit: Int, g: Int,
+) -> tuple[int, int]:  # fmt: skip
+    """As `finish_gradient` where all values fit 32 bits, no alignment is negative, and shift is at most 31."""
+    blocks = (channels + 15) // 16
+    left, add_left = splat(align), splat(add_align)
+    whole, before = splat(shift), splat(max(shift - 1, 0))
+    last_bit = splat(1 if shift > 0 else 0)
+    high, low = splat(limit), splat(-limit)
+    none, top = zeros(), splat(below)
+    peak, saturated = zeros(), zeros()
+    rejected = 0
+    n = fetch_add(counter, 1)
+    while n < samples:
+        for line in range(height):
+            row = (n * height + line) * width
+            source_row = 0
+            if add != 0 and line % add_stride == 0 and line // add_stride < add_h:
+                source_row = add + (n * add_h + line // add_stride) * add_w * add_channels * 2
+            for block in range(blocks):
+                on = lanes(channels - 16 * block)
+                added = lanes(min(channels, add_channels) - 16 * block)
+                source = source_row + block * 32
+                next_added = 0 if source_row != 0 else width
+                for j in range(width):
+                    from_here = sums + (row + j) * pitch + block * 128
+                    prefetch(from_here + 4096)
+                    v = narrow(load_i64(from_here, on)) << left
+                    place = (row + j) * channels + block * 16
+                    prefetch_write(g + place * 2 + 4096)
+                    if j == next_added:
+                        v = v + (load_i16(source, added) << add_left)
+                        source += add_channels * 2
+                        next_added += add_stride
+                        if next_added >= add_w * add_stride:
+                            next_added = width
+                    a = load_u8(mask + place * masked, on)
+                    v = keep(where_between(a, none, top), v)
+                    peak = larger(peak, larger(v, none - v))
+                    rounded = (v >> whole) + ((v >> before) & last_bit)
+                    q = smaller(larger(rounded, low), high)
+                    saturated = count_different(saturated, q, rounded)
+                    store_16(g + place * 2, q, on)
+        rejected += fold_sum(saturated)
+        saturated = zeros()
+        n = fetch_add(counter, 1)
+    return fold_max(peak), rejected
 
 
 @kernel
