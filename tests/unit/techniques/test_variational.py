@@ -212,7 +212,6 @@ def test_what_it_cannot_combine_with_is_refused():
         ("engine=float32", "float32"),
         ("method.update=psg", "method.update 'psg'"),
         ("method.variational.kl_weight=17.0", "kl_weight must be in"),
-        ("method.neuron_selection.method=random", "without method.neuron_selection"),
         ("method.low_bit_weights.kind=binary", "without method.low_bit_weights"),
         ("method.early_bird.ratio=0.3", "without method.early_bird"),
     ):
