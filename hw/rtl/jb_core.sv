@@ -66,6 +66,7 @@ module jb_core #(
   localparam int BankBits = $clog2(BankDepth) - 1;
   localparam int PsumBits = $clog2(PsumDepth);
   localparam int Classes = OutLanes / 4;
+  localparam int SumBits = 24 + $clog2(8 * BankDepth);  // a half of dz' buffer holds 8 * BankDepth pixels at most
   localparam int RecordBits = 293;
 
   if (Config < 0 || Config >= jb_pkg::CONFIG_COUNT) begin : g_config
@@ -393,12 +394,13 @@ module jb_core #(
 
   logic [OutLanes-1:0] drain_add;
   logic [Classes*PsumBits-1:0] drain_address;
-  logic [48*Classes-1:0] drain_sum;
-  logic [48*OutLanes-1:0] lower_q;
+  logic [SumBits*Classes-1:0] drain_sum;
+  logic [37*OutLanes-1:0] lower_q;
 
   jb_dw_drain #(
     .OutLanes (OutLanes),
-    .PsumDepth(PsumDepth)
+    .PsumDepth(PsumDepth),
+    .SumBits  (SumBits)
   ) u_drain (
     .clk_i,
     .rst_ni,
@@ -418,12 +420,13 @@ module jb_core #(
 
   // ---- partial sums
   logic [1:0] read_half;
-  logic [72*OutLanes-1:0] psum_data;
+  logic [1:0] read_quad;
+  logic [287:0] psum_data;
 
   always_ff @(posedge clk_i) begin
     for (int n = 0; n < OutLanes; n++) begin
-      if (weight_gradient) lower_q[48*n+:48] <= drain_sum[48*(n/4)+:48];
-      else lower_q[48*n+:48] <= {{18{array_lower[30*n+29]}}, array_lower[30*n+:30]};
+      if (weight_gradient) lower_q[37*n+:37] <= 37'($signed(drain_sum[SumBits*(n/4)+:SumBits]));
+      else lower_q[37*n+:37] <= 37'($signed(array_lower[30*n+:30]));
     end
     upper_q <= array_upper;
     carry_q <= array_carry;
@@ -445,6 +448,7 @@ module jb_core #(
     .initial_i     (initial_q),
     .read_half_i   (read_half),
     .read_address_i(psum_read_address),
+    .read_quad_i   (read_quad),
     .read_data_o   (psum_data)
   );
 
@@ -502,6 +506,7 @@ module jb_core #(
     .block_done_o    (block_done),
     .read_half_o     (read_half),
     .read_address_o  (psum_read_address),
+    .read_quad_o     (read_quad),
     .read_data_i     (psum_data),
     .sign_valid_o    (sign_valid),
     .sign_address_o  (sign_address),

@@ -5,7 +5,8 @@
 
 module jb_dw_drain #(
   parameter int OutLanes  = 16,
-  parameter int PsumDepth = 1024
+  parameter int PsumDepth = 1024,
+  parameter int SumBits   = 36  // of an element's sum over the pixels of a tile
 ) (
   input  wire logic                           clk_i,
   input  wire logic                           rst_ni,
@@ -23,7 +24,7 @@ module jb_dw_drain #(
   // to the partial sums: request, and two cycles later what the operands' register takes; per class
   output      logic [OutLanes-1:0]            add_o,
   output      logic [(OutLanes/4)*$clog2(PsumDepth)-1:0] address_o,
-  output      logic [48*(OutLanes/4)-1:0]     sum_o
+  output      logic [SumBits*(OutLanes/4)-1:0] sum_o
 );
   localparam int AddressBits = $clog2(PsumDepth);
   localparam int Classes = OutLanes / 4;
@@ -93,8 +94,8 @@ module jb_dw_drain #(
     logic [2:0] channel;
     logic used;
     logic [4:0] taps;
-    logic [48*Columns-1:0] words;
-    logic [47:0] word;
+    logic [SumBits*Columns-1:0] words;
+    logic [SumBits-1:0] word;
 
     assign {row, column, channel, lane, used} = record_q[10*c+:10];
     assign taps = (row[1] ? {1'b0, kernel_w_i, 1'b0} : row[0] ? {2'b00, kernel_w_i} : 5'd0) + {3'd0, column};
@@ -107,25 +108,25 @@ module jb_dw_drain #(
 
     // cycle 4: its sum
     for (genvar q = 0; q < Columns; q++) begin : g_column
-      (* ram_style = "distributed" *) logic [47:0] memory[8];
+      (* ram_style = "distributed" *) logic [SumBits-1:0] memory[8];
 
       always_ff @(posedge clk_i) begin
-        if (write_q) memory[write_place_q] <= element_i[48*(Columns*c+q)+:48];
+        if (write_q) memory[write_place_q] <= element_i[48*(Columns*c+q)+:SumBits];
       end
 
-      assign words[48*q+:48] = memory[place4_q];
+      assign words[SumBits*q+:SumBits] = memory[place4_q];
     end
 
-    jb_mux8 #(.Width(48)) u_column (.values_i(words), .select_i(column4_q), .value_o(word));
+    jb_mux8 #(.Width(SumBits)) u_column (.values_i(words), .select_i(column4_q), .value_o(word));
 
-    always_ff @(posedge clk_i) sum_o[48*c+:48] <= word;
+    always_ff @(posedge clk_i) sum_o[SumBits*c+:SumBits] <= word;
 
     logic unused;
     assign unused = taps[4];
   end
 
   logic unused;
-  assign unused = ^base_i[2:0];
+  assign unused = ^{base_i[2:0], element_i};
 endmodule
 
 `default_nettype wire

@@ -37,7 +37,8 @@ module jb_output #(
   // partial sums
   output      logic [1:0]                   read_half_o,
   output      logic [$clog2(PsumDepth)-1:0] read_address_o,
-  input  wire logic [72*OutLanes-1:0]       read_data_i,
+  output      logic [1:0]                   read_quad_o,      // three cycles after the address
+  input  wire logic [287:0]                 read_data_i,
   // signs: what was predicted, two cycles after the address
   output      logic                         sign_valid_o,
   output      logic [15:0]                  sign_address_o,
@@ -236,34 +237,34 @@ module jb_output #(
   end
 
   // ---- cycle 4: the quad; cycle 5: masked
-  logic [287:0] sums_d, sums_q;
+  logic [287:0] sums_q;
+  logic [71:0] first;  // of the quad, or the lane
+  logic [71:0] both[4];
+  logic [3:0] clear;
   logic [47:0] sum[4], value_q[4], wide[4], size_q[4], peak_q[4];
   logic [15:0] rounded[4];
   logic [3:0] saturated;
   logic [1:0] lane;
 
-  assign lane = {lane1_q[4], lane0_q[4]};
-
-  always_comb begin
-    sums_d = read_data_i[287:0];
-    for (int n = 1; n < Quads; n++) begin
-      if ({quad1_q[3], quad0_q[3]} == 2'(n)) sums_d = read_data_i[288*n+:288];
-    end
-  end
+  assign read_quad_o = {quad1_q[3], quad0_q[3]};
+  assign lane        = raw_q ? {lane1_q[4], lane0_q[4]} : 2'd0;
+  assign clear       = ~pass_q[3] | (raw_q ? 4'b1110 : 4'b0000);
+  assign first       = sums_q[72*lane+:72];
 
   always_comb begin
     for (int n = 0; n < 4; n++) begin
-      if (!packed_q) sum[n] = sums_q[72*n+:48];
-      else if (row_lower_q[4]) sum[n] = {{12{sums_q[72*n+35]}}, sums_q[72*n+:36]};
-      else sum[n] = {{12{sums_q[72*n+71]}}, sums_q[72*n+36+:36]};
+      both[n] = n == 0 ? first : sums_q[72*n+:72];
+      if (!packed_q) sum[n] = both[n][47:0];
+      else if (row_lower_q[4]) sum[n] = {{12{both[n][35]}}, both[n][35:0]};
+      else sum[n] = {{12{both[n][71]}}, both[n][71:36]};
     end
   end
 
   always_ff @(posedge clk_i) begin
-    sums_q <= sums_d;
+    sums_q <= read_data_i;
     for (int n = 0; n < 4; n++) begin
-      if (!pass_q[3][n] || (raw_q && n != 0)) value_q[n] <= '0;
-      else value_q[n] <= raw_q ? sum[lane] : sum[n];
+      if (clear[n]) value_q[n] <= '0;
+      else value_q[n] <= sum[n];
     end
   end
 
@@ -283,7 +284,7 @@ module jb_output #(
   // ---- the largest, one of each lane first
   always_ff @(posedge clk_i) begin
     for (int n = 0; n < 4; n++) begin
-      size_q[n] <= value_q[n][47] ? -value_q[n] : value_q[n];
+      size_q[n] <= (value_q[n] ^ {48{value_q[n][47]}}) + {47'd0, value_q[n][47]};
       if (valid_q[6] && size_q[n] > peak_q[n]) peak_q[n] <= size_q[n];
     end
     if (state_q != StPeak) begin

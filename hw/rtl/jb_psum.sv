@@ -17,14 +17,15 @@ module jb_psum #(
   input  wire logic                         fresh_i,      // to the initial sums, not to what is stored
   input  wire logic [(OutLanes/4)*$clog2(Depth)-1:0] address_i,  // of each class of four lanes
   // cycle 3
-  input  wire logic [48*OutLanes-1:0]       lower_i,
+  input  wire logic [37*OutLanes-1:0]       lower_i,      // signed
   input  wire logic [20*OutLanes-1:0]       upper_i,
   input  wire logic [OutLanes-1:0]          carry_i,      // to be added to upper_i
   input  wire logic [48*OutLanes-1:0]       initial_i,    // zero where nothing is to be added
   // reading; data in cycle 3
   input  wire logic [1:0]                   read_half_i,  // halves that the output path reads
   input  wire logic [$clog2(Depth)-1:0]     read_address_i,
-  output      logic [72*OutLanes-1:0]       read_data_o
+  input  wire logic [1:0]                   read_quad_i,  // cycle 3: four lanes
+  output      logic [287:0]                 read_data_o
 );
   localparam int AddressBits = $clog2(Depth);
   localparam int Word = AddressBits - 1;
@@ -73,6 +74,10 @@ module jb_psum #(
     end
   end
 
+  logic [8*288-1:0] words;  // 4 * half of the memory + quad
+
+  jb_mux8 #(.Width(288)) u_read (.values_i(words), .select_i({read_half3_q, read_quad_i}), .value_o(read_data_o));
+
   for (genvar lane = 0; lane < OutLanes; lane++) begin : g_lane
     localparam int Class = lane / 4;
 
@@ -104,10 +109,14 @@ module jb_psum #(
     assign old_upper = (fresh3_q ? '0 : word[71:36]) | initial_i[48*lane+:36];
     assign upper     = {{16{upper_i[20*lane+19]}}, upper_i[20*lane+:20], 1'b1} + {old_upper, carry_i[lane]};
     assign result    = {upper_q, packed_i ? lower_q[35:0] : 36'd0} | {24'd0, packed_i ? 48'd0 : lower_q};
-    assign read_data_o[72*lane+:72] = read_half3_q ? word1 : word0;
+
+    for (genvar quad = Class; quad < 4; quad += Classes) begin : g_quad  // fewer lanes: again in the places beyond
+      assign words[288*quad+72*(lane%4)+:72]     = word0;
+      assign words[288*(4+quad)+72*(lane%4)+:72] = word1;
+    end
 
     always_ff @(posedge clk_i) begin
-      lower_q <= lower_i[48*lane+:48] + old_lower;
+      lower_q <= {{11{lower_i[37*lane+36]}}, lower_i[37*lane+:37]} + old_lower;
       upper_q <= packed_i ? upper[36:1] : '0;
     end
 

@@ -106,6 +106,7 @@ module jb_sequencer #(
   localparam int DrainSpace = 60;                   // the array's sums must have been added: 48, one per cycle
   localparam int PassGap = 5;                       // cycles without a pixel between passes
   localparam int Tail = 26;                         // from the last request to the last sum in memory
+  localparam int Setup = (PsumBits > BankBits ? PsumBits : BankBits) + (BankBits > 6 ? BankBits : 6) + 1;  // see jb_sequencer_geometry
 
   typedef enum logic [3:0] {
     StIdle,
@@ -156,16 +157,19 @@ module jb_sequencer #(
   assign forward_o         = forward;
   assign weight_gradient_o = weight_gradient;
 
-  logic [BankBits-1:0] x_quarter, g_quarter, g_image;
+  logic [BankBits-1:0] x_quarter, g_quarter, g_image, g_scaled;
+  logic [15:0] sign_scaled;
   logic [PsumBits-1:0] psum_image;
   logic [PsumBits:0] dw_block;
   logic [5:0] taps;
 
   jb_sequencer_geometry #(
     .BankBits(BankBits),
-    .PsumBits(PsumBits)
+    .PsumBits(PsumBits),
+    .QuadBits(QuadBits)
   ) u_geometry (
     .clk_i,
+    .start_i     (start_o),
     .forward_i   (forward),
     .x_rows_i    (x_rows),
     .x_columns_i (x_columns),
@@ -173,6 +177,7 @@ module jb_sequencer #(
     .g_rows_i    (g_rows),
     .g_columns_i (g_columns),
     .g_words_i   (g_words),
+    .out_block_i (out_block),
     .kernel_h_i  (kernel_h[2:0]),
     .kernel_w_i  (kernel_w[2:0]),
     .x_quarter_o (x_quarter),
@@ -181,9 +186,11 @@ module jb_sequencer #(
     .g_quarter_o (g_quarter),
     .g_group_o,
     .g_image_o   (g_image),
+    .g_block_o   (g_scaled),
     .psum_image_o(psum_image),
     .taps_o      (taps),
-    .dw_block_o  (dw_block)
+    .dw_block_o  (dw_block),
+    .sign_o      (sign_scaled)
   );
 
   // ---- counters of the loops; forward and input gradient: block, phase, group, kernel row, kernel column
@@ -284,13 +291,9 @@ module jb_sequencer #(
   assign pass_base_o    = {run_tap_q + run_row_tap_q + (PsumBits - 3)'(run_column_q), 3'd0};
   assign block_words    = BankBits'(g_quarter << QuadBits);
 
-  logic [BankBits-1:0] g_scaled;
-
-  jb_sequencer_times #(.Bits(BankBits)) u_list_g (.a_i(block_words), .b_i(out_block[BankBits-1:0]), .product_o(g_scaled));
-
   always_ff @(posedge clk_i) begin
     if (!rst_ni) ask_q <= 1'b0;
-    else if (state_q == StSetup && tail_q == 5'd7) ask_q <= weight_gradient;
+    else if (state_q == StSetup && tail_q == 5'(Setup)) ask_q <= weight_gradient;
     else if (list_ready_i && ask_column_end && ask_row_end && ask_word_end && ask_block_q == out_blocks - 16'd1) ask_q <= 1'b0;
   end
 
@@ -566,7 +569,7 @@ module jb_sequencer #(
 
       unique case (state_q)
         StIdle: if (tile_take) state_q <= StSetup;
-        StSetup: if (tail_q == 5'd7) state_q <= predict_only ? StFinish : StPrepare;
+        StSetup: if (tail_q == 5'(Setup)) state_q <= predict_only ? StFinish : StPrepare;
         StPrepare: begin
           if (!weight_gradient) begin
             state_q <= StStart;
@@ -736,29 +739,27 @@ module jb_sequencer #(
   end
 
   // ---- jobs
-  logic [15:0] sign_base_q, sign_scaled;
-
-  jb_sequencer_times #(.Bits(16)) u_sign (.a_i(16'(dw_block)), .b_i(out_block), .product_o(sign_scaled));
+  logic [15:0] sign_base_q;  // beyond that of the tile's first block
 
   assign job_valid_o    = state_q == StJob || state_q == StEnd;
   assign job_emit_o     = last && !predict_only;
   assign job_end_o      = state_q == StEnd && (!(weight_gradient && job_emit_o) || job_blocks_q == out_blocks - 16'd1);
   assign job_half_o     = half_q;
-  assign job_sign_base_o = sign_base_q;
+  assign job_sign_base_o = sign_scaled + sign_base_q;
   assign job_quads_o    = quads;
   assign job_dw_words_o = 16'(dw_block);
 
   always_ff @(posedge clk_i) begin
     if (start_o) job_blocks_q <= '0;
     else if (job_take) job_blocks_q <= job_blocks_q + 16'd1;
-    if (state_q == StSetup) sign_base_q <= sign_scaled;
+    if (start_o) sign_base_q <= '0;
     else if (job_take) sign_base_q <= sign_base_q + 16'(dw_block);
   end
 
   // ---- other units
   assign weights_start_o = start_o && (forward || input_gradient);
 
-  assign geometry_valid_o = state_q != StIdle && !(state_q == StSetup && tail_q < 5'd6);
+  assign geometry_valid_o = state_q != StIdle && !(state_q == StSetup && tail_q < 5'(Setup));
 
   logic products_start_q;
   logic [63:0] products;

@@ -23,42 +23,37 @@ module jb_sequencer_products (
     StElements
   } state_e;
 
+  // A product is made in 16 steps, the highest bit of one factor first.
   state_e state_q;
   logic [15:0] a_q, b_q, sum_q;
-  logic [47:0] decided_q, undecided_q;
+  logic [4:0] steps_q;  // left
   logic finish_q;
 
-  assign ready_o = state_q == StElements && b_q == '0 && !finish_q;
+  assign ready_o = state_q == StElements && steps_q == '0 && !finish_q;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
       state_q  <= StElements;
-      b_q      <= '0;
+      steps_q  <= '0;
       finish_q <= 1'b0;
     end else begin
       if (finish_i) finish_q <= 1'b1;
       if (start_i) begin
         state_q <= StRows;
-        a_q     <= images_i;
-        b_q     <= rows_i;
-        sum_q   <= '0;
-      end else if (b_q != '0) begin
-        b_q <= b_q >> 1;
-        a_q <= a_q << 1;
-        if (b_q[0]) sum_q <= sum_q + a_q;
+        steps_q <= 5'd16;
+      end else if (steps_q != '0) begin
+        steps_q <= steps_q - 5'd1;
       end else begin
         unique case (state_q)
           StRows: begin
             state_q <= StColumns;
-            a_q     <= sum_q;
-            b_q     <= columns_i;
-            sum_q   <= '0;
+            steps_q <= 5'd16;
           end
           StColumns: state_q <= StWait;
           StWait: begin
             if (finish_q) begin
               state_q  <= StElements;
-              b_q      <= sum_q;
+              steps_q  <= 5'd16;
               finish_q <= 1'b0;
             end
           end
@@ -68,19 +63,29 @@ module jb_sequencer_products (
     end
   end
 
+  logic done, clear, element;
+
+  assign done    = steps_q == '0;
+  assign clear   = start_i || (done && state_q == StRows);
+  assign element = state_q == StElements && !done;
+
   always_ff @(posedge clk_i) begin
-    if (state_q != StElements) begin
-      decided_q   <= {16'd0, decided_i};
-      undecided_q <= {16'd0, undecided_i};
-      macs_o      <= '0;
-      gated_o     <= '0;
-    end else if (b_q != '0) begin
-      decided_q   <= decided_q << 1;
-      undecided_q <= undecided_q << 1;
-      if (b_q[0]) begin
-        macs_o  <= macs_o + {16'd0, undecided_q};
-        gated_o <= gated_o + {16'd0, decided_q};
-      end
+    if (start_i) a_q <= images_i;
+    else if (done && state_q == StRows) a_q <= sum_q;
+
+    if (start_i) b_q <= rows_i;
+    else if (!done) b_q <= b_q << 1;
+    else b_q <= state_q == StRows ? columns_i : sum_q;
+
+    if (clear) sum_q <= '0;
+    else if (!done && state_q != StElements) sum_q <= (sum_q << 1) + (b_q[15] ? a_q : '0);
+
+    if (start_i) begin
+      macs_o  <= '0;
+      gated_o <= '0;
+    end else if (element) begin
+      macs_o  <= {16'd0, macs_o[46:0], 1'b0} + (b_q[15] ? {32'd0, undecided_i} : '0);
+      gated_o <= {16'd0, gated_o[46:0], 1'b0} + (b_q[15] ? {32'd0, decided_i} : '0);
     end
   end
 endmodule

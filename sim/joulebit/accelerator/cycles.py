@@ -22,7 +22,7 @@ from joulebit.spec.descriptor import ceil_div
 
 __all__ = ["Estimate", "TileCycles", "compute_cycles", "estimate"]
 
-SETUP = 10  #: jb_sequencer: from taking a tile to its first step
+SETUP = 22  #: jb_sequencer: from taking a tile to its first step
 STEP_SPACE = 9  #: shortest distance of two steps of a convolution: sums must be back
 WEIGHTS_TAKEN = 13  #: from a step's start until the next group of weights may come
 BLOCK_WEIGHTS_TAKEN = 20  #: likewise after a block's last group, when initial sums follow
