@@ -25,6 +25,7 @@ from joulebit.experiments.rundir import RunDirectory, holds_run
 COMMANDS = [
     "audit",
     "bench",
+    "board",
     "calibrate",
     "compare",
     "efficiency",
@@ -33,6 +34,7 @@ COMMANDS = [
     "paper",
     "presets",
     "report",
+    "sweep",
     "train",
     "verify",
 ]
