@@ -173,6 +173,7 @@ def _table(summary: Mapping[str, Any]) -> Table:
     row("method", summary.get("method"))
     row("engine", summary.get("engine"))
     row("steps", summary.get("steps"), "{:,}")
+    row("ended early by", summary.get("stopped"))
     row("test accuracy, top-1", summary.get("top1"), "{:.2f} %")
     row("test accuracy, top-5", summary.get("top5"), "{:.2f} %")
     if energy.get("total") is not None:
@@ -185,5 +186,7 @@ def _table(summary: Mapping[str, Any]) -> Table:
     ):
         if summary.get(key) is not None:
             row(label, 100 * float(summary[key]), "{:.1f} %")
+    if selection := summary.get("data_selection"):
+        row("samples selected", 100 * float(selection["share"]), "{:.1f} %")
     row("weights, SHA-256", summary.get("weights_sha256"))
     return table
