@@ -521,14 +521,19 @@ def _check_variational(config: RunConfig) -> None:
 
 
 def _check_kinds(config: RunConfig) -> None:
-    """Layers whose weights are no plain integers need an integer engine."""
+    """Layers whose weights are no plain integers need an integer engine, and have no variational form."""
+    kinds = sorted({conv.kind for conv in _convolutions(config.model.name)} - {"linear"})
+    if kinds and config.method.variational.enabled:
+        raise ConfigError(
+            f"method.variational learns a deviation of every weight: model {config.model.name} has {kinds[0]} layers"
+        )
     if config.engine != "float32":
         return
     if config.method.low_bit_weights.kind != "off":
         raise ConfigError(
             'engine "float32" does not know method.low_bit_weights: use an integer engine, or kind off'
         )
-    if kinds := sorted({conv.kind for conv in _convolutions(config.model.name)} - {"linear"}):
+    if kinds:
         raise ConfigError(
             f'engine "float32" does not compute {kinds[0]} layers, which model {config.model.name} has: '
             "use an integer engine"

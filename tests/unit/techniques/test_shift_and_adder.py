@@ -110,5 +110,7 @@ def test_bad_configurations_are_refused():
     for kind in KINDS:
         with pytest.raises(ConfigError, match=f'engine "float32" does not compute {kind} layers'):
             small(preset(kind), engine="float32")
+        with pytest.raises(ConfigError, match=f"has {kind} layers"):
+            small(preset(kind), "method.variational.enabled=true")
     with pytest.raises(ConfigError, match="one group and batch norm"):
         small("digits-lenet-fixed", "model.name=lenet5-adder")
