@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from typing import Any
 
 import click
 
 from joulebit.cli.console import clean_stdout, emit_json, json_option, show
 
+BENCHES = "joulebit.bench"  #: the entry points by which other packages add benches
 
-@click.group(no_args_is_help=False)
+
+class _Benches(click.Group):
+    """This package's benches and those that installed packages add, loaded when used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted({*super().list_commands(ctx), *(point.name for point in entry_points(group=BENCHES))})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        own = super().get_command(ctx, cmd_name)
+        if own is not None:
+            return own
+        added = next(iter(entry_points(group=BENCHES, name=cmd_name)), None)
+        return None if added is None else added.load()
+
+
+@click.group(cls=_Benches, no_args_is_help=False)
 def bench() -> None:
     """Measure speed as ratios within one process."""
 
