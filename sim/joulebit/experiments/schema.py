@@ -525,7 +525,7 @@ def _check_kinds(config: RunConfig) -> None:
     kinds = sorted({conv.kind for conv in _convolutions(config.model.name)} - {"linear"})
     if kinds and config.method.variational.enabled:
         raise ConfigError(
-            f"method.variational learns a deviation of every weight: model {config.model.name} has {kinds[0]} layers"
+            f"method.variational learns deviations of weights: model {config.model.name} has {kinds[0]} layers"
         )
     if config.engine != "float32":
         return

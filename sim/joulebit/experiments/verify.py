@@ -322,6 +322,15 @@ def training_cases() -> Iterator[Case]:
         activation=None,
     )
     small_mobile = Model("inverted-residuals", (Conv(8, stride=2), inverted, GlobalPool()))
+    few = (
+        Conv(8, stride=2),
+        Conv(8, kind="binary"),
+        Conv(8, kind="ternary"),
+        Conv(16, kind="shift"),
+        GlobalPool(),
+    )
+    adders = Residual((Conv(8, kind="adder"), Conv(8, kind="adder", activation=None)))
+    small_few, small_adder = Model("few-values", few), Model("adders", (Conv(8, stride=2), adders, GlobalPool()))
     resnet, lenet = model("resnet8", 10), model("lenet5", 10)
     plain, psg = TrainingMethod(), TrainingMethod(update=Update.PSG)
     slu = TrainingMethod(update=Update.PSG, slu=SelectiveLayerUpdate(0.4, 0.1, 0.1))
@@ -335,6 +344,10 @@ def training_cases() -> Iterator[Case]:
         ("training lenet5, fixed point", lenet, plain, default),
         ("training inverted residuals, fixed point", small_mobile, plain, default),
         ("training resnet8, 6 bits, stochastic rounding", resnet, plain,
+         Arithmetic(6, 6, 12, g_msb_bits=10, rounding="stochastic", input_gradient_bits=8)),
+        ("training weights of few values, fixed point", small_few, plain, default),
+        ("training adder layers, PSG", small_adder, psg, default),
+        ("training adder layers, stochastic rounding", small_adder, plain,
          Arithmetic(6, 6, 12, g_msb_bits=10, rounding="stochastic", input_gradient_bits=8)),
     ):  # fmt: skip
         yield Case(name, arithmetic, _trained(network, method))
