@@ -41,16 +41,16 @@ def efficiency(
 ) -> None:
     """Compare architectures by accuracy per joule: over epochs, sizes and stopping criteria.
 
-    A STUDY (digits, mnist, or a file) trains its runs first, those that are missing; finished RUN directories are
-    grouped by task, network, size and criterion.
+    A STUDY (digits, mnist, paper, or a file) trains its runs first, those that are missing. Finished RUN
+    directories are grouped by task, network, size and criterion, a campaign's cells by method and model.
     """
     study = sources[0] if len(sources) == 1 and not Path(sources[0]).is_dir() else None
     if study is None and (overrides or engine or data_dir or out_dir):
         raise click.UsageError("--set, --engine, --data-dir and --out-dir belong to a study")
     from joulebit.experiments.efficiency.analysis import analyse
+    from joulebit.experiments.efficiency.inputs import gather
     from joulebit.experiments.efficiency.study import load_study, run_study
     from joulebit.experiments.efficiency.table import render
-    from joulebit.experiments.efficiency.trials import gather
 
     places: dict[Path, dict[str, str | int] | None] = {}
     with clean_stdout():

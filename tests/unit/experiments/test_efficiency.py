@@ -11,6 +11,7 @@ from joulebit.cli import main as command
 from joulebit.experiments.config import ConfigError, config_hash, load_config
 from joulebit.experiments.efficiency.analysis import analyse
 from joulebit.experiments.efficiency.formulas import EfficiencyError
+from joulebit.experiments.efficiency.inputs import gather
 from joulebit.experiments.efficiency.study import load_study, run_study, study_names
 from joulebit.experiments.efficiency.trials import (
     LONGER,
@@ -18,7 +19,6 @@ from joulebit.experiments.efficiency.trials import (
     Trial,
     architecture_and_size,
     criterion_of,
-    gather,
     with_longer,
 )
 
@@ -198,6 +198,23 @@ def test_measured_joules_are_matched_by_configuration(done, tmp_path):
         gather({path: run.place for run, path in runs}, [folder])
     with pytest.raises(EfficiencyError, match="no measured cells"):
         gather({path: run.place for run, path in chosen}, [tmp_path])
+
+
+def test_a_campaign_s_cells_alone_are_measured_trials(tmp_path):
+    folder = tmp_path / "bench"
+    for number, (method, top1, net_j) in enumerate([("a", 90.0, 1.0), ("a", 90.0, 2.0), ("b", 60.0, 6.0)]):
+        cell = folder / "cells" / str(number)
+        cell.mkdir(parents=True)
+        entry = {"valid": True, "config_hash": "", "net_j": net_j, "method": method, "model": "resnet8"}
+        (cell / "result.json").write_text(json.dumps(entry | {"outcome": {"top1": top1}}))
+    found = analyse(gather({folder: None}))
+    assert found["joules"] == "measured"
+    assert [row["efficiency"] for row in found["overall"]] == pytest.approx([0.6, 0.1])
+    assert found["ratios"] == pytest.approx({"a / b on bench": 6.0})
+    assert found["models"][0]["epochs"] is None
+    (folder / "cells" / "0" / "result.json").write_text(json.dumps(entry | {"method": "c", "outcome": {}}))
+    with pytest.raises(EfficiencyError, match="of c have no accuracy"):
+        gather({folder: None})
 
 
 def test_the_command_prints_one_object_and_writes_a_page(done, tmp_path, capsys):

@@ -70,13 +70,18 @@ def _models(trials: Sequence[Trial]) -> list[Row]:
                 "criterion": criterion,
                 "folds": len(folds),
                 "met": all(one.met for one in folds),
-                "epochs": fmean(one.epochs for one in folds),
+                "epochs": _mean_epochs(folds),
                 "accuracy": accuracy,
                 "energy_j": energy_j,
                 "efficiency": efficiency(accuracy, energy_j),
             }
         )
     return rows
+
+
+def _mean_epochs(trials: Sequence[Trial]) -> float | None:
+    known = [one.epochs for one in trials if one.epochs is not None]
+    return fmean(known) if known else None
 
 
 def _curves(trials: Sequence[Trial]) -> list[Row]:
@@ -169,7 +174,7 @@ def _overtraining(trials: Sequence[Trial]) -> list[Row]:
                 "task": task,
                 "architecture": architecture,
                 "size": size,
-                "epochs": [fmean(one.epochs for one in short), fmean(one.epochs for one in long)],
+                "epochs": [_mean_epochs(short), _mean_epochs(long)],
                 **vars(found),
                 "a": float(found.gain),
                 "b": float(found.divergence),

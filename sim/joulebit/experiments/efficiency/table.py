@@ -25,7 +25,7 @@ def render(found: Mapping[str, Any]) -> list[Table | str]:
                     row["architecture"],
                     row["size"],
                     row["criterion"],
-                    f"{row['epochs']:.3g}",
+                    "–" if row["epochs"] is None else f"{row['epochs']:.3g}",
                     f"{100 * row['accuracy']:.2f} %",
                     joules(row["energy_j"]),
                     per_joule(row["efficiency"]),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -36,7 +35,7 @@ class Trial:
     fold: int  #: 1 where there are no folds
     accuracy: float  #: on the test set at the end, share of 1
     energy_j: float
-    epochs: float
+    epochs: float | None  #: None: not known (a measured cell alone)
     measured: bool  #: energy_j comes from a meter; simulated otherwise
     train_accuracy: float | None  #: of the last epoch's samples while they were trained on, share of 1
     met: bool  #: the criterion was met; False: the run ended at its greatest length
@@ -112,22 +111,6 @@ def _train_accuracy(result: Result) -> float | None:
     return known[-1] / 100 if known else None
 
 
-def gather(places: Mapping[Path, Mapping[str, str | int] | None], campaigns: Sequence[Path] = ()) -> list[Trial]:
-    """The trials of finished run directories.
-
-    Args:
-        places: by run directory, its place in a study; None where it follows from the configuration.
-        campaigns: folders of measured cells, whose joules take the place of the simulated ones.
-
-    Raises:
-        EfficiencyError: a run is not finished, or was not measured; a model was trained for three lengths.
-    """
-    found = {path: trial(path, place) for path, place in places.items()}
-    for path, one in zip(found, with_longer(list(found.values()))):
-        found[path] = one
-    return with_measured(found, measured_joules(campaigns)) if campaigns else list(found.values())
-
-
 def with_longer(found: Sequence[Trial]) -> list[Trial]:
     """The same trials; where a model has runs by epochs of two lengths, those of the longer one are LONGER.
 
@@ -136,7 +119,7 @@ def with_longer(found: Sequence[Trial]) -> list[Trial]:
     """
     lengths: dict[tuple[str, str, str], set[float]] = {}
     for one in found:
-        if one.criterion == EPOCHS:
+        if one.criterion == EPOCHS and one.epochs is not None:
             lengths.setdefault(one.model, set()).add(one.epochs)
     for model, values in lengths.items():
         if len(values) > 2:
@@ -145,46 +128,8 @@ def with_longer(found: Sequence[Trial]) -> list[Trial]:
                 "an efficiency needs one length, and an analysis of overtraining a second one"
             )
     return [
-        replace(one, criterion=LONGER) if one.criterion == EPOCHS and one.epochs > min(lengths[one.model]) else one
+        replace(one, criterion=LONGER)
+        if one.criterion == EPOCHS and one.epochs is not None and one.epochs > min(lengths[one.model])
+        else one
         for one in found
     ]
-
-
-def measured_joules(campaigns: Iterable[Path]) -> dict[str, list[float]]:
-    """Net joules of valid cells by the hash of the configuration that was measured.
-
-    campaigns: folders of `joulebit measure`; every FOLDER/cells/CELL/result.json is read.
-
-    Raises:
-        EfficiencyError: a folder without cells, or a cell that cannot be read.
-    """
-    found: dict[str, list[float]] = {}
-    for folder in campaigns:
-        cells = sorted(folder.glob("cells/*/result.json"))
-        if not cells:
-            raise EfficiencyError(
-                f"{folder} has no measured cells: name the folder of a campaign (joulebit measure)"
-            )
-        for cell in cells:
-            try:
-                entry = json.loads(cell.read_text(encoding="utf-8"))
-                if entry["valid"]:
-                    found.setdefault(entry["config_hash"], []).append(float(entry["net_j"]))
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                raise EfficiencyError(f"{cell} is no result of a cell: {error!r}") from None
-    return found
-
-
-def with_measured(found: Mapping[Path, Trial], joules: Mapping[str, Sequence[float]]) -> list[Trial]:
-    """The trials with the mean of their measured joules, matched by the hash of their configuration.
-
-    Raises:
-        EfficiencyError: a run whose configuration was not measured.
-    """
-    replaced = []
-    for path, one in found.items():
-        known = joules.get(load_result(path).config_hash)
-        if not known:
-            raise EfficiencyError(f"{path}: its configuration was not measured in these campaigns")
-        replaced.append(replace(one, energy_j=sum(known) / len(known), measured=True, curve=()))
-    return replaced
