@@ -37,7 +37,7 @@ def is_campaign(folder: Path) -> bool:
 
 
 def _cells(folder: Path) -> list[dict[str, Any]]:
-    """The results of a campaign's valid cells, in order; EfficiencyError where there is none, or an unreadable one."""
+    """The results of a campaign's valid cells, in order; EfficiencyError without any, or for an unreadable one."""
     files = sorted(folder.glob("cells/*/result.json"))
     if not files:
         raise EfficiencyError(f"{folder} has no measured cells: name the folder of a campaign (joulebit measure)")
