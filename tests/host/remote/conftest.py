@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from joulebit.accelerator.build import library
 from joulebit_host.bitstreams.virtual import virtual_files
+from joulebit_host.bitstreams.zedboard import CLOCK_HZ
 from joulebit_host.boards.server import Limits, Server
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -76,6 +78,12 @@ def _environment(folder):
         "JOULEBIT_BITSTREAMS": str(folder),
         "OMP_NUM_THREADS": "1",
     }
+
+
+@pytest.fixture(scope="session")
+def rtl():
+    """The RTL of `tiny`, compiled: that takes minutes after its sources were changed."""
+    return library("tiny", CLOCK_HZ)
 
 
 @pytest.fixture

@@ -81,7 +81,7 @@ def test_the_training_is_plotted_and_equals_the_simulator(monkeypatch, tmp_path)
 
 @pytest.mark.rtl
 @pytest.mark.slow
-def test_the_self_test_passes_on_the_rtl(monkeypatch, tmp_path):
+def test_the_self_test_passes_on_the_rtl(rtl, monkeypatch, tmp_path):
     rtl = {"JOULEBIT_BOARD": "virtual-rtl", "JOULEBIT_ARRAY_CONFIG": "tiny"}
     text, _ = printed(executed("1_self_test.ipynb", monkeypatch, tmp_path, **rtl))
     assert text.count("identical") == 4

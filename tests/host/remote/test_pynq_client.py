@@ -87,7 +87,7 @@ def test_every_pass_of_the_golden_layers_is_bit_exact(server, client, bit_of):
 
 
 @pytest.mark.rtl
-def test_every_pass_of_a_golden_layer_is_bit_exact_on_the_rtl(server, client, bit_of, run_selftest):
+def test_every_pass_of_a_golden_layer_is_bit_exact_on_the_rtl(rtl, server, client, bit_of, run_selftest):
     board = server("rtl")
     assert sum("[PASS]" in line for line in run_selftest(board.address, bit_of("tiny"))) == 10
     layers = ["3x3", "3x3 stride 2"]
@@ -134,7 +134,7 @@ def test_the_driver_is_bit_exact_over_the_remote_client(server, client, ranges):
 
 
 @pytest.mark.rtl
-def test_the_driver_is_bit_exact_over_the_remote_client_on_the_rtl(server, client):
+def test_the_driver_is_bit_exact_over_the_remote_client_on_the_rtl(rtl, server, client):
     got = client("driver", server("rtl", memory=40 << 20).address, config="tiny", rounds=1, timeout_s=400)
     assert got["results"] == [expected_passes(0)]
 
@@ -152,7 +152,9 @@ def test_the_drivers_errors_say_what_failed(server, client):
 
 
 @pytest.mark.parametrize("tier", ["functional", pytest.param("rtl", marks=pytest.mark.rtl)])
-def test_a_board_that_goes_in_the_middle_of_a_layer_is_told(serve_process, start_client, client, tier):
+def test_a_board_that_goes_in_the_middle_of_a_layer_is_told(serve_process, start_client, client, tier, request):
+    if tier == "rtl":
+        request.getfixturevalue("rtl")
     process, address = serve_process("--tier", tier)
     running = start_client("gone", address, config="tiny")
     assert json.loads(running.stdout.readline()) == {"ready": True}
