@@ -15,6 +15,7 @@ time. Choices where the paper leaves room, or the released code of selective bac
   power beta. As in the released code the history holds 1,024 losses, the percentile counts those that are strictly
   lower, and the losses of a batch join the history before the batch is judged. With losses that all differ the
   percentile is uniform, so that the expected share is 1 / (beta + 1): beta = 1 / S_t - 1. Equal losses lower it.
+  (The released code can also put a floor under the probability; there is none here.)
 - All samples' losses are taken at once when the subset is renewed, with the weights of that moment and batch norm
   as at evaluation, without augmentation. The released code takes them batch by batch while it trains.
 - A selected sample waits until a batch is full (`batches = "full"`, as in the released code) or is trained with
