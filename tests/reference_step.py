@@ -14,6 +14,7 @@ from functools import cache
 from math import isqrt
 
 from oracle import clamp, connections, mix64, round_shift, saturate, sign
+from reference_kinds import at_exponent, clipped, few_values, scaled
 
 from joulebit.nn.graph import ConvPlan, MaxPoolPlan
 
@@ -177,8 +178,9 @@ def products(geometry, in_shape, out_shape):
 class Parameter:
     """A master with its momentum (section 7)."""
 
-    def __init__(self, values):
+    def __init__(self, values, kind="linear"):
         self.master = list(values)
+        self.kind = kind
         self.momentum = [0] * len(self.master)
         self.gradient = None  # (values, exponent), or None when nothing was computed
         self.direction = None  # signs, for a sign update
@@ -189,6 +191,8 @@ class Parameter:
 
     def weights(self, width):
         """(w, exponent)."""
+        if self.kind != "linear":
+            return few_values(self.master, self.kind, width)
         s = max(0, bits(max(abs(m) for m in self.master)) - (width - 1))
         return [saturate(round_shift(m, s), width) for m in self.master], s - 28
 
@@ -196,9 +200,12 @@ class Parameter:
         """rate Q.20, momentum Q.15, decay Q.24."""
         k = clog2(samples)
         inverse = (2 ** (16 + k) + samples // 2) // samples
+        adaptive = scaled(self.gradient[0]) if self.kind == "adder" else None
         for i, m in enumerate(self.master):
             if self.direction is not None:
                 step = self.direction[i] * 2**28
+            elif adaptive:
+                step = saturate(adaptive[i], 38)
             else:
                 values, exponent = self.gradient
                 left = exponent - k + 28
@@ -213,6 +220,8 @@ class Parameter:
             v = saturate(round_shift(self.momentum[i] * momentum, 15) + step, 42)
             self.momentum[i] = v
             self.master[i] = clamp(m - round_shift(v * rate, 20), -(2**31 - 1), 2**31 - 1)
+        if self.kind in ("binary", "ternary"):
+            self.master = clipped(self.master)
 
 
 @dataclass
@@ -243,8 +252,9 @@ class Layer:
         self.plan, self.fmt, self.seed = plan, fmt, seed
         kernel_h, kernel_w, c_in, c_out = plan.weight_shape
         fan = kernel_h * kernel_w * (c_out if plan.norm else c_in)
-        deviation = min(2**30, isqrt(2**61 // fan))
-        self.weight = Parameter(initial_weights(seed, plan.index, kernel_h * kernel_w * c_in * c_out, deviation))
+        deviation = 2**30 if plan.kind == "adder" else min(2**30, isqrt(2**61 // fan))
+        count = kernel_h * kernel_w * c_in * c_out
+        self.weight = Parameter(initial_weights(seed, plan.index, count, deviation), plan.kind)
         self.gamma = Parameter([2**28] * c_out) if plan.norm else None
         self.beta = Parameter([0] * c_out)
         self.z, self.dz, self.g = Delayed(), Delayed(), Delayed()  # g: of the gradient of this layer's input
@@ -290,9 +300,11 @@ class Layer:
     # Section 4.
     def convolve(self, x):
         """(acc, exponent)."""
-        w, e_w = self.weight.weights(self.fmt.w_bits)
         wired = products(self.plan.geometry, x.shape, self.plan.out_shape)
         out_size = self.plan.out_shape[0] * self.plan.out_shape[1] * self.plan.out_shape[2]
+        if self.plan.kind == "adder":
+            return self.distances(x, wired, out_size), x.exponent
+        w, e_w = self.weight.weights(self.fmt.w_bits)
         result = []
         for sample in x.samples:
             acc = [0] * out_size
@@ -300,6 +312,24 @@ class Layer:
                 acc[target] += sample[source] * w[weight]
             result.append([saturate(v, self.fmt.accumulator_bits) for v in acc])
         return result, x.exponent + e_w
+
+    # Section 15.
+    def distances(self, x, wired, out_size):
+        w, c_out = at_exponent(self.weight.master, self.fmt.w_bits, x.exponent), self.plan.out_shape[2]
+        outside = [-sum(abs(v) for v in w[channel::c_out]) for channel in range(c_out)]  # a window of zeros
+        result = []
+        for sample in x.samples:
+            acc = [outside[place % c_out] for place in range(out_size)]
+            for source, weight, target in wired:
+                acc[target] += abs(w[weight]) - abs(sample[source] - w[weight])
+            result.append([saturate(v, self.fmt.accumulator_bits) for v in acc])
+        return result
+
+    def without_weights(self, sums, dz, w):
+        """sum (x - w) dz out of sum x dz."""
+        c_out = self.plan.out_shape[2]
+        total = [sum(sum(gradients[channel::c_out]) for gradients in dz) for channel in range(c_out)]
+        return [v - w[place] * total[place % c_out] for place, v in enumerate(sums)]
 
     def constants(self, z, e_z):
         c_out = self.plan.out_shape[2]
@@ -430,11 +460,18 @@ class Layer:
         x = self.cache[0]
         exact = self.correlate(x.samples, dz.samples, x.shape)
         exact = [saturate(v, self.fmt.accumulator_bits) for v in exact]
+        w = at_exponent(self.weight.master, self.fmt.w_bits, x.exponent)
+        if self.plan.kind == "adder":
+            exact = self.without_weights(exact, dz.samples, w)
         self.weight.gradient = (exact, x.exponent + dz.exponent)
         if method == "sign":
             self.weight.direction = [sign(v) for v in exact]
         elif method != "sgd":
             predicted = self.correlate(self.msb_of_x(x), self.msb_of_dz(dz), x.shape)
+            if self.plan.kind == "adder":
+                dropped = self.fmt.x_bits - self.fmt.x_msb_bits
+                leading = [saturate(round_shift(v, dropped), self.fmt.w_bits) for v in w]
+                predicted = self.without_weights(predicted, self.msb_of_dz(dz), leading)
             tau = max(1, (method * max(abs(v) for v in predicted)) >> 12)
             self.weight.direction = [
                 sign(guess) if abs(guess) >= tau else sign(known) for guess, known in zip(predicted, exact)
@@ -468,7 +505,14 @@ class Layer:
     # Section 5: gradient of the input.
     def input_backward(self, dz, x_shape):
         """(acc, exponent)."""
-        w, e_w = self.weight.weights(self.fmt.w_bits)
+        x = self.cache[0]
+        adder = self.plan.kind == "adder"
+        w, e_w = (
+            (at_exponent(self.weight.master, self.fmt.w_bits, x.exponent), x.exponent)
+            if adder
+            else self.weight.weights(self.fmt.w_bits)
+        )
+        clip = 2 ** max(0, -x.exponent)
         samples, exponent = dz.samples, dz.exponent
         narrow = self.fmt.input_gradient_bits
         if narrow and narrow < self.fmt.g_bits:
@@ -476,10 +520,11 @@ class Layer:
             samples = [[saturate(round_shift(v, dropped), narrow) for v in sample] for sample in samples]
             exponent += dropped
         result = []
-        for gradients in samples:
+        for values, gradients in zip(x.samples, samples):
             acc = [0] * (x_shape[0] * x_shape[1] * x_shape[2])
             for source, weight, target in products(self.plan.geometry, x_shape, self.plan.out_shape):
-                acc[source] += gradients[target] * w[weight]
+                factor = clamp(w[weight] - values[source], -clip, clip) if adder else w[weight]
+                acc[source] += gradients[target] * factor
             result.append([saturate(v, self.fmt.accumulator_bits) for v in acc])
         return result, exponent + e_w
 

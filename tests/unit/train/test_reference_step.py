@@ -64,6 +64,26 @@ PROJECTED = Model(
     ),
     3,
 )
+FEW_VALUES = Model(
+    "few values",
+    (
+        Conv(3, kind="ternary"),
+        Residual((Conv(3, kind="binary"), Conv(3, kind="shift", activation=None))),
+        Conv(4, 2, kind="shift", norm=False, padding=0),
+        Dense(4, kind="binary"),
+    ),
+    3,
+)
+ADDERS = Model(
+    "adders",
+    (
+        Conv(2, kind="adder"),
+        Residual((Conv(3, kind="adder"), Conv(3, kind="adder", activation=None))),
+        Conv(3, stride=2, kind="adder", activation="relu6"),
+        GlobalPool(),
+    ),
+    3,
+)
 POOL_LAST = Model("pool last", (Residual((Conv(2), Conv(4, norm=False, activation=None)), "relu6"), MaxPool(2)), 3)
 
 
@@ -102,6 +122,13 @@ CASES = {
     "a block first, pooling last, a flattened head": Case(POOL_LAST),
     "projections in shortcuts, overlapping pooling": Case(PROJECTED, shape=(9, 8, 2)),
     "projections with predicted signs": Case(PROJECTED, NARROW, PSG, batches=(3, 5)),
+    "weights of few values": Case(FEW_VALUES),
+    "weights of few values, predicted signs": Case(FEW_VALUES, NARROW, PSG, batches=(3, 5)),
+    "weights of few values, 16 bits": Case(FEW_VALUES, Arithmetic(16, 16, 16), SIGN, rate=1.5),
+    "adder layers": Case(ADDERS, batches=(4, 4, 4, 4)),
+    "adder layers, predicted signs": Case(ADDERS, NARROW, PSG, batches=(3, 5)),
+    "adder layers, sign updates, stochastic rounding": Case(ADDERS, replace(DEFAULT, rounding="stochastic"), SIGN),
+    "adder layers, narrow accumulator": Case(ADDERS, Arithmetic(accumulator_bits=16), rate=1.0),
     "batches that are no power of two": Case(RESNET, batches=(3, 5, 1, 4)),
     "sign updates": Case(RESNET, method=SIGN),
     "predicted signs": Case(RESNET, method=PSG),
