@@ -99,7 +99,7 @@ class DataConfig:
     train_limit: int = field(default=0, validator=_at_least(0))  #: a class-balanced prefix of the part; 0 = all
     test_limit: int = field(default=0, validator=_at_least(0))  #: likewise of the test set
     part: str = field(default="all", validator=_one_of(*PARTS))  #: of the training set; halves keep class shares
-    split: TestSplit = OWN_TEST_SET
+    split: TestSplit = OWN_TEST_SET  #: hold-out and folds instead of the own test set: joulebit.data.folds
 
 
 @frozen
@@ -136,7 +136,7 @@ class TrainingConfig:
     evaluate_every_epochs: float = field(default=1.0, validator=_at_least(0))  #: 0 = only at the end
     checkpoint_every: int = field(default=0, validator=_at_least(0))  #: steps; 0 = once per epoch
     layers: str = field(default="all", validator=_one_of(*LAYERS))  #: head trains the classifier alone
-    stop: StopCriteria = NEVER
+    stop: StopCriteria = NEVER  #: when the run ends before its last step; its keys: joulebit.train.stop
     initial_weights: str = ""  #: a run directory or a weights.npz to start from; empty = random
 
     def __attrs_post_init__(self) -> None:
@@ -321,8 +321,8 @@ class MethodConfig:
     low_bit_weights: LowBitWeightsConfig = LowBitWeightsConfig()
     width_rule: WidthRuleConfig = WidthRuleConfig()
     distillation: DistillationConfig = DistillationConfig()
-    data_selection: DataSelection = NO_SELECTION
-    variational: Variational = NOT_VARIATIONAL
+    data_selection: DataSelection = NO_SELECTION  #: its keys: joulebit.techniques.data_selection
+    variational: Variational = NOT_VARIATIONAL  #: its keys: joulebit.techniques.variational
 
     neuron_selection: NeuronSelectionConfig = NeuronSelectionConfig()
     pruning: PruningConfig = PruningConfig()
