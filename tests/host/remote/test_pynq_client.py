@@ -1,18 +1,14 @@
 """The unmodified client of pynq 4.0, in another process, against the virtual board's server."""
 
-import hashlib
 import itertools
 import json
 import re
 import time
 
 import accelerator_bench
-import numpy as np
 import pytest
+from passes_oracle import expected_passes
 
-from joulebit.accelerator.tiling import Layer
-from joulebit.engine.numpy_engine import NumpyEngine
-from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.spec.accelerator import specification_hash
 from joulebit_host.bitstreams import bitfile
 
@@ -95,32 +91,6 @@ def test_every_pass_of_a_golden_layer_is_bit_exact_on_the_rtl(rtl, server, clien
 
 
 # ---- the driver over pynq's client
-
-
-def digest(*arrays):
-    return hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)).hexdigest()
-
-
-def expected_passes(seed):
-    """The digests that the client's `passes` prints, by the NumPy engine."""
-    rng = np.random.default_rng(seed)
-    layer = Layer(2, 8, 8, 8, 8, 3, 3, 1, 1, 1)
-    x = rng.integers(0, 256, (2, 8, 8, 8)).astype(np.uint8)
-    w = rng.integers(-127, 128, (3, 3, 8, 8)).astype(np.int8)
-    dz = rng.integers(-3000, 3000, (2, 8, 8, 8)).astype(np.int16)
-    engine, geometry = NumpyEngine(Arithmetic(rounding="half_up")), accelerator_bench.geometry(layer)
-    z = engine.conv_forward(x, w, geometry, 7).z
-    g = engine.conv_input_gradient(dz, w, geometry, (8, 8), 9).data
-    dw, _ = engine.conv_weight_gradient(x, dz, geometry)
-    guess = engine.conv_weight_gradient_msb(x, dz, geometry)
-    signs, counts = engine.predict_signs(dw, guess, 200)
-    decided = np.abs(guess) >= counts["threshold"]
-    return [
-        digest(z.astype(np.int16)),
-        digest(g.astype(np.int16)),
-        digest(dw.astype(np.int64)),
-        digest(signs.astype(np.int8), decided),
-    ]
 
 
 @pytest.mark.parametrize("ranges", [True, False], ids=["ranges", "from the first byte"])

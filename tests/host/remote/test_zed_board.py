@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from test_pynq_client import expected_passes
+from passes_oracle import expected_passes
 
 from joulebit_host.bitstreams import read_manifest, write_manifest
 from joulebit_host.boards.loading import xadc_temperature_c

@@ -114,6 +114,10 @@ class ServedBoard:
         if self._fabric is not None and self._fabric.config.name == config:
             self._fabric.reset()
             return
+        if self._tier == "rtl":
+            self._log(
+                f"making the RTL of configuration {config}: minutes where Verilator compiles it the first time"
+            )
         made = make_fabric(self._tier, config, self._memory_bytes, BASE, zedboard.CLOCK_HZ)
         for span in self.memory.spans():
             made.memory[span] = self.memory.array[span]
