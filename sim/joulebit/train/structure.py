@@ -50,14 +50,24 @@ class EarlyBirdHook(Hook):
     def begin_epoch(self, run: Run, epoch: int) -> None:
         if self._drawn_at >= 0 or epoch == 0:
             return
+        mask = self._mark(run)
+        if self._policy.drawn(self._distances, mask.size):
+            self._draw(run)
+
+    def choose(self, run: Run, batch: Int64Array) -> Int64Array:
+        """Nothing is chosen; but this is called before every step."""
+        if self._drawn_at < 0 and run.step >= self._policy.until * run.total_steps:
+            self._mark(run)
+            self._draw(run)
+        return batch
+
+    def _mark(self, run: Run) -> Mask:
         mask = channel_mask(self._whole, run.network.weights(), self._policy.ratio)
         run.network.counters.add("ops.selection.int32", mask.size)
         if self._mask is not None:
             self._distances.append(int((mask != self._mask).sum()))
         self._mask = mask
-        late = run.step >= self._policy.until * run.total_steps
-        if late or self._policy.drawn(self._distances, mask.size):
-            self._draw(run)
+        return mask
 
     def _draw(self, run: Run) -> None:
         assert self._mask is not None and isinstance(run.network, IntegerNetwork)

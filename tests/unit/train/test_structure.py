@@ -334,3 +334,9 @@ def test_bad_configurations_are_refused_in_one_line(preset, overrides, message):
 def test_networks_without_such_parts_are_refused(preset, network):
     with pytest.raises(ConfigError, match=r"\[method\.(growing|early_bird)\]"):
         alone(run_of(preset, f"model.name={network}", "data.name=digits32"))
+
+
+def test_weights_are_averaged_once_the_size_is_settled(tmp_path):
+    overrides = ("method.swa=true", "method.swa_start=0.6", "method.early_bird.until=0.55")
+    whole = outcome(run_of(EARLY, *overrides), tmp_path / "whole")
+    assert outcome(run_of(EARLY, *overrides), tmp_path / "resumed", 9) == whole
