@@ -1,10 +1,10 @@
 // The array: out_lanes x 4 x 3 multipliers, used in three ways.
-//   forward        D = two rows of x, 17 bits apart; B = w. Three products (k = 0..2) are summed in a chain, split into
-//                  rows, and four chains (i = 0..3) make a lane's two sums.
+//   forward        D = two rows of x, 17 bits apart; B = w. Six products (i = 0, 1 or 2, 3; k = 0..2) are summed in a chain, split
+//                  into rows, and two chains make a lane's two sums.
 //   input gradient D = dz, B = w; the same chains, one sum per lane.
 //   weight gradient A = dz of a lane, B = x at a tap: each multiplier sums one element of dw over the pixels of a pass.
 // data at the inputs in cycle 0: sums at lower_o and upper_o in cycle 10; sums of elements are complete in cycle 5 and leave in cycles
-// 5 to 10, when P of each multiplier goes on to the next one of its half of the lane.
+// 5 to 10, when P of each multiplier goes on to the next one of its chain.
 //
 // The array selects little in LUTs: a multiplier takes A or D by its own input, and weights wait in its first B register while the
 // second one is in use. In the weight gradient multiplier i of a class of four lanes (four lanes by twelve: i = 0..47) has one of four
@@ -12,7 +12,8 @@
 //
 // Packed rows: A = U * 2^17 + L must fit 25 bits, so U is signed and L is not: U is x - 128 where x is unsigned, L is x + 128
 // where x is signed. A chain starts with -128 times the sum of its weights, so that its lower part becomes a sum over
-// x - 128 (x unsigned) or x (signed), too: |sum| <= 3 * 128 * 128 < 2^16 stays below bit 17.
+// x - 128 (x unsigned) or x (signed), too: |sum| <= 6 * 128 * 128 < 2^17 needs 18 bits, one more than there are. Where it is negative, the
+// upper part is one too small; the lowest bit of the sum of U, made beside the multipliers, tells.
 `default_nettype none
 
 module jb_array #(
@@ -23,7 +24,6 @@ module jb_array #(
   input  wire logic                    forward_i,
   input  wire logic                    weight_gradient_i,
   input  wire logic                    channels_i,     // lane_mode 1: operand columns are groups of channels
-  input  wire logic                    stride2_i,      // second row of forward is two rows of x below
   input  wire logic                    x_unsigned_i,
   // operands, cycle 0
   input  wire logic                    odd_i,          // forward: four channels of the word's upper half come first
@@ -33,7 +33,7 @@ module jb_array #(
   // weights: eight bytes, and a cycle later which multipliers they are for
   input  wire logic [63:0]             w_i,
   input  wire logic [12*OutLanes/8-1:0] w_load_i,
-  input  wire logic [40*OutLanes-1:0]  chain_i,        // minus the sum of each chain's weights, or 0
+  input  wire logic [22*OutLanes-1:0]  chain_i,        // minus the sum of each chain's weights, or 0
   // weight gradient: a pass is loaded before cycle 0 of its first pixel, and after cycle 0 of the last one before
   input  wire logic                    pass_load_i,
   input  wire logic [36*OutLanes-1:0]  pass_tap_i,     // candidate, per multiplier
@@ -47,16 +47,15 @@ module jb_array #(
   output      logic [OutLanes-1:0]     carry_o,        // to be added to upper_o
   output      logic [96*OutLanes-1:0]  element_o       // 48 bits per half of a lane
 );
-  // ---- operands of forward and input gradient: column k one cycle after column k - 1
-  logic [24:0] operand_d[12], operand1_q[12], operand2_q[12], operand3_q[12];  // 3 * i + k
-  logic [24:0] operand4_q[8], operand5_q[4];  // columns 1 and 2, column 2
+  // ---- operands of forward and input gradient: multiplier j of a chain one cycle after multiplier j - 1
+  logic [24:0] operand_d[12], operand_q[12];  // 3 * i + k
   logic [24:0] operand[12];
-  logic [5:1] swap_q;
+  logic [6:1] swap_q;
   logic [31:0] x0[3], x1[3];  // of the first and second row, for column k
   logic [383:0] rows;
 
   always_comb begin
-    rows = {stride2_i ? x_i[64*6+:192] : x_i[64*3+:192], x_i[0+:192]};
+    rows = x_i[0+:384];
     // channels_i: halves odd_i, odd_i + 1, odd_i + 2 of words 0 and 1
     x0[0] = odd_i ? rows[32+:32] : rows[0+:32];
     x1[0] = odd_i ? rows[224+:32] : rows[192+:32];
@@ -81,24 +80,19 @@ module jb_array #(
   end
 
   always_ff @(posedge clk_i) begin
-    for (int i = 0; i < 12; i++) begin
-      operand1_q[i] <= operand_d[i];
-      operand2_q[i] <= operand1_q[i];
-      operand3_q[i] <= operand2_q[i];
-    end
-    for (int i = 0; i < 4; i++) begin
-      operand4_q[2*i]   <= operand3_q[3*i+1];
-      operand4_q[2*i+1] <= operand3_q[3*i+2];
-      operand5_q[i]     <= operand4_q[2*i+1];
-    end
-    swap_q <= {swap_q[4:1], swap_i};
+    for (int n = 0; n < 12; n++) operand_q[n] <= operand_d[n];
+    swap_q <= {swap_q[5:1], swap_i};
   end
 
-  always_comb begin
-    for (int i = 0; i < 4; i++) begin
-      operand[3*i]   = operand3_q[3*i];
-      operand[3*i+1] = operand4_q[2*i];
-      operand[3*i+2] = operand5_q[i];
+  for (genvar n = 0; n < 12; n++) begin : g_operand
+    if (n % 6 == 0) begin : g_first
+      assign operand[n] = operand_q[n];
+    end else begin : g_later
+      logic [25*(n%6)-1:0] line_q;
+
+      always_ff @(posedge clk_i) line_q <= (25 * (n % 6))'({line_q, operand_q[n]});
+
+      assign operand[n] = line_q[25*(n%6)-1-:25];
     end
   end
 
@@ -169,8 +163,8 @@ module jb_array #(
   assign add_next  = !weight_gradient_i || shifting ? 3'd1 : first_q[3] ? 3'd0 : 3'd2;
 
   for (genvar m = 0; m < 12 * OutLanes; m++) begin : g_mac
-    localparam int K = m % 3;
-    localparam int Chain = m / 3;
+    localparam int K = m % 6;
+    localparam int Chain = m / 6;
     localparam int FirstLane = m / 48 * 4;
 
     logic [7:0] chosen;
@@ -194,9 +188,9 @@ module jb_array #(
       .d_i        (operand[m%12]),
       .b_i        ({{10{chosen[7] && signed_bytes}}, chosen}),
       .b1_enable_i(weight_gradient_i || w_load_i[m/8]),
-      .b2_enable_i(weight_gradient_i || swap_q[3+K]),
-      .c_i        ({{31{chain_i[10*Chain+9]}}, chain_i[10*Chain+:10], 7'd0}),
-      .c_enable_i (swap_q[4]),
+      .b2_enable_i(weight_gradient_i || swap_q[1+K]),
+      .c_i        ({{30{chain_i[11*Chain+10]}}, chain_i[11*Chain+:11], 7'd0}),
+      .c_enable_i (swap_q[2]),
       .add_i      (K == 0 ? add_first : add_next),
       .multiply_i (multiply),
       .p_enable_i (enable_q),
@@ -210,45 +204,57 @@ module jb_array #(
     end
   end
 
-  // ---- sums of four chains: cycles 9 and 10
+  // ---- lowest bits of the sums of U: weights' lowest bits wait and are copied as the weights are
+  logic [7:0] w_lowest_q;
+  logic [12*OutLanes-1:0] waiting_q, lowest_q;
+
+  always_ff @(posedge clk_i) begin
+    for (int n = 0; n < 8; n++) w_lowest_q[n] <= w_i[8*n];
+    for (int m = 0; m < 12 * OutLanes; m++) begin
+      if (w_load_i[m/8]) waiting_q[m] <= w_lowest_q[m%8];
+    end
+    if (swap_i) lowest_q <= waiting_q;
+  end
+
+  // ---- sums of two chains: cycle 10
   for (genvar lane = 0; lane < OutLanes; lane++) begin : g_lane
-    logic [27:0] lower[4];
-    logic [16:0] upper[4];
-    logic [3:0] negative;
-    logic [28:0] lower01_q, lower23_q;
-    logic [18:0] upper01, upper23;
-    logic [17:0] upper01_q, upper23_q;
+    logic [28:0] lower[2];
+    logic [17:0] upper[2];
+    logic [1:0] negative;
     logic [19:0] upper_sum;
-    logic [1:0] rest_q;
-    logic unused;
 
-    always_comb begin
-      for (int i = 0; i < 4; i++) begin
-        negative[i] = p[12*lane+3*i+2][16];
-        upper[i]    = p[12*lane+3*i+2][33:17];
-        lower[i]    = forward_i ? {{11{negative[i]}}, p[12*lane+3*i+2][16:0]} : p[12*lane+3*i+2][27:0];
+    for (genvar h = 0; h < 2; h++) begin : g_chain
+      logic [2:0] odd0, odd1;
+      logic parity0_q, parity1_q;
+      logic [9:3] odd_q;
+
+      for (genvar j = 0; j < 3; j++) begin : g_product
+        assign odd0[j] = lowest_q[12*lane+6*h+j] && operand_q[6*h+j][17];
+        assign odd1[j] = lowest_q[12*lane+6*h+3+j] && operand_q[6*h+3+j][17];
       end
-      // a + b + carry as one addition
-      upper01   = {upper[0][16], upper[0], 1'b1} + {upper[1][16], upper[1], negative[0]};
-      upper23   = {upper[2][16], upper[2], 1'b1} + {upper[3][16], upper[3], negative[2]};
-      upper_sum = {upper01_q[17], upper01_q, 1'b1} + {upper23_q[17], upper23_q, rest_q[0]};
+
+      always_ff @(posedge clk_i) begin
+        parity0_q <= ^odd0;
+        parity1_q <= ^odd1;
+        odd_q     <= {odd_q[8:3], parity0_q ^ parity1_q};
+      end
+
+      assign negative[h] = p[12*lane+6*h+5][17] ^ odd_q[9];
+      assign upper[h]    = p[12*lane+6*h+5][34:17];
+      assign lower[h]    = forward_i ? {{12{negative[h]}}, p[12*lane+6*h+5][16:0]} : p[12*lane+6*h+5][28:0];
     end
 
-    always_ff @(posedge clk_i) begin
-      lower01_q <= {lower[0][27], lower[0]} + {lower[1][27], lower[1]};
-      lower23_q <= {lower[2][27], lower[2]} + {lower[3][27], lower[3]};
-      upper01_q <= upper01[18:1];
-      upper23_q <= upper23[18:1];
-      rest_q    <= {negative[3], negative[1]};
-    end
+    // a + b + carry as one addition
+    assign upper_sum = {upper[0][17], upper[0], 1'b1} + {upper[1][17], upper[1], negative[0]};
 
     always_ff @(posedge clk_i) begin
-      lower_o[30*lane+:30] <= {lower01_q[28], lower01_q} + {lower23_q[28], lower23_q};
+      lower_o[30*lane+:30] <= {lower[0][28], lower[0]} + {lower[1][28], lower[1]};
       upper_o[20*lane+:20] <= {upper_sum[19], upper_sum[19:1]};
-      carry_o[lane]        <= rest_q[1];
+      carry_o[lane]        <= negative[1];
     end
 
-    assign unused = upper01[0] ^ upper23[0] ^ upper_sum[0];
+    logic unused;
+    assign unused = upper_sum[0];
   end
 endmodule
 

@@ -1,6 +1,6 @@
 // Takes the packed weights of a tile from their stream: per output block the initial sums, then groups. A group goes on to the array,
 // whose multipliers keep it in their first registers while they work with the one before; they copy it when the step that needs it
-// begins. Beside the group it makes the sum of each chain's three weights, with which the array centres the lower one of two packed rows.
+// begins. Beside the group it makes the sum of each chain's six weights, with which the array centres the lower one of two packed rows.
 `default_nettype none
 
 module jb_array_weights #(
@@ -19,7 +19,7 @@ module jb_array_weights #(
   input  wire logic                    over_i,        // the block's initial sums may be overwritten, not before taken_last_i
   input  wire logic                    finished_i,    // with over_i: it was the tile's last block
   output      logic [12*OutLanes/8-1:0] load_o,       // a cycle after data_i: these eight multipliers take its bytes
-  output      logic [40*OutLanes-1:0]  chain_o,       // 10 bits per chain (lane * 4 + i): minus the sum over k; 0 unless forward
+  output      logic [22*OutLanes-1:0]  chain_o,       // 11 bits per chain (six multipliers): minus the sum of its weights; 0 unless forward
   output      logic [48*OutLanes-1:0]  initial_o
 );
   localparam int Beats = 12 * OutLanes / 8;
@@ -70,43 +70,33 @@ module jb_array_weights #(
     end
   end
 
-  // Three beats hold the weights of eight chains.
+  // Three beats hold the weights of four chains.
   logic [1:0] third_q;
-  logic [8:0] two, late, carry_q;
-  logic [9:0] sum[3], minus[3];
+  logic [8:0] pair[4];
+  logic [9:0] four, carry_q;
+  logic [10:0] sum[2], minus[2];
 
   always_comb begin
-    two  = 9'($signed(data_i[48+:8])) + 9'($signed(data_i[56+:8]));
-    late = third_q == 2'd1 ? 9'($signed(data_i[0+:8])) : 9'($signed(data_i[0+:8])) + 9'($signed(data_i[8+:8]));
+    for (int n = 0; n < 4; n++) pair[n] = 9'($signed(data_i[16*n+:8])) + 9'($signed(data_i[16*n+8+:8]));
+    four = 10'($signed(third_q == 2'd0 ? pair[1] : pair[3])) + 10'($signed(pair[2]));
     unique case (third_q)
-      2'd0: begin
-        sum[0] = 10'($signed(data_i[0+:8])) + 10'($signed(data_i[8+:8])) + 10'($signed(data_i[16+:8]));
-        sum[1] = 10'($signed(data_i[24+:8])) + 10'($signed(data_i[32+:8])) + 10'($signed(data_i[40+:8]));
-        sum[2] = '0;
-      end
-      2'd1: begin
-        sum[0] = {carry_q[8], carry_q} + {late[8], late};
-        sum[1] = 10'($signed(data_i[8+:8])) + 10'($signed(data_i[16+:8])) + 10'($signed(data_i[24+:8]));
-        sum[2] = 10'($signed(data_i[32+:8])) + 10'($signed(data_i[40+:8])) + 10'($signed(data_i[48+:8]));
-      end
-      default: begin
-        sum[0] = {carry_q[8], carry_q} + {late[8], late};
-        sum[1] = 10'($signed(data_i[16+:8])) + 10'($signed(data_i[24+:8])) + 10'($signed(data_i[32+:8]));
-        sum[2] = 10'($signed(data_i[40+:8])) + 10'($signed(data_i[48+:8])) + 10'($signed(data_i[56+:8]));
-      end
+      2'd0: sum[0] = 11'($signed(four)) + 11'($signed(pair[0]));
+      2'd1: sum[0] = 11'($signed(carry_q)) + 11'($signed(pair[1])) + 11'($signed(pair[0]));
+      default: sum[0] = 11'($signed(carry_q)) + 11'($signed(pair[0]));
     endcase
-    for (int n = 0; n < 3; n++) minus[n] = forward_i ? -sum[n] : '0;
+    sum[1] = 11'($signed(four)) + 11'($signed(pair[1]));
+    for (int n = 0; n < 2; n++) minus[n] = forward_i ? -sum[n] : '0;
   end
 
   always_ff @(posedge clk_i) begin
     if (state_q != StGroup) third_q <= '0;
     else if (transfer) third_q <= third_q == 2'd2 ? 2'd0 : third_q + 2'd1;
-    if (transfer) carry_q <= third_q == 2'd0 ? two : 9'($signed(data_i[56+:8]));
+    if (transfer) carry_q <= third_q == 2'd0 ? 10'($signed(pair[3])) : four;
   end
 
   for (genvar beat = 0; beat < Beats; beat++) begin : g_beat
-    localparam int First = 8 * (beat / 3) + (beat % 3 == 0 ? 0 : 3 * (beat % 3) - 1);
-    localparam int Count = beat % 3 == 0 ? 2 : 3;
+    localparam int First = 4 * (beat / 3) + beat % 3;
+    localparam int Count = beat % 3 == 2 ? 2 : 1;
     logic here;
 
     assign here = transfer && state_q == StGroup && beat_q == 5'(beat);
@@ -115,7 +105,7 @@ module jb_array_weights #(
 
     for (genvar n = 0; n < Count; n++) begin : g_chain
       always_ff @(posedge clk_i) begin
-        if (here) chain_o[10*(First+n)+:10] <= minus[n];
+        if (here) chain_o[11*(First+n)+:11] <= minus[n];
       end
     end
   end

@@ -293,6 +293,7 @@ module jb_core #(
     .columns_i     (x_columns),
     .words_i       (x_words),
     .row_step_i    (16'(x_group)),
+    .skip_i        (forward && stride2),
     .valid_i       (x_own ? x_valid : predict_x_valid),
     .many_words_i  (x_own && x_many),
     .base_i        (x_own ? x_base : predict_x_base),
@@ -331,7 +332,7 @@ module jb_core #(
 
   // ---- weights
   logic [12*OutLanes/8-1:0] weights_load;
-  logic [40*OutLanes-1:0] chain;
+  logic [22*OutLanes-1:0] chain;
   logic [48*OutLanes-1:0] initial_sums, initial_q;
 
   jb_array_weights #(
@@ -371,7 +372,6 @@ module jb_core #(
     .forward_i        (forward),
     .weight_gradient_i(weight_gradient),
     .channels_i       (channels),
-    .stride2_i        (stride2),
     .x_unsigned_i     (x_unsigned),
     .odd_i            (odd),
     .x_i              (x_data),

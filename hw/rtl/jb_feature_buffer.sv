@@ -20,18 +20,19 @@ module jb_feature_buffer #(
   input  wire logic [15:0]  load_columns_i,
   input  wire logic [15:0]  load_words_i,
   // reading
-  input  wire logic         read_half_i,      // these five are stable during a tile
+  input  wire logic         read_half_i,      // these six are stable during a tile
   input  wire logic [15:0]  rows_i,
   input  wire logic [15:0]  columns_i,
   input  wire logic [15:0]  words_i,
   input  wire logic [15:0]  row_step_i,       // words_i * ceil(columns_i / 4)
+  input  wire logic         skip_i,           // the second row is two rows below the first
   input  wire logic         valid_i,
   input  wire logic         many_words_i,     // j counts words of a pixel, not columns
   input  wire logic [15:0]  base_i,           // address of (image, 4 * floor(row / 4), column 0, word); signed
   input  wire logic [17:0]  row_i,            // signed
   input  wire logic [17:0]  column_i,         // signed
   input  wire logic [15:0]  word_i,
-  output      logic [575:0] data_o            // [64*(3*i+j)+:64]: row + i, column + j or word + j
+  output      logic [575:0] data_o            // [64*(3*i+j)+:64]: row + i (but skip_i), column + j or word + j
 );
   localparam int AddressBits = $clog2(Depth) - 1;  // of a half
 
@@ -99,7 +100,7 @@ module jb_feature_buffer #(
     half_q        <= read_half_i;
     row_q         <= row_i[1:0];
     rotate_q      <= column_i[1:0] + word_i[1:0];
-    row_good_q    <= valid_i ? row_good : '0;
+    row_good_q    <= !valid_i ? '0 : skip_i ? {row_good[2], row_good[2], row_good[0]} : row_good;
     column_good_q <= many_words_i ? word_good & {3{column_good[0]}} : column_good;
     for (int i = 0; i < 4; i++) term_q[i] <= term_d[i];
   end
@@ -158,7 +159,7 @@ module jb_feature_buffer #(
   for (genvar i = 0; i < 3; i++) begin : g_turn
     logic [1:0] from_row;
 
-    assign from_row = row4_q + 2'(i);
+    assign from_row = row4_q + (i == 1 && skip_i ? 2'd2 : 2'(i));
 
     for (genvar j = 0; j < 4; j++) begin : g_bank
       always_ff @(posedge clk_i) turned_q[4*i+j] <= bank_data[{from_row, 2'(j)}];
