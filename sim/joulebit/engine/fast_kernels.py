@@ -160,6 +160,10 @@ class FastKernels:
         blocks, pairs = -(-c_in // 16), -(-c_out // 2)
         packed = np.zeros(kernel_h * kernel_w * blocks * pairs * 32, np.int16)
         largest = fast_input.pack(w, packed, stride)
+        coupled = None
+        if stride == 1 and kernel_w == 3 and width >= 4 and blocks > 1 and c_out % 4 == 0:
+            coupled = np.zeros((blocks, 2, kernel_h, pairs, 2, 16, 2), np.int16)
+            fast_input.pack_coupled(w, coupled)
         if largest > fast_input.MAX_WEIGHT_SUM:
             return None
         bound = (largest << 15 << max(align, 0)) + (1 << 15 << max(add_align, 0))
@@ -175,15 +179,16 @@ class FastKernels:
         )
         add_shape = (0, 0, 0, 0) if add is None else add.shape
         pointers = [address(array) for array in (counter, dz, packed, g, _ONES if mask is None else mask)]
+        together = 0 if coupled is None else address(coupled)
         add_pointer = 0 if add is None else address(add)
         below = mask_below if mask_below > 0 else 256
         record_pointer = 0 if records is None else address(records)
 
         def work(thread: int) -> tuple[int, int]:
             return fast_input.input_gradient(  # type: ignore[no-any-return]
-                pointers[0], samples, pointers[1], out_h, out_w, c_out, pointers[2], *geometry_sizes, pointers[3],
-                height, width, c_in, wide, align, add_pointer, add_shape[1], add_shape[2], add_shape[3],
-                add_stride, add_align, pointers[4], int(mask is not None), below, shift, self._g_limit,
+                pointers[0], samples, pointers[1], out_h, out_w, c_out, pointers[2], together, *geometry_sizes,
+                pointers[3], height, width, c_in, wide, align, add_pointer, *add_shape[1:], add_stride, add_align,
+                pointers[4], int(mask is not None), below, shift, self._g_limit,
                 scratch[thread], record_pointer, part or width,
             )  # fmt: skip
 

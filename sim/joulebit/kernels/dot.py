@@ -127,7 +127,8 @@ class _Cursor:
     @property
     def value(self) -> Any:
         same = ir.FunctionType(_I64, [_I64])
-        return self._builder.asm(same, "", "=r,0", [self._builder.load(self._slot)], side_effect=False)
+        self.set(self._builder.asm(same, "", "=r,0", [self._builder.load(self._slot)], side_effect=False))
+        return self._builder.load(self._slot)
 
     def set(self, address: Any) -> None:
         self._builder.store(address, self._slot)
@@ -237,6 +238,85 @@ def sliding_tile(  # type: ignore[no-untyped-def]
         return context.get_dummy_value()
 
     return types.void(quads, *[types.int64] * 10), generate
+
+
+@intrinsic(prefer_literal=True)
+def coupled_tile(  # type: ignore[no-untyped-def]
+    typing_context, blocks, x, x_row, x_part, x_pixel, taps, tap_row, run, w, w_block, y, y_row, y_pixel
+):
+    """`window_tile` of pairs for kernels 3 wide at stride 1, with four products for two outputs instead of six.
+
+    Literal: blocks (1 or 2). run is even. With d0 .. d3 the inputs of two outputs side by side and w0 .. w2 the
+    weights, x holds d0 - d2, d1 + d2, d2 - d1, d1 - d3 (parts 0 .. 3, x_part apart), for each couple of outputs;
+    couples are x_pixel apart. The weights of a block are two lists [taps][run][2] of 64-byte vectors: of
+    (w0 + w1 + w2, w0 - w1 + w2) for parts 1 and 2, then of (2 w0, -2 w2) for parts 0 and 3. Twice the outputs are
+
+        2 y0 = 2 w0 (d0 - d2) + s + t    2 y1 = -2 w2 (d1 - d3) + s - t
+        s = (w0 + w1 + w2)(d1 + d2)      t = (w0 - w1 + w2)(d2 - d1)
+    """
+    (tile_blocks,) = _literals(blocks)
+    tile_rows, tile_columns = _WINDOW_TILES[cpu_level()][tile_blocks]
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        x, x_row, x_part, x_pixel, taps, tap_row, run, w, w_block, y, y_row, y_pixel = args[1:]
+        couples = tile_columns // 2
+        tile = [(r, c, b) for r in range(tile_rows) for c in range(tile_columns) for b in range(tile_blocks)]
+        sums = {place: cgutils.alloca_once(builder, _SUM) for place in tile}
+        for slot in sums.values():
+            builder.store(ir.Constant(_SUM, [0] * 16), slot)
+        shifts = [builder.mul(x_pixel, ir.Constant(_I64, c)) for c in range(couples)]
+        weights = [
+            _Cursor(builder, builder.add(w, builder.mul(w_block, ir.Constant(_I64, b))))
+            for b in range(tile_blocks)
+        ]
+        for parts in ((1, 2), (0, 3)):
+            starts = {
+                (r, k): _Cursor(
+                    builder,
+                    builder.add(
+                        builder.add(x, builder.mul(x_row, ir.Constant(_I64, r))),
+                        builder.mul(x_part, ir.Constant(_I64, part)),
+                    ),
+                )
+                for r in range(tile_rows)
+                for k, part in enumerate(parts)
+            }
+            inputs = {place: _Cursor(builder, start.value) for place, start in starts.items()}
+            with cgutils.for_range(builder, taps):
+                for place, start in starts.items():
+                    inputs[place].set(start.value)
+                    start.advance(tap_row)
+                with cgutils.for_range(builder, builder.ashr(run, ir.Constant(_I64, 1))):
+                    here = [cursor.value for cursor in weights]
+                    sources = {place: cursor.value for place, cursor in inputs.items()}
+                    for step, k in ((0, 0), (0, 1), (1, 0), (1, 1)):
+                        offset = ir.Constant(_I64, _BLOCK * (2 * step + k))
+                        loaded = [_load_vector(builder, builder.add(first, offset)) for first in here]
+                        for r in range(tile_rows):
+                            source = builder.add(sources[r, k], ir.Constant(_I64, 4 * step))
+                            for couple, shift in enumerate(shifts):
+                                same = _broadcast(builder, builder.add(source, shift))
+                                for b, weight in enumerate(loaded):
+                                    slot = sums[r, 2 * couple + k, b]
+                                    total = _multiply_add(builder, False, builder.load(slot), same, weight)
+                                    builder.store(total, slot)
+                    for cursor in inputs.values():
+                        cursor.advance(8)
+                    for cursor in weights:
+                        cursor.advance(4 * _BLOCK)
+            if parts == (1, 2):
+                for (r, c, b), slot in sums.items():
+                    if c % 2 == 0:
+                        other = sums[r, c + 1, b]
+                        s, t = builder.load(slot), builder.load(other)
+                        builder.store(builder.add(s, t), slot)
+                        builder.store(builder.sub(s, t), other)
+        for slot in sums.values():
+            builder.store(builder.ashr(builder.load(slot), ir.Constant(_SUM, [1] * 16)), slot)
+        _store_tile(builder, sums, y, y_row, y_pixel)
+        return context.get_dummy_value()
+
+    return types.void(blocks, *[types.int64] * 12), generate
 
 
 @intrinsic(prefer_literal=True)

@@ -5,6 +5,10 @@ gradient is a convolution of dz of stride 1 with those rows, turned around. So e
 call of the same tile (`dot.window_tile`) on one padded copy of dz. Rows of the result are masked,
 added to the shortcut's gradient and requantised while their sums are in the first-level cache.
 
+Kernels 3 wide at stride 1 take four products instead of six for two pixels side by side (Winograd's minimal
+filtering F(2, 3), Lavin and Gray, CVPR 2016; `dot.coupled_tile`), exactly: a few rows at a time, where
+|dz| <= 16383, so that sums of two fit 16 bits.
+
 |sum| < 2^31 holds if no input channel has a sum of |w| above 65,535 (|dz| <= 2^15): `pack` returns the largest.
 """
 
@@ -13,10 +17,11 @@ from __future__ import annotations
 import numpy as np
 
 from joulebit.kernels.compile import inline, kernel
-from joulebit.kernels.dot import sliding_tile, window_columns, window_rows, window_tile
+from joulebit.kernels.dot import coupled_tile, sliding_tile, window_columns, window_rows, window_tile
 from joulebit.kernels.padding import copy_i16, fill, prefetch_part
 from joulebit.kernels.scalar import Int
 from joulebit.kernels.vector import (
+    add_halves,
     count_different,
     fetch_add,
     fold_max,
@@ -27,6 +32,7 @@ from joulebit.kernels.vector import (
     lanes,
     larger,
     larger64,
+    larger_halves,
     load_all,
     load_i16,
     load_u8,
@@ -34,10 +40,14 @@ from joulebit.kernels.vector import (
     prefetch,
     prefetch_write,
     smaller,
+    smaller_halves,
     splat,
     splat64,
+    splat_halves,
     store_16,
+    store_all,
     store_i64,
+    sub_halves,
     where_between,
     widen,
     zeros,
@@ -45,6 +55,8 @@ from joulebit.kernels.vector import (
 )
 
 MAX_WEIGHT_SUM = 65_535
+_COUPLED = 16_383  #: the largest |dz| whose sums of two fit 16 bits; 2 * 65,535 * 16,383 < 2^31
+_ROWS = 8  #: rows of g whose operands are held at a time, so that they stay in the first-level cache; even
 
 
 @kernel
@@ -79,6 +91,55 @@ def pack(w: Int, packed: Int, stride: Int) -> Int:
                     total += abs(np.int64(w[row, column, c, k]))
         largest = max(largest, total)
     return largest
+
+
+@kernel
+def pack_coupled(w: Int, packed: Int) -> None:
+    """Weights [kernel_h, 3, c_in, c_out] as `coupled_tile` reads them.
+
+    packed: int16 [block of 16 c_in][2][kernel_h][c_out / 2][2][16][2], zeros.
+    """
+    kernel_h, _, c_in, c_out = w.shape
+    for tap in range(kernel_h):
+        for c in range(c_in):
+            block, lane = c // 16, c % 16
+            for k in range(c_out):
+                row = w[kernel_h - 1 - tap]
+                first, middle, last = np.int64(row[2, c, k]), np.int64(row[1, c, k]), np.int64(row[0, c, k])
+                packed[block, 0, tap, k // 2, 0, lane, k % 2] = first + middle + last
+                packed[block, 0, tap, k // 2, 1, lane, k % 2] = first - middle + last
+                packed[block, 1, tap, k // 2, 0, lane, k % 2] = 2 * first
+                packed[block, 1, tap, k // 2, 1, lane, k % 2] = -2 * last
+
+
+@inline
+def _transform(image: Int, pitch: Int, rows: Int, couples: Int, size: Int, target: Int, part: Int) -> Int:
+    """d0 - d2, d1 + d2, d2 - d1, d1 - d3 of four gradients side by side from every second on; whether they fit.
+
+    Pixels have `size` bytes; results go to [rows][4][part bytes]. What is written above a pixel's channels is
+    overwritten by what follows: the last channels are done first, and part is 64 bytes longer than it need be.
+    """
+    low, high = splat_halves(-_COUPLED), splat_halves(_COUPLED)
+    top, bottom = zeros(), zeros()
+    for i in range(rows):
+        for c in range((size - 1) // 64 * 64, -1, -64):
+            source, place = image + i * pitch + c, target + i * 4 * part + c
+            d0, d1 = load_all(source), load_all(source + size)
+            top, bottom = larger_halves(top, d0), smaller_halves(bottom, d0)
+            top, bottom = larger_halves(top, d1), smaller_halves(bottom, d1)
+            for _ in range(couples):
+                source += 2 * size
+                d2, d3 = load_all(source), load_all(source + size)
+                top, bottom = larger_halves(top, d2), smaller_halves(bottom, d2)
+                top, bottom = larger_halves(top, d3), smaller_halves(bottom, d3)
+                store_all(place, sub_halves(d0, d2))
+                store_all(place + part, add_halves(d1, d2))
+                store_all(place + 2 * part, sub_halves(d2, d1))
+                store_all(place + 3 * part, sub_halves(d1, d3))
+                d0, d1 = d2, d3
+                place += size
+    outside = count_different(zeros(), top, smaller_halves(top, high))
+    return fold_sum(count_different(outside, bottom, larger_halves(bottom, low))) == 0
 
 
 @inline
@@ -179,16 +240,16 @@ def _finish_raw(
 
 @kernel
 def input_gradient(
-    counter: Int, samples: Int, dz: Int, out_h: Int, out_w: Int, c_out: Int, packed: Int, kernel_h: Int,
-    kernel_w: Int, stride: Int, padding_h: Int, padding_w: Int, g: Int, height: Int, width: Int, c_in: Int,
+    counter: Int, samples: Int, dz: Int, out_h: Int, out_w: Int, c_out: Int, packed: Int, coupled: Int,
+    kernel_h: Int, kernel_w: Int, stride: Int, padding_h: Int, padding_w: Int, g: Int, height: Int, width: Int, c_in: Int,
     wide: Int, align: Int, add: Int, add_h: Int, add_w: Int, add_channels: Int, add_stride: Int, add_align: Int,
     mask: Int, masked: Int, below: Int, shift: Int, limit: Int, scratch: Int, records: Int,
     part: Int,
 ) -> tuple[Int, Int]:  # fmt: skip
     """`Engine.conv_input_gradient` on the samples that this thread draws from the counter; (peak, saturated).
 
-    Addresses: counter (int64, shared by the threads), dz, packed, g, add (0: none), mask (uint8; 16 bytes of 1
-    where masked is 0), scratch. below: bound of the mask, above 255 for none. wide: 1 where v may need 64 bits;
+    Addresses: counter (int64, shared by the threads), dz, packed, coupled (of `pack_coupled`; 0: none), g,
+    add (0: none), mask (uint8; 16 bytes of 1 where masked is 0), scratch. below: bound of the mask, above 255 for none. wide: 1 where v may need 64 bits;
     2 for the masked sums themselves, g int64. records: int64 [samples][height][parts of `part` columns][2], peak
     and saturated elements of g, without add; or 0, part width.
     """
@@ -206,7 +267,11 @@ def input_gradient(
     largest, rejected = np.int64(0), np.int64(0)
     step = c_padded * 2
     size = out_h * out_w * c_out * 2
-    fill(scratch, pitch * rows_held, np.int64(0))
+    couples = (width + 1) // 2
+    part_size = couples * step + 64
+    operands = sums + 2 * (sums_row + 8 * pixel) + 64
+    coupled_block = kernel_h * pairs * 256
+    fill(scratch, pitch * rows_held + 2 * step + 64, np.int64(0))  # `_transform` reads that far
     n = fetch_add(counter, 1)
     while n < samples:
         following = fetch_add(counter, 1)
@@ -214,6 +279,7 @@ def input_gradient(
             dz + n * size, out_h, out_w, c_out,
             scratch + margin_h * pitch + margin_w * step, pitch, c_padded,
         )  # fmt: skip
+        together = False
         row_weights = packed
         for phase_h in range(stride):
             taps_h = (kernel_h - phase_h + stride - 1) // stride if phase_h < kernel_h else 0
@@ -228,6 +294,11 @@ def input_gradient(
                 if phase_h == 0:
                     prefetch_part(dz + following * size, size, i - first_i, i - first_i + 2 * stride, height)
                 top = scratch + (source_i + (i - first_i) // stride) * pitch
+                if coupled != 0 and i % _ROWS == 0:
+                    together = _transform(
+                        top + padding_w * step, pitch, min(_ROWS, height - i) + kernel_h - 1, couples, step,
+                        operands, part_size,
+                    )  # fmt: skip
                 weights = row_weights
                 for phase_w in range(stride):
                     taps_w = (kernel_w - phase_w + stride - 1) // stride if phase_w < kernel_w else 0
@@ -236,6 +307,26 @@ def input_gradient(
                     run = taps_w * pairs
                     block_size = taps_h * run * 64
                     columns = (width - first_j + stride - 1) // stride
+                    lone = blocks // 2 * 2
+                    if together:
+                        d = operands + i % _ROWS * 4 * part_size
+                        for block in range(0, blocks - 1, 2):
+                            for row in range(rows):
+                                for j in range(0, width, window_columns(2)):
+                                    coupled_tile(
+                                        2, d + row * 4 * part_size + j // 2 * step, 0, part_size, step, kernel_h,
+                                        4 * part_size, pairs, coupled + block * coupled_block, coupled_block,
+                                        sums + row * sums_row + j * pixel + block * 64, 0, pixel,
+                                    )  # fmt: skip
+                        if lone < blocks:
+                            for row in range(0, rows, window_rows(1)):
+                                for j in range(0, width, window_columns(1)):
+                                    coupled_tile(
+                                        1, d + row * 4 * part_size + j // 2 * step, 4 * part_size, part_size, step,
+                                        kernel_h, 4 * part_size, pairs, coupled + lone * coupled_block, 0,
+                                        sums + row * sums_row + j * pixel + lone * 64, sums_row, pixel,
+                                    )  # fmt: skip
+                        continue
                     for block in range(0, blocks - 1, 2):
                         for row in range(rows):
                             for j in range(0, columns, window_columns(2)):
@@ -314,4 +405,6 @@ def scratch_size(
     rows = (kernel_h - 1) // stride + max(out_h, (height - 1 + padding_h) // stride + 1)
     columns = (kernel_w - 1) // stride + max(out_w, (width - 1 + padding_w) // stride + 1)
     image = columns * step * (rows + kernel_h + 4) + 32 * step + 256
-    return image + 2 * (width + 16 * stride) * -(-c_in // 16) * 64 + 256
+    held = 4 * (-(-width // 2) * step + 64) * (_ROWS + kernel_h + 1) + 8 * step + 256
+    operands = held if stride == 1 and kernel_w == 3 else 0
+    return image + 2 * (width + 16 * stride) * -(-c_in // 16) * 64 + 256 + operands

@@ -67,6 +67,7 @@ def _serve(tasks: SimpleQueue[Any]) -> None:
     """Do (function, worker, queue for the outcome) after each other, until None comes."""
     while (task := tasks.get()) is not None:
         function, worker, done = task
+        outcome: tuple[int, Any, BaseException | None]
         try:
             outcome = (worker, function(worker), None)
         except BaseException as error:  # the caller raises it
