@@ -86,7 +86,10 @@ def test_what_a_flow_leaves_is_found_and_replaced_by_the_next_build(build, tmp_p
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".bit", ".hwh", ".json"]
     manifest = read_manifest(again)
     assert (manifest.kind, manifest.utilisation) == ("vivado", {"dsp": 48})
-    assert len(manifest.rtl_commit.rstrip("+")) == 40
+    if (SYNTH.parents[1] / ".git").exists():
+        assert len(manifest.rtl_commit.rstrip("+")) == 40
+    else:
+        assert manifest.rtl_commit is None
     assert json.loads(again.read_text())["tool"] == tool
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     assert find("tiny", virtual=False).bit == again.with_suffix(".bit")
