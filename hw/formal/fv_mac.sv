@@ -1,4 +1,4 @@
-// The multiplier of the array beside itself as synthesis sees it (jb_mac_dsp: the same file, a DSP48E1, whose text is Yosys' model of it).
+// The multiplier of the array beside itself as synthesis sees it (jb_mac_cells: the same file, a DSP48E1, whose text is Yosys' model of it).
 // Until `known` all registers take values, since only the block's own start at zero; from then on both must agree, whatever the inputs.
 `default_nettype none
 
@@ -40,7 +40,7 @@ module fv_mac (
     .clk_i, .use_d_i, .a_i, .d_i, .b_i, .b1_enable_i(b1_enable), .b2_enable_i(b2_enable), .c_i, .c_enable_i(c_enable), .add_i(add),
     .multiply_i, .p_enable_i(p_enable), .pc_i, .p_o(p), .pc_o(pc)
   );
-  jb_mac_dsp u_block (
+  jb_mac_cells u_block (
     .clk_i, .use_d_i, .a_i, .d_i, .b_i, .b1_enable_i(b1_enable), .b2_enable_i(b2_enable), .c_i, .c_enable_i(c_enable), .add_i(add),
     .multiply_i, .p_enable_i(p_enable), .pc_i, .p_o(p_dsp), .pc_o(pc_dsp)
   );

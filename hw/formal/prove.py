@@ -31,6 +31,8 @@ class Proof:
         depth: cycles: of the induction, or of the bounded check.
         prove: by k-induction, else bounded.
         parameters: of the top module, smaller than in the design where that makes it possible.
+        twin: a module that is read with SYNTHESIS first, with its vendor's cells, and renamed to `<name>_cells`.
+        product: a file with what stands for multipliers.
     """
 
     name: str
@@ -40,6 +42,8 @@ class Proof:
     prove: bool
     claim: str
     parameters: tuple[tuple[str, int], ...] = ()
+    twin: str = ""
+    product: str = ""
 
 
 PROOFS = (
@@ -96,6 +100,25 @@ PROOFS = (
         True,
         "AXI4-Lite handshakes",
     ),
+    Proof(
+        "mac",
+        "fv_mac",
+        ("jb_mac.sv", "fv_mac.sv"),
+        12,
+        False,
+        "the array's multiplier and its DSP48E1 are the same",
+        twin="jb_mac",
+        product="fv_mac_product.v",
+    ),
+    Proof(
+        "mux8",
+        "fv_mux8",
+        ("jb_mux8.sv", "fv_mux8.sv"),
+        1,
+        True,
+        "the selector of eight and its MUXF7 are the same",
+        twin="jb_mux8",
+    ),
 )
 
 
@@ -111,14 +134,20 @@ def script(proof: Proof) -> str:
     """The sby file of a proof."""
     define = "-DJB_PROPERTIES " if proof.top.startswith("jb_") else ""
     reads = "\n".join(f"read_verilog -sv -formal {define}{name}" for name in proof.sources)
+    if proof.twin:
+        cells = "read_verilog -sv +/xilinx/cells_sim.v\n"
+        twin = f"read_verilog -sv -formal -DSYNTHESIS {proof.twin}.sv\nrename {proof.twin} {proof.twin}_cells\n"
+        reads = f"{cells}{twin}{reads}"
+    product = f"techmap -map {proof.product}\nselect -assert-none t:$mul\n" if proof.product else ""
     parameters = "".join(f" -chparam {name} {value}" for name, value in proof.parameters)
     properties = [f"{proof.top}_properties.svh"] if define else []
-    files = "\n".join(str(find(name)) for name in (*proof.sources, *properties))
+    extra = [proof.product] if proof.product else []
+    files = "\n".join(str(find(name)) for name in (*proof.sources, *properties, *extra))
     return (
         f"[options]\nmode {'prove' if proof.prove else 'bmc'}\ndepth {proof.depth}\n\n"
         f"[engines]\nsmtbmc z3\n\n"
         f"[script]\n{reads}\nhierarchy -check -top {proof.top}{parameters}\nprep -top {proof.top} -flatten\n"
-        f"memory_map\nopt -full\n\n[files]\n{files}\n"
+        f"{product}memory_map\nopt -full\n\n[files]\n{files}\n"
     )
 
 
