@@ -1,8 +1,9 @@
 // PSG in the accelerator: the sign predictor beside the input gradient, and the work lists of the weight gradient that follow from it.
 // hw/README.md ("The core") describes the ports; numerics.md (section 6) and "What a tile computes, exactly" the results.
 //
-// Prediction: each cycle takes one pixel of dz (Half channels of its leading bits, kept beside the dz load) and three neighbouring
-// columns of x (8 channels, or 4 with 4 or 8 output lanes): OutLanes * 12 products in LUTs, 100 % of them useful for 3x3 kernels.
+// Prediction: each cycle takes two pixels of dz, one below the other (4 channels of their leading bits, kept beside the dz load) and for each
+// three neighbouring columns of x (8, 4 or 2 channels with 16, 8 or 4 output lanes): OutLanes * 12 products in LUTs, 100 % of them useful
+// for kernels 3 wide and an even number of rows.
 // Sums: jb_predictor_sums, word = tap number * 8 + (half of the output block, or half of the word of x) * 4 + 0..3, where tap number =
 // (block * x_words + word of x) * kernel_h * kernel_w + kernel row * kernel_w + kernel column. With 16 lanes a word is two
 // channels of x by 8 of dz, otherwise one channel of x by all lanes.
@@ -65,9 +66,10 @@ module jb_predictor #(
   localparam int OutLanes = jb_pkg::CONFIG_OUT_LANES[32*Config+:32];
   localparam int BankDepth = jb_pkg::CONFIG_BANK_DEPTH[32*Config+:32];
   localparam int Depth = jb_pkg::CONFIG_PREDICTOR_DEPTH[32*Config+:32];
-  localparam int Half = OutLanes < 8 ? OutLanes : 8;
-  localparam int XChannels = OutLanes * 4 / Half;
-  localparam int GradientBits = $clog2(8 * BankDepth);
+  localparam int XChannels = OutLanes / 2;
+  localparam int Active = OutLanes == 16 ? 8 : 4;
+  localparam int TapWords = 4 * XChannels / Active;
+  localparam int GradientBits = $clog2(4 * BankDepth);
   localparam int Latency = 6;  // of the x buffer
 
   initial begin
@@ -90,15 +92,15 @@ module jb_predictor #(
     else if (start) pending_q <= 1'b0;
   end
 
-  logic pixel_valid, pixel_pair, pixel_part, pixel_end, drained;
+  logic pixel_valid, pixel_lower, pixel_end, released, drained;
+  logic [1:0] pixel_part;
   logic [GradientBits-1:0] pixel_gradient;
   logic [15:0] segment_tap;
-  logic segment_part, segment_first, segment_last;
-  logic [1:0] segment_columns;
+  logic segment_first, segment_last;
+  logic [1:0] segment_columns, segment_part, segment_group;
 
   jb_predictor_sequencer #(
-    .Half               (Half),
-    .Halves             (OutLanes / Half),
+    .Groups             (OutLanes / 4),
     .Parts              (8 / XChannels),
     .GradientAddressBits(GradientBits)
   ) u_sequencer (
@@ -116,14 +118,16 @@ module jb_predictor #(
     .column_o         (x_column_o),
     .word_o           (x_word_o),
     .gradient_o       (pixel_gradient),
-    .gradient_pair_o  (pixel_pair),
+    .lower_o          (pixel_lower),
     .part_o           (pixel_part),
     .end_o            (pixel_end),
     .segment_tap_o    (segment_tap),
     .segment_part_o   (segment_part),
+    .segment_group_o  (segment_group),
     .segment_columns_o(segment_columns),
     .segment_first_o  (segment_first),
     .segment_last_o   (segment_last),
+    .released_i       (released),
     .drained_i        (drained)
   );
 
@@ -131,15 +135,16 @@ module jb_predictor #(
 
   // The copy of dz answers after 3 cycles, x after 6
   logic [GradientBits*(Latency-3)-1:0] gradient_q;
-  logic [4*Latency-1:0] tag_q;
-  logic [79:0] gradient_words;
-  logic late_valid, late_pair, late_part, late_end;
+  logic [5*Latency-1:0] tag_q;
+  logic [39:0] gradients_upper, gradients_lower;
+  logic late_valid, late_lower, late_end;
+  logic [1:0] late_part;
 
   always_ff @(posedge clk_i) begin
     gradient_q <= {gradient_q[GradientBits*(Latency-4)-1:0], pixel_gradient};
-    tag_q      <= {tag_q[4*(Latency-1)-1:0], pixel_valid && !start, pixel_pair, pixel_part, pixel_end};
+    tag_q      <= {tag_q[5*(Latency-1)-1:0], pixel_valid && !start, pixel_lower, pixel_part, pixel_end};
   end
-  assign {late_valid, late_pair, late_part, late_end} = tag_q[4*(Latency-1)+:4];
+  assign {late_valid, late_lower, late_part, late_end} = tag_q[5*(Latency-1)+:5];
 
   jb_predictor_gradients #(
     .BankDepth(BankDepth)
@@ -148,53 +153,61 @@ module jb_predictor #(
     .load_valid_i,
     .load_half_i,
     .load_first_i(load_image_i == '0 && load_row_i == '0 && load_column_i == '0 && load_word_i == '0),
+    .load_start_i(load_column_i == '0 && load_word_i == '0),
+    .load_odd_i  (load_row_i[0]),
     .load_data_i,
     .half_i,
     .address_i   (gradient_q[GradientBits*(Latency-4)+:GradientBits]),
-    .words_o     (gradient_words)
+    .even_o      (gradients_upper),
+    .odd_o       (gradients_lower)
   );
 
-  // Channels of this pass
-  logic [3*XChannels*8-1:0] x_now;
-  logic [Half*10-1:0] g_now;
+  // Channels of this pass: the leading 5 bits of x of both pixels
+  logic [3*XChannels*5-1:0] x_upper, x_lower;
 
   for (genvar t = 0; t < 3; t++) begin : gen_tap
-    if (XChannels == 8) begin : gen_all
-      assign x_now[64*t+:64] = x_window_i[64*t+:64];
-    end else begin : gen_part
-      assign x_now[32*t+:32] = late_part ? x_window_i[64*t+32+:32] : x_window_i[64*t+:32];
+    for (genvar c = 0; c < XChannels; c++) begin : gen_channel
+      logic [7:0] upper, below, second;
+      always_comb begin
+        upper  = x_window_i[64*t+8*c+:8];
+        below  = x_window_i[64*(3+t)+8*c+:8];
+        second = x_window_i[64*(6+t)+8*c+:8];
+        for (int part = 1; part < 8 / XChannels; part++) begin
+          if (late_part == 2'(part)) begin
+            upper  = x_window_i[64*t+8*(part*XChannels+c)+:8];
+            below  = x_window_i[64*(3+t)+8*(part*XChannels+c)+:8];
+            second = x_window_i[64*(6+t)+8*(part*XChannels+c)+:8];
+          end
+        end
+      end
+      assign x_upper[5*(t*XChannels+c)+:5] = upper[7:3];
+      assign x_lower[5*(t*XChannels+c)+:5] = tile_i[jb_pkg::STRIDE_LSB+1] ? second[7:3] : below[7:3];
+      logic unused_bits;
+      assign unused_bits = ^{upper, below, second};
     end
-  end
-  if (Half == 8) begin : gen_pair
-    assign g_now = {late_pair ? gradient_words[79:40] : '0, gradient_words[39:0]};
-  end else begin : gen_word
-    logic unused_pair;
-    assign unused_pair = ^{late_pair, gradient_words[79:40]};
-    assign g_now = gradient_words[39:0];
   end
 
   logic captured, drain_step;
   logic [3:0] drain_select;
-  logic [OutLanes*18-1:0] upper;
-  logic [OutLanes*20-1:0] lower;
+  logic [Active*20-1:0] added;
 
   jb_predictor_lanes #(
-    .OutLanes (OutLanes),
-    .Half     (Half),
-    .XChannels(XChannels)
+    .XChannels(XChannels),
+    .Active   (Active)
   ) u_lanes (
     .clk_i,
     .clear_i       (start),
     .valid_i       (late_valid),
     .end_i         (late_end),
     .unsigned_i    (tile_i[jb_pkg::FLAGS_LSB+jb_pkg::FLAG_X_UNSIGNED]),
-    .x_i           (x_now),
-    .g_i           (g_now),
+    .xa_i          (x_upper),
+    .xb_i          (x_lower),
+    .ga_i          (gradients_upper),
+    .gb_i          (late_lower ? gradients_lower : '0),
     .captured_o    (captured),
     .drain_step_i  (drain_step),
     .drain_select_i(drain_select),
-    .upper_o       (upper),
-    .lower_o       (lower)
+    .sums_o        (added)
   );
 
   // ---- sums, shared with the scheduler
@@ -205,6 +218,8 @@ module jb_predictor #(
 
   jb_predictor_sums #(
     .OutLanes(OutLanes),
+    .Active  (Active),
+    .TapWords(TapWords),
     .Depth   (Depth)
   ) u_sums (
     .clk_i,
@@ -213,14 +228,15 @@ module jb_predictor #(
     .busy_i         (sequencer_busy),
     .captured_i     (captured),
     .tap_i          (segment_tap),
-    .part_i         (segment_part),
+    .part_i         (OutLanes == 16 ? {1'b0, segment_group[1]} : segment_part),
+    .upper_i        (segment_group[0]),
     .columns_i      (segment_columns),
     .replace_i      (tile_i[jb_pkg::FLAGS_LSB+jb_pkg::FLAG_PREDICT_FIRST] && segment_first),
     .check_i        (tile_i[jb_pkg::FLAGS_LSB+jb_pkg::FLAG_PREDICT_LAST] && segment_last),
     .step_o         (drain_step),
     .select_o       (drain_select),
-    .upper_i        (upper),
-    .lower_i        (lower),
+    .added_i        (added),
+    .released_o     (released),
     .drained_o      (drained),
     .peak_o         (peak),
     .read_valid_i   (read_request),

@@ -1,128 +1,129 @@
-// All products of the predictor's cycle: 3 taps x (4 or 8) channels of x x Half channels of dz, and the registers that hold the
-// sums of a segment while they are drained, one word of OutLanes sums per drain_select_i.
-// Element (tap t, channel c of x, channel h of dz) is lane ((t * XChannels) + c) * Half + h; word k holds lanes k * OutLanes on.
+// All products of the predictor's cycle: 2 pixels x 3 taps x XChannels channels of x x 4 channels of dz, and the registers that hold the
+// sums of a segment while they are drained, one word per drain_select_i.
+// Element (tap t, channel c of x, channel h of dz) is lane (t * XChannels + c) * 4 + h; word k of a tap holds its lanes k * Active on.
 `default_nettype none
 
 module jb_predictor_lanes #(
-  parameter int OutLanes  = 16,
-  parameter int Half      = 8,   // channels of dz
-  parameter int XChannels = 8    // channels of x per tap: OutLanes * 4 / Half
+  parameter int XChannels = 8,  // channels of x per tap
+  parameter int Active    = 8   // lanes of a word
 ) (
-  input  wire logic                    clk_i,
-  input  wire logic                    clear_i,
-  input  wire logic                    valid_i,     // x_i and g_i are a pixel
-  input  wire logic                    end_i,       // with valid_i: last of a segment
-  input  wire logic                    unsigned_i,  // x is 0..255
-  input  wire logic [3*XChannels*8-1:0] x_i,
-  input  wire logic [Half*10-1:0]      g_i,
-  output      logic                    captured_o,  // pulse: the segment's sums can be drained from now on
-  input  wire logic                    drain_step_i,
-  input  wire logic [3:0]              drain_select_i,
-  output      logic [OutLanes*18-1:0]  upper_o,     // in the cycle after drain_step_i
-  output      logic [OutLanes*20-1:0]  lower_o
+  input  wire logic                     clk_i,
+  input  wire logic                     clear_i,
+  input  wire logic                     valid_i,     // x and g are pixels
+  input  wire logic                     end_i,       // with valid_i: last of a segment
+  input  wire logic                     unsigned_i,  // x is 0..255
+  input  wire logic [3*XChannels*5-1:0] xa_i,        // the leading 5 bits of x of one pixel
+  input  wire logic [3*XChannels*5-1:0] xb_i,        // and of the other
+  input  wire logic [39:0]              ga_i,
+  input  wire logic [39:0]              gb_i,        // zero where there is no other pixel
+  output      logic                     captured_o,  // pulse: the segment's sums can be drained from now on
+  input  wire logic                     drain_step_i,
+  input  wire logic [3:0]               drain_select_i,
+  output      logic [Active*20-1:0]     sums_o       // in the cycle after drain_step_i
 );
   localparam int Values = 3 * XChannels;
-  localparam int Words = 12;
+  localparam int TapWords = 4 * XChannels / Active;
 
-  logic [Values*4-1:0] x_q;
-  logic [Half*12-1:0] single_q, triple_q, upper_double_q, upper_triple_q;
-  logic valid_q, end_q, capture_q, captured_q;
-  logic [Words*OutLanes*18-1:0] upper;
-  logic [Words*OutLanes*20-1:0] lower;
+  logic [Values*4-1:0] xa_q, xb_q;
+  logic [Values*2-1:0] xa_late_q, xb_late_q;
+  logic [43:0] ga_q, gb_q, both_q, ga_late_q, gb_late_q, both_late_q;
+  logic [2:0] valid_q, end_q;
+  logic first_q, capture_q, captured_q, signed_q;
+  logic [Values*4*20-1:0] sums;
 
   assign captured_o = captured_q;
 
   always_ff @(posedge clk_i) begin
-    valid_q    <= valid_i && !clear_i;
-    end_q      <= valid_i && end_i && !clear_i;
-    capture_q  <= end_q && !clear_i;
+    valid_q    <= {valid_q[1:0], valid_i} & {3{!clear_i}};
+    end_q      <= {end_q[1:0], valid_i && end_i} & {3{!clear_i}};
+    capture_q  <= end_q[2] && !clear_i;
     captured_q <= capture_q && !clear_i;
+    if (clear_i) first_q <= 1'b1;
+    else if (valid_q[2]) first_q <= end_q[2];
+    signed_q <= !unsigned_i;
   end
 
-  // Leading 4 bits of x, half up: x[7:4] + x[3], clamped to 15, or to +-7
-  for (genvar v = 0; v < Values; v++) begin : gen_x
-    logic [4:0] rounded;
-    assign rounded = {x_i[8*v+7] && !unsigned_i, x_i[8*v+4+:4]} + 5'(x_i[8*v+3]);
-    always_ff @(posedge clk_i) begin
-      if (unsigned_i) x_q[4*v+:4] <= rounded[4] ? 4'd15 : rounded[3:0];
-      else if (rounded == 5'b01000) x_q[4*v+:4] <= 4'b0111;
-      else if (rounded == 5'b11000) x_q[4*v+:4] <= 4'b1001;
-      else x_q[4*v+:4] <= rounded[3:0];
+  // Leading 4 bits of x, half up: x[7:4] + x[3], clamped to 15, or to +-7. Bit by bit, so that no carry chain is made of it.
+  for (genvar v = 0; v < 2 * Values; v++) begin : gen_x
+    logic [4:0] x;
+    logic [3:0] clamped, carry;
+    assign x     = v < Values ? xa_i[5*(v%Values)+:5] : xb_i[5*(v%Values)+:5];
+    assign carry = {&x[3:0], &x[2:0], &x[1:0], x[0]};
+    always_comb begin
+      clamped = x[4:1] ^ carry;
+      if (carry[3] && (unsigned_i == x[4])) clamped = {unsigned_i, 3'b111};
+      if (!unsigned_i && x == 5'b10000) clamped = 4'b1001;
+    end
+    if (v < Values) begin : gen_a
+      always_ff @(posedge clk_i) begin
+        xa_q[4*v+:4]      <= clamped;
+        xa_late_q[2*v+:2] <= xa_q[4*v+:2];
+      end
+    end else begin : gen_b
+      always_ff @(posedge clk_i) begin
+        xb_q[4*(v-Values)+:4]      <= clamped;
+        xb_late_q[2*(v-Values)+:2] <= xb_q[4*(v-Values)+:2];
+      end
     end
   end
 
-  for (genvar h = 0; h < Half; h++) begin : gen_g
-    logic signed [11:0] g, triple;
-    assign g      = 12'($signed(g_i[10*h+:10]));
-    assign triple = (g <<< 1) + g;
-    always_ff @(posedge clk_i) begin
-      single_q[12*h+:12]       <= g;
-      triple_q[12*h+:12]       <= triple;
-      upper_double_q[12*h+:12] <= unsigned_i ? g <<< 1 : -(g <<< 1);
-      upper_triple_q[12*h+:12] <= unsigned_i ? triple : -g;
+  always_ff @(posedge clk_i) begin
+    for (int h = 0; h < 4; h++) begin
+      ga_q[11*h+:11]   <= {ga_i[10*h+9], ga_i[10*h+:10]};
+      gb_q[11*h+:11]   <= {gb_i[10*h+9], gb_i[10*h+:10]};
+      both_q[11*h+:11] <= {ga_i[10*h+9], ga_i[10*h+:10]} + {gb_i[10*h+9], gb_i[10*h+:10]};
     end
+    ga_late_q   <= ga_q;
+    gb_late_q   <= gb_q;
+    both_late_q <= both_q;
   end
 
   for (genvar v = 0; v < Values; v++) begin : gen_value
-    for (genvar h = 0; h < Half; h++) begin : gen_lane
+    for (genvar h = 0; h < 4; h++) begin : gen_lane
       jb_predictor_lane u_lane (
         .clk_i,
-        .clear_i,
-        .enable_i      (valid_q),
-        .capture_i     (capture_q),
-        .x_i           (x_q[4*v+:4]),
-        .single_i      (single_q[12*h+:12]),
-        .triple_i      (triple_q[12*h+:12]),
-        .upper_double_i(upper_double_q[12*h+:12]),
-        .upper_triple_i(upper_triple_q[12*h+:12]),
-        .upper_o       (upper[(v*Half+h)*18+:18]),
-        .lower_o       (lower[(v*Half+h)*20+:20])
+        .signed_i   (signed_q),
+        .xa_i       (xa_q[4*v+2+:2]),
+        .xb_i       (xb_q[4*v+2+:2]),
+        .ga_i       (ga_q[11*h+:11]),
+        .gb_i       (gb_q[11*h+:11]),
+        .both_i     (both_q[11*h+:11]),
+        .xa_late_i  (xa_late_q[2*v+:2]),
+        .xb_late_i  (xb_late_q[2*v+:2]),
+        .ga_late_i  (ga_late_q[11*h+:11]),
+        .gb_late_i  (gb_late_q[11*h+:11]),
+        .both_late_i(both_late_q[11*h+:11]),
+        .enable_i   (valid_q[2]),
+        .first_i    (first_q),
+        .capture_i  (capture_q),
+        .sum_o      (sums[(v*4+h)*20+:20])
       );
     end
   end
 
-  // Word of the drain: four of a tap, then one of three taps, the others being held at zero
-  localparam int Upper = OutLanes * 18;
-  localparam int Lower = OutLanes * 20;
-  logic [Upper-1:0] tap_upper_q[3];
-  logic [Lower-1:0] tap_lower_q[3];
+  // Word of the drain: one of a tap, then one of three taps, the others being held at zero
+  localparam int Word = Active * 20;
+  logic [Word-1:0] tap_q[3];
 
   for (genvar t = 0; t < 3; t++) begin : gen_drain
-    logic [Upper-1:0] now_upper;
-    logic [Lower-1:0] now_lower;
+    logic [Word-1:0] now;
+    logic clear;  // one net for all these flip-flops
+
+    assign clear = drain_step_i && drain_select_i[3:2] != 2'(t);
 
     always_comb begin
-      unique case (drain_select_i[1:0])
-        2'd0: now_upper = upper[(4*t+0)*Upper+:Upper];
-        2'd1: now_upper = upper[(4*t+1)*Upper+:Upper];
-        2'd2: now_upper = upper[(4*t+2)*Upper+:Upper];
-        default: now_upper = upper[(4*t+3)*Upper+:Upper];
-      endcase
-      unique case (drain_select_i[1:0])
-        2'd0: now_lower = lower[(4*t+0)*Lower+:Lower];
-        2'd1: now_lower = lower[(4*t+1)*Lower+:Lower];
-        2'd2: now_lower = lower[(4*t+2)*Lower+:Lower];
-        default: now_lower = lower[(4*t+3)*Lower+:Lower];
-      endcase
+      now = sums[t*TapWords*Word+:Word];
+      for (int k = 1; k < TapWords; k++) begin
+        if (drain_select_i[1:0] == 2'(k)) now = sums[(t*TapWords+k)*Word+:Word];
+      end
     end
 
     always_ff @(posedge clk_i) begin
-      if (drain_step_i) begin
-        if (drain_select_i[3:2] != 2'(t)) begin
-          tap_upper_q[t] <= '0;
-          tap_lower_q[t] <= '0;
-        end else begin
-          tap_upper_q[t] <= now_upper;
-          tap_lower_q[t] <= now_lower;
-        end
-      end
+      if (clear) tap_q[t] <= '0;
+      else if (drain_step_i) tap_q[t] <= now;
     end
   end
-  assign upper_o = tap_upper_q[0] | tap_upper_q[1] | tap_upper_q[2];
-  assign lower_o = tap_lower_q[0] | tap_lower_q[1] | tap_lower_q[2];
-
-  logic unused;
-  assign unused = ^x_i;
+  assign sums_o = tap_q[0] | tap_q[1] | tap_q[2];
 endmodule
 
 `default_nettype wire

@@ -71,9 +71,9 @@ struct Bench {
     return r;
   }
 
-  uint64_t pixel(const Request& r, int column) const {
-    if (!r.valid || r.row < 0 || r.row >= rows || column < 0 || column >= columns) return 0;
-    return x[((static_cast<int64_t>(r.image) * rows + r.row) * columns + column) * words + r.word];
+  uint64_t pixel(const Request& r, int row, int column) const {
+    if (!r.valid || row < 0 || row >= rows || column < 0 || column >= columns) return 0;
+    return x[((static_cast<int64_t>(r.image) * rows + row) * columns + column) * words + r.word];
   }
 
   void tick() {
@@ -85,11 +85,12 @@ struct Bench {
     pipe.push_back(request());
     const Request r = pipe.front();
     pipe.pop_front();
-    for (int i = 0; i < 18; i++) top->x_window_i[i] = random();  // only the first row counts
-    for (int j = 0; j < 3; j++) {
-      const uint64_t value = x ? pixel(r, r.column + j) : 0;
-      top->x_window_i[2 * j] = static_cast<uint32_t>(value);
-      top->x_window_i[2 * j + 1] = static_cast<uint32_t>(value >> 32);
+    for (int i = 0; i < 3; i++) {
+      for (int j = 0; j < 3; j++) {
+        const uint64_t value = x ? pixel(r, r.row + i, r.column + j) : random();
+        top->x_window_i[2 * (3 * i + j)] = static_cast<uint32_t>(value);
+        top->x_window_i[2 * (3 * i + j) + 1] = static_cast<uint32_t>(value >> 32);
+      }
     }
     top->eval();
   }
@@ -279,7 +280,7 @@ int64_t psg_sum(void* handle, int lane, int address) {
       pair[i] =                                                                                                                     \
           root->jb_predictor__DOT__u_sums__DOT__gen_rest__DOT__gen_pair__BRA__##N##__KET____DOT__u_memory__DOT__memory[address - 2048][i]; \
     break;
-#if SLOTS >= 96
+#if MULTIPLIERS >= 192
   if (address >= 2048) {
     uint32_t pair[3] = {0, 0, 0};
     switch (lane / 2) {
@@ -292,10 +293,10 @@ int64_t psg_sum(void* handle, int lane, int address) {
 #endif
   switch (lane) {
     MAIN(0) MAIN(1) MAIN(2) MAIN(3)
-#if SLOTS >= 48
+#if MULTIPLIERS >= 96
     MAIN(4) MAIN(5) MAIN(6) MAIN(7)
 #endif
-#if SLOTS >= 96
+#if MULTIPLIERS >= 192
     MAIN(8) MAIN(9) MAIN(10) MAIN(11) MAIN(12) MAIN(13) MAIN(14) MAIN(15)
 #endif
     default: break;
