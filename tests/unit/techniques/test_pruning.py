@@ -237,7 +237,7 @@ def test_every_engine_keeps_and_trains_the_same_weights(method, tmp_path):
     assert found[0] == found[1] == found[2]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["snip", *(pytest.param(name, marks=pytest.mark.slow) for name in METHODS[1:])])
 @pytest.mark.parametrize("partner", [(), *PARTNERS.values()])
 def test_pruned_weights_stay_zero_and_an_interrupted_run_goes_on_to_the_same_bits(method, partner, tmp_path):
     config = small(

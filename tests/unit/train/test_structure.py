@@ -251,7 +251,7 @@ def test_every_engine_comes_to_the_same_network(preset, tmp_path):
     assert found[0] == found[1] == found[2]
 
 
-@pytest.mark.parametrize("stop_after", [3, 5, 6, 9])
+@pytest.mark.parametrize("stop_after", [3, 9, *(pytest.param(step, marks=pytest.mark.slow) for step in (5, 6))])
 @pytest.mark.parametrize("preset", QUICK)
 def test_a_run_interrupted_before_or_after_the_change_goes_on_to_the_same_bits(preset, stop_after, tmp_path):
     config = run_of(preset)
@@ -259,7 +259,7 @@ def test_a_run_interrupted_before_or_after_the_change_goes_on_to_the_same_bits(p
 
 
 @pytest.mark.parametrize("partner", PARTNERS)
-@pytest.mark.parametrize("preset", QUICK)
+@pytest.mark.parametrize("preset", [EARLY, pytest.param(WIDTH, marks=pytest.mark.slow), DEPTH])
 def test_it_combines_with_the_techniques_of_e2_train(preset, partner, tmp_path):
     overrides = ["method.slu.target_skip=0.2"] if partner == "slu" else PARTNERS[partner]
     found = [
