@@ -290,6 +290,24 @@ def test_buffers_of_a_silent_client_are_freed_and_of_a_busy_one_kept(server):
     assert set(board.board.memory.entries) == {kept}
 
 
+def test_a_client_in_a_long_call_is_not_silent(server):
+    board = server(idle_s=0.5)
+    wire = Wire(board.address)
+    name = wire("buffer.allocate", size=100).buffer_id
+
+    def slowly():
+        for _ in range(4):
+            yield {"buffer_id": name, "data": b"x"}
+            time.sleep(0.4)
+
+    assert wire("buffer.write", slowly()).msg == ""
+    assert wire("buffer.read", buffer_id=name)[0].data[:5] == b"xxxx\0"
+    deadline = time.monotonic() + 10
+    while board.board.memory.entries and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not board.board.memory.entries
+
+
 def test_a_call_that_its_client_gives_up_does_no_harm(wire):
     name = wire("buffer.allocate", size=6 << 20).buffer_id
     begun = threading.Event()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -46,12 +47,18 @@ class ServedBoard:
         if config is not None or tier == "functional":
             self._configure(config or "tiny")
 
-    def touch(self, peer: str) -> None:
-        """Notes a call of a connection."""
+    @contextlib.contextmanager
+    def call(self, peer: str) -> Iterator[None]:
+        """Around each call of a connection: while it lasts, the connection is not silent."""
         self._loader.peer = peer
         with self.lock:
-            if self.memory.touch(peer):
+            if self.memory.begin(peer):
                 self._log(f"client {peer}")
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.memory.end(peer)
 
     def close(self) -> None:
         """Ends what runs."""

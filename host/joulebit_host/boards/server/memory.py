@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -46,12 +47,21 @@ class Memory:
         self._heap = Heap(len(self.array), _PAGE)
         self._numbers = itertools.count(1)
         self._last_call: dict[str, float] = {}
+        self._calls: Counter[str] = Counter()
 
-    def touch(self, owner: str) -> bool:
-        """Notes a call of a connection; whether it is its first."""
+    def begin(self, owner: str) -> bool:
+        """Notes that a call of a connection begins; whether it is its first."""
         new = owner not in self._last_call
         self._last_call[owner] = self.clock()
+        self._calls[owner] += 1
         return new
+
+    def end(self, owner: str) -> None:
+        """Notes that a call ends: from now on the connection is silent."""
+        self._last_call[owner] = self.clock()
+        self._calls[owner] -= 1
+        if not self._calls[owner]:
+            del self._calls[owner]
 
     def allocate(self, size: int, cacheable: bool, owner: str) -> str:
         """The name of a new buffer; Refused without room for it."""
@@ -107,7 +117,11 @@ class Memory:
     def free_idle(self) -> int:
         """Frees the buffers of connections that have been silent for too long; their number."""
         now = self.clock()
-        silent = {owner for owner, last in self._last_call.items() if now - last > self.limits.idle_s}
+        silent = {
+            owner
+            for owner, last in self._last_call.items()
+            if owner not in self._calls and now - last > self.limits.idle_s
+        }
         for owner in silent:
             del self._last_call[owner]
         return self._free_where(lambda entry: entry.owner in silent)

@@ -210,20 +210,20 @@ def _handler(service: Service, name: str, servant: Any, board: ServedBoard) -> A
 
     def single(request: Any, context: Any) -> Any:
         peer = context.peer()
-        board.touch(peer)
-        try:
-            return response_class(**serve(request, peer))
-        except Refused as refused:
-            return refuse(refused, context)
+        with board.call(peer):
+            try:
+                return response_class(**serve(request, peer))
+            except Refused as refused:
+                return refuse(refused, context)
 
     def stream(request: Any, context: Any) -> Iterator[Any]:
         peer = context.peer()
-        board.touch(peer)
-        try:
-            for values in serve(request, peer):
-                yield response_class(**values)
-        except Refused as refused:
-            refuse(refused, context)
+        with board.call(peer):
+            try:
+                for values in serve(request, peer):
+                    yield response_class(**values)
+            except Refused as refused:
+                refuse(refused, context)
 
     makers = {
         (False, False): grpc.unary_unary_rpc_method_handler,
