@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _CLASS_COLOURS = ("indigo", "teal", "rose", "sand", "cyan", "purple")
-_MARKERS = ("o", "s", "^", "D", "v", "P")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
 
 
 def ranked(rows: Sequence[Row], classes: Mapping[str, str] | None = None, test_samples: int = 0) -> list[Row]:
@@ -125,49 +125,54 @@ def render(rows: Sequence[Row]) -> Table:
 
 
 def figure(rows: Sequence[Row]) -> Drawing | None:
-    """Top-1 over joules, the front as a line; runs of the front have their names, the others their numbers."""
+    """Top-1 over joules, the front as a line; runs of the front have their names, the others their numbers.
+
+    Runs far below the others stand at the lower edge, with their accuracy.
+    """
     shown = [row for row in rows if row["rank"]]
     if not shown:
         return None
     factor, unit = joule_scale(max(float(row["energy_simulated_j"]) for row in shown))
     classes = sorted({row["class"] for row in shown})
-    with new_figure(9.2, 5.6) as drawing:
+    accuracies = sorted(row["top1"] for row in shown)
+    floor = accuracies[len(accuracies) // 10]  # a run that failed does not press the others together
+    spread = max(1.0, accuracies[-1] - floor)
+    bottom = floor - 0.15 * spread
+
+    def place(row: Row) -> tuple[float, float]:
+        return row["energy_simulated_j"] / factor, max(row["top1"], bottom + 0.03 * spread)
+
+    with new_figure(9.2, 5.8) as drawing:
         axes = drawing.subplots()
-        best = front(shown)
-        x = [row["energy_simulated_j"] / factor for row in best]
-        y = [row["top1"] for row in best]
-        right = 1.08 * max(row["energy_simulated_j"] for row in shown) / factor
-        axes.step([*x, right], [*y, y[-1]], where="post", color=MUTED, linewidth=1.2, zorder=1)
+        axes.set_xscale("log")
+        left = 0.7 * min(place(row)[0] for row in shown)
+        right = 1.15 * max(place(row)[0] for row in shown)
+        best = [place(row) for row in front(shown)]
+        axes.step([*(x for x, _ in best), right], [*(y for _, y in best), best[-1][1]], where="post", color=MUTED,
+                  linewidth=1.2, zorder=1)  # fmt: skip
         for index, name in enumerate(classes):
-            points = [row for row in shown if row["class"] == name]
-            axes.plot(
-                [row["energy_simulated_j"] / factor for row in points],
-                [row["top1"] for row in points],
-                linestyle="none",
-                marker=_MARKERS[index % len(_MARKERS)],
-                markersize=8,
-                color=TINTS[_CLASS_COLOURS[index % len(_CLASS_COLOURS)]],
-                markeredgecolor=PAPER,
-                label=name or "runs",
-                zorder=3,
-            )
+            points = [place(row) for row in shown if row["class"] == name]
+            axes.plot(*zip(*points), linestyle="none", marker=_MARKERS[index % len(_MARKERS)], markersize=8,
+                      color=TINTS[_CLASS_COLOURS[index % len(_CLASS_COLOURS)]], markeredgecolor=PAPER,
+                      label=name or "runs", zorder=3)  # fmt: skip
         for row in shown:
-            on_front = row["rank"] == 1
-            axes.annotate(
-                row["label"] if on_front else str(row["number"]),
-                (row["energy_simulated_j"] / factor, row["top1"]),
-                (0, 7) if on_front else (5, -9),
-                textcoords="offset points",
-                fontsize=9 if on_front else 7,
-                color=INK if on_front else MUTED,
-                ha="center" if on_front else "left",
-            )
-        accuracies = sorted(row["top1"] for row in shown)
-        low = accuracies[len(accuracies) // 10]  # a run that failed does not press the others together
-        spread = max(1.0, accuracies[-1] - low)
-        axes.set_ylim(low - 0.15 * spread, min(100.5, accuracies[-1] + 0.2 * spread))
-        axes.set_xlim(0, right)
-        axes.grid(color=GRID)
+            text = row["label"] if row["rank"] == 1 else str(row["number"])
+            if row["top1"] < bottom:
+                text = f"{text}: {row['top1']:.1f} %"
+            if row["rank"] == 1:
+                axes.annotate(
+                    text, place(row), (0, 7), textcoords="offset points", fontsize=9, color=INK, ha="center"
+                )
+            else:
+                side = row["number"] % 2  # neighbours in the ranking are neighbours in joules
+                below = row["top1"] < bottom
+                axes.annotate(text, place(row), (6 if side else -6, 4 if below else -9), textcoords="offset points", fontsize=7,
+                              color=MUTED, ha="left" if side else "right")  # fmt: skip
+        axes.set_xlim(left, right)
+        axes.set_ylim(bottom, min(100.5, accuracies[-1] + 0.2 * spread))
+        axes.grid(color=GRID, which="both", axis="x")
+        for axis_name in ("major", "minor"):
+            getattr(axes.xaxis, f"set_{axis_name}_formatter")(lambda x, _: f"{x:g}")
         axes.set_xlabel(f"simulated energy of training ({unit})")
         axes.set_ylabel("final top-1 accuracy on the test set (%)")
         if len(classes) > 1:

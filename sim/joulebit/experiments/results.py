@@ -190,8 +190,13 @@ class Result:
 
     @property
     def mac_saving(self) -> float | None:
-        """1 - multiply-accumulates done / those of the standard run; narrower ones count as done."""
-        if not (self.summary and self.macs_done and self.standard_steps):
+        """1 - multiply-accumulates done / those of the standard run; narrower ones count as done.
+
+        None also for a network that changes its shape on the way: its counters do not tell what is missing.
+        """
+        method = self.config.method
+        reshaped = method.early_bird.ratio > 0 or method.growing.kind != "off"
+        if reshaped or not (self.summary and self.macs_done and self.standard_steps):
             return None
         whole = self.macs_done + sum(self.skipped(reason) for reason in _LEFT_OUT)
         aside = ("macs.selection.", "macs.teacher.")  # done beside training
