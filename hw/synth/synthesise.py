@@ -15,6 +15,7 @@ import subprocess
 import sys
 import sysconfig
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,8 @@ LUTS = {
     "RAM64M": 4,
 }
 FLIP_FLOPS = ("FDRE", "FDSE", "FDCE", "FDPE", "FDRE_1", "FDSE_1", "FDCE_1", "FDPE_1")
+#: Taken for a wire between two cells; what Yosys' models do not say.
+WIRE_PS = 1000
 LATCHES = ("LDCE", "LDPE", "$_DLATCH_P_", "$_DLATCH_N_", "$dlatch")
 
 
@@ -57,7 +60,9 @@ LATCHES = ("LDCE", "LDPE", "$_DLATCH_P_", "$_DLATCH_N_", "$dlatch")
 KEPT = (
     "jb_array",
     "jb_core",
+    "jb_dw_drain",
     "jb_feature",
+    "jb_gradient",
     "jb_mac",
     "jb_output",
     "jb_predictor",
@@ -106,6 +111,12 @@ opt_lut_ins -tech xilinx
 clean
 tee -q -o {build}/stat.json stat -json -top {TOP}
 tee -q -o {build}/check.txt check
+setattr -mod -unset keep_hierarchy *
+delete =A:blackbox
+read_verilog -lib -specify +/xilinx/cells_sim.v
+flatten
+delete t:$scopeinfo
+tee -q -o {build}/sta.txt sta
 """
 
 
@@ -132,6 +143,26 @@ def count_cells(modules: dict[str, Any], name: str, counts: dict[str, int], time
             counts[cell] = counts.get(cell, 0) + times * count
 
 
+def longest_path(text: str) -> dict[str, Any]:
+    """The longest path by Yosys' `sta`: the cells' own delays (Yosys' models of them), wires not counted.
+
+    Returns `path_ps`, `path_levels` (LUTs, wide multiplexers, and carry chains as one each), and `path_from`,
+    `path_to` (cells). `clock_mhz` is with WIRE_PS for each wire between them, and an estimate only.
+    """
+    report = text.split(f"Latest arrival time in '{TOP}' is ", 1)[1].split("Arrival histogram", 1)[0]
+    cells = re.findall(r"^\s+\d+ \S+ \((\S+?)\.", report, flags=re.MULTILINE)[::-1]
+    # A carry chain is many cells with wires of their own.
+    levels = sum({before, cell} != {"CARRY4"} for before, cell in pairwise(cells[:-1]))
+    delay = int(re.match(r"\d+", report).group())  # type: ignore[union-attr]
+    return {
+        "path_ps": delay,
+        "path_levels": levels,
+        "path_from": cells[0],
+        "path_to": cells[-1],
+        "clock_mhz": round(1e6 / (delay + WIRE_PS * (levels + 1))),
+    }
+
+
 def measure(build: Path, seconds: float, name: str) -> dict[str, Any]:
     """The report of one configuration from what Yosys wrote."""
     modules = json.loads((build / "stat.json").read_text())["modules"]
@@ -152,6 +183,7 @@ def measure(build: Path, seconds: float, name: str) -> dict[str, Any]:
         ),
         "ff": sum(counts.get(cell, 0) for cell in FLIP_FLOPS),
         "carry4": counts.get("CARRY4", 0),
+        **longest_path((build / "sta.txt").read_text()),
         "latches": sum(counts.get(cell, 0) for cell in LATCHES),
         "multipliers_outside_the_array": outside_the_array(multipliers),
         "cells": dict(sorted(counts.items())),
@@ -184,16 +216,19 @@ def table() -> str:
         "",
         "Written by `make -C hw synth` (`synth_xilinx -family xc7 -flatten`, the large modules apart).",
         "LUTs are an upper bound, since Yosys does not share a LUT6 between two functions. Not placed, not",
-        "routed: no clock rate follows from this.",
+        "routed. The longest path is that of Yosys' `sta`: delays of cells alone, by Yosys' models of them; the",
+        f"clock follows with {WIRE_PS / 1000:g} ns for each wire, an assumption, no result of placing and routing.",
         "",
-        "| configuration | multipliers | DSP48E1 | RAMB36 | LUT | of it memory | FF | CARRY4 | latches |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| configuration | multipliers | DSP48E1 | RAMB36 | LUT | of it memory | FF | CARRY4 | latches "
+        "| longest path, cells | levels | clock, estimated |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for report in reports:
         dsp, bram, lut, ff = (share(report, key) for key in ("dsp", "bram36", "lut", "ff"))
         row = (dsp, bram, lut, f"{report['lut_memory']:,}", ff, f"{report['carry4']:,}", str(report["latches"]))
-        lines.append(f"| {report['configuration']} | {report['multipliers']} | {' | '.join(row)} |")
-    lines.append(f"| budget | | {BUDGET['dsp']} | {BUDGET['bram36']} | {BUDGET['lut']:,} | | | | 0 |")
+        timing = (f"{report['path_ps'] / 1000:.1f} ns", str(report["path_levels"]), f"{report['clock_mhz']} MHz")
+        lines.append(f"| {report['configuration']} | {report['multipliers']} | {' | '.join((*row, *timing))} |")
+    lines.append(f"| budget | | {BUDGET['dsp']} | {BUDGET['bram36']} | {BUDGET['lut']:,} | | | | 0 | | | |")
     return "\n".join([*lines, ""])
 
 
