@@ -165,9 +165,9 @@ def figure(rows: Sequence[Row]) -> Drawing | None:
                 )
             else:
                 side = row["number"] % 2  # neighbours in the ranking are neighbours in joules
-                below = row["top1"] < bottom
-                axes.annotate(text, place(row), (6 if side else -6, 4 if below else -9), textcoords="offset points", fontsize=7,
-                              color=MUTED, ha="left" if side else "right")  # fmt: skip
+                offset = (6 if side else -6, 4 if row["top1"] < bottom else -9)
+                axes.annotate(text, place(row), offset, textcoords="offset points", fontsize=7, color=MUTED,
+                              ha="left" if side else "right")  # fmt: skip
         axes.set_xlim(left, right)
         axes.set_ylim(bottom, min(100.5, accuracies[-1] + 0.2 * spread))
         axes.grid(color=GRID, which="both", axis="x")
