@@ -179,8 +179,18 @@ class Result:
     @cached_property
     def macs_done(self) -> int:
         """Multiply-accumulates of the three passes that were needed; one whose sign was predicted counts once."""
-        arithmetic = self.config.arithmetic
-        predicted = self.counters[f"macs.weight_gradient.{arithmetic.x_msb_bits}x{arithmetic.g_msb_bits}"]
+        predicted = 0
+        if self.config.method.update == "psg":
+            arithmetic, cyclic = self.config.arithmetic, self.config.method.cyclic_precision
+            x, g = arithmetic.x_msb_bits, arithmetic.g_msb_bits
+            narrow = bool(cyclic.cycles)  # then the predictor's operands are never wider than what they come from
+            x_low = min(x, cyclic.x_low) if narrow and cyclic.x_low else x
+            g_low = min(g, cyclic.g_low) if narrow and cyclic.g_low else g
+            predicted = sum(
+                self.counters[f"macs.weight_gradient.{one}x{other}"]
+                for one in range(x_low, x + 1)
+                for other in range(g_low, g + 1)
+            )
         done = sum(self.counters.total(f"macs.{phase}.") for phase in _PASSES)
         return done + self.counters["skipped.weight_gradient.psg"] - predicted
 

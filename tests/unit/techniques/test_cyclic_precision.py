@@ -113,3 +113,15 @@ def test_evaluation_has_the_full_widths_and_training_goes_on_with_its_own():
     np.testing.assert_array_equal(*found)
     network.train_step(Batch(images, np.arange(9), np.arange(9), 0), 0.1, 0.1)
     assert network.counters["macs.forward.3x4"] == 9 * (resolved.macs - resolved.head.macs)
+
+
+def test_predicted_products_count_once_whatever_their_width(tmp_path):
+    """Products done are those of a plain run: a predicted sign takes the place of a product."""
+    from joulebit.experiments.results import load_result
+
+    config = small(PRESET, *PARTNERS["psg"])
+    outcome(config, tmp_path / "psg")
+    outcome(small("digits-resnet8-fixed"), tmp_path / "plain")
+    kinds = {key for key in load_result(tmp_path / "psg").counters.as_dict() if key.startswith("macs.weight")}
+    assert {"macs.weight_gradient.3x10", "macs.weight_gradient.4x10"} <= kinds
+    assert load_result(tmp_path / "psg").macs_done == load_result(tmp_path / "plain").macs_done
