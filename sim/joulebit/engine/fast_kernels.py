@@ -221,7 +221,7 @@ class FastKernels:
             return result and (result[0].reshape(kernel_h, kernel_w, c_in, c_out), result[1])
         low, high = (-128, 127) if x.dtype == np.int8 else (0, 255)
         x_shift, low, high, g_shift, g_high = narrow or (-1, low, high, -1, 32768)
-        coupled = fast_weight.couples(kernel_w, geometry.stride, c_in, out_w)
+        coupled = fast_weight.couples(kernel_w, geometry.stride, c_in, c_out, out_w)
         count = fast_weight.sums_count(kernel_h, kernel_w, c_in, c_out, coupled)
         threads = self._threads((samples + 1) // 2)
         totals = np.zeros((threads, count), np.int64)

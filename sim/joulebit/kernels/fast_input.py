@@ -241,15 +241,16 @@ def _finish_raw(
 @kernel
 def input_gradient(
     counter: Int, samples: Int, dz: Int, out_h: Int, out_w: Int, c_out: Int, packed: Int, coupled: Int,
-    kernel_h: Int, kernel_w: Int, stride: Int, padding_h: Int, padding_w: Int, g: Int, height: Int, width: Int, c_in: Int,
-    wide: Int, align: Int, add: Int, add_h: Int, add_w: Int, add_channels: Int, add_stride: Int, add_align: Int,
-    mask: Int, masked: Int, below: Int, shift: Int, limit: Int, scratch: Int, records: Int,
+    kernel_h: Int, kernel_w: Int, stride: Int, padding_h: Int, padding_w: Int, g: Int, height: Int, width: Int,
+    c_in: Int, wide: Int, align: Int, add: Int, add_h: Int, add_w: Int, add_channels: Int, add_stride: Int,
+    add_align: Int, mask: Int, masked: Int, below: Int, shift: Int, limit: Int, scratch: Int, records: Int,
     part: Int,
 ) -> tuple[Int, Int]:  # fmt: skip
     """`Engine.conv_input_gradient` on the samples that this thread draws from the counter; (peak, saturated).
 
     Addresses: counter (int64, shared by the threads), dz, packed, coupled (of `pack_coupled`; 0: none), g,
-    add (0: none), mask (uint8; 16 bytes of 1 where masked is 0), scratch. below: bound of the mask, above 255 for none. wide: 1 where v may need 64 bits;
+    add (0: none), mask (uint8; 16 bytes of 1 where masked is 0), scratch. below: bound of the mask, above 255 for
+    none. wide: 1 where v may need 64 bits;
     2 for the masked sums themselves, g int64. records: int64 [samples][height][parts of `part` columns][2], peak
     and saturated elements of g, without add; or 0, part width.
     """

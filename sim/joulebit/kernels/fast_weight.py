@@ -119,6 +119,23 @@ def _interleave_g(
 
 
 @inline
+def _magnitudes(first: Int, second: Int, both: Int, elements: Int, shift: Int, limit: Int) -> tuple[Int, Int]:
+    """What `_interleave_g` returns for dz of two images whose channels are a multiple of 16."""
+    none, peak, total = zeros(), zeros(), zeros()
+    half, right = splat((np.int64(1) << max(shift, 0)) >> 1), splat(max(shift, 0))
+    bottom, top = splat(-limit), splat(limit)
+    full, other = lanes(16), lanes(16 * both)
+    for k in range(0, elements * 2, 32):
+        u, v = load_i16(first + k, full), load_i16(second + k, other)
+        if shift >= 0:
+            u, v = _rounded(u, half, right, bottom, top), _rounded(v, half, right, bottom, top)
+        above, below = larger(u, none - u), larger(v, none - v)
+        peak = larger(peak, larger(above, below))
+        total = total + above + below
+    return fold_max(peak), fold_max(total)
+
+
+@inline
 def _transform_x(image: Int, pitch: Int, rows: Int, couples: Int, size: Int, target: Int) -> None:
     """Of four inputs side by side from every second on: x0 - x2, x1 + x2, x2 - x1, x3 - x1, in pairs of images.
 
@@ -126,48 +143,52 @@ def _transform_x(image: Int, pitch: Int, rows: Int, couples: Int, size: Int, tar
     """
     plane = couples * size
     for i in range(rows):
-        source, place = image + i * pitch, target + i * 4 * plane
-        for _ in range(couples):
-            for c in range(0, size, 64):
-                x0, x1 = load_all(source + c), load_all(source + c + size)
-                x2, x3 = load_all(source + c + 2 * size), load_all(source + c + 3 * size)
-                store_all(place + c, sub_halves(x0, x2))
-                store_all(place + c + plane, add_halves(x1, x2))
-                store_all(place + c + 2 * plane, sub_halves(x2, x1))
-                store_all(place + c + 3 * plane, sub_halves(x3, x1))
-            source += 2 * size
-            place += size
+        for c in range(0, size, 64):
+            source, place = image + i * pitch + c, target + i * 4 * plane + c
+            x0, x1 = load_all(source), load_all(source + size)
+            for _ in range(couples):
+                source += 2 * size
+                x2, x3 = load_all(source), load_all(source + size)
+                store_all(place, sub_halves(x0, x2))
+                store_all(place + plane, add_halves(x1, x2))
+                store_all(place + 2 * plane, sub_halves(x2, x1))
+                store_all(place + 3 * plane, sub_halves(x3, x1))
+                x0, x1 = x2, x3
+                place += size
 
 
 @inline
-def _transform_g(image: Int, rows: Int, columns: Int, couples: Int, size: Int, turn: Int, target: Int) -> None:
+def _transform_g(
+    image: Int, rows: Int, columns: Int, couples: Int, size: Int, turn: Int, clamped: Int, target: Int
+) -> None:
     """Of two gradients side by side: g0, g0 + g1, g0 - g1, g1, in pairs of images; a last single one meets 0.
 
-    turn: which part of the gradients, since sums must fit 16 bits: 0 for the first _PART of each, 1 for the
-    next, ...
+    clamped: whether the gradients are taken in parts, since sums of two must fit 16 bits. turn: in which, 0 for
+    the first _PART of each, 1 for the next, ...
     """
     low, high = splat_halves(-_PART), splat_halves(_PART)
     before_low, before_high = splat_halves(-_PART * turn), splat_halves(_PART * turn)
     plane = couples * size
     for i in range(rows):
-        source, place = image + i * columns * size, target + i * 4 * plane
-        for couple in range(couples):
-            for c in range(0, size, 64):
-                g0 = load_all(source + c)
+        for c in range(0, size, 64):
+            source, place = image + i * columns * size + c, target + i * 4 * plane + c
+            for couple in range(couples):
+                g0 = load_all(source)
                 g1 = zeros()
                 if 2 * couple + 1 < columns:
-                    g1 = load_all(source + c + size)
+                    g1 = load_all(source + size)
                 if turn > 0:
                     g0 = sub_halves(g0, smaller_halves(larger_halves(g0, before_low), before_high))
                     g1 = sub_halves(g1, smaller_halves(larger_halves(g1, before_low), before_high))
-                g0 = smaller_halves(larger_halves(g0, low), high)
-                g1 = smaller_halves(larger_halves(g1, low), high)
-                store_all(place + c, g0)
-                store_all(place + c + plane, add_halves(g0, g1))
-                store_all(place + c + 2 * plane, sub_halves(g0, g1))
-                store_all(place + c + 3 * plane, g1)
-            source += 2 * size
-            place += size
+                if clamped:
+                    g0 = smaller_halves(larger_halves(g0, low), high)
+                    g1 = smaller_halves(larger_halves(g1, low), high)
+                store_all(place, g0)
+                store_all(place + plane, add_halves(g0, g1))
+                store_all(place + 2 * plane, sub_halves(g0, g1))
+                store_all(place + 3 * plane, g1)
+                source += 2 * size
+                place += size
 
 
 @inline
@@ -235,7 +256,7 @@ def weight_gradient(
     Addresses: counter (int64, shared by the threads), x, dz, scratch, totals (int64, zeros, `count` of them):
     for each two blocks of 16 output channels [kernel_h][groups of inputs][inputs][2][16], for a last single
     block [kernel_h][groups][inputs][16]. x_shift and g_shift: -1 for all bits, else the predictor's shifts.
-    coupled: 1 for four products per two positions (kernel_w 3, stride 1, c_in a multiple of 16): there are four
+    coupled: 1 for four products per two positions (see `couples`): there are four
     such arrays then for each block, and a tap has c_in inputs instead of kernel_w * c_in.
     """
     blocks = (c_out + 15) // 16
@@ -246,20 +267,22 @@ def weight_gradient(
     sums = scratch
     image = sums + count * 4
     gradient = image + (pitch * (height + 2 * padding_h) + 2 * x_pixel + 127 + outer_channels(1) * 4) // 64 * 64
-    image_4 = gradient + out_h * out_w * g_pixel
+    columns_held = min(out_w, 128)  # 2 * 128 * 255 * 2^15 < 2^31: the products of 128 positions always fit
+    rows_held = max(1, 128 // columns_held)
+    image_4 = gradient + (rows_held if coupled != 0 else out_h) * out_w * g_pixel
     gradient_4 = image_4 + (height + 2 * padding_h) * couples * 4 * x_pixel
     if coupled != 0:  # products per position or two, and the steps between operands
         products, per, run = 4, 2, c_in
         x_start, x_part, x_row, x_tap = image_4, couples * x_pixel, couples * 4 * x_pixel, couples * 4 * x_pixel
         g_start, g_part, g_row = gradient_4, couples * g_pixel, couples * 4 * g_pixel
         x_step = x_pixel
+        fill(image_4, padding_h * x_row, np.int64(0))
+        fill(image_4 + (padding_h + height) * x_row, padding_h * x_row, np.int64(0))
     else:
         products, per, run = 1, 1, kernel_w * c_in
         x_start, x_part, x_row, x_tap = image, np.int64(0), stride * pitch, pitch
         g_start, g_part, g_row = gradient, np.int64(0), out_w * g_pixel
         x_step = stride * x_pixel
-    columns_held = min(out_w, 128)  # 2 * 128 * 255 * 2^15 < 2^31: the products of 128 positions always fit
-    rows_held = max(1, 128 // columns_held)
     largest_x = max(x_high, -x_low) * (1 + coupled)
     used = np.int64(0)
     fill(sums, count * 4, np.int64(0))
@@ -269,26 +292,39 @@ def weight_gradient(
         following = 2 * fetch_add(counter, 1)
         both = 1 if n + 1 < samples else 0
         x_first, g_first = x + n * x_size, dz + n * g_size
-        _interleave_x(
-            x_first, x_first + x_size, both, height, width * c_in,
-            image + padding_h * pitch + padding_w * x_pixel, pitch, flip, x_shift, x_low, x_high,
-        )  # fmt: skip
-        largest_g, sum_g = _interleave_g(
-            g_first, g_first + g_size, both, out_h * out_w, c_out, gradient, g_shift, g_limit
-        )
-        whole = sum_g * largest_x < _FULL  # the products of all positions fit together
-        parts = np.int64(1)
         if coupled != 0:
-            _transform_x(image, pitch, height + 2 * padding_h, couples, x_pixel, image_4)
-            parts = max(np.int64(1), (largest_g + _PART - 1) // _PART)
+            largest_g, sum_g = _magnitudes(g_first, g_first + g_size, both, g_size // 2, g_shift, g_limit)
+        else:
+            _interleave_x(
+                x_first, x_first + x_size, both, height, width * c_in,
+                image + padding_h * pitch + padding_w * x_pixel, pitch, flip, x_shift, x_low, x_high,
+            )  # fmt: skip
+            largest_g, sum_g = _interleave_g(
+                g_first, g_first + g_size, both, out_h * out_w, c_out, gradient, g_shift, g_limit
+            )
+        whole = sum_g * largest_x < _FULL  # the products of all positions fit together
+        parts = max(np.int64(1), (largest_g + _PART - 1) // _PART) if coupled != 0 else np.int64(1)
+        ready = np.int64(0)  # rows of the inputs' transform; those below are formed when they are needed
         for part in range(parts):
-            if coupled != 0:
-                _transform_g(gradient, out_h, out_w, couples, g_pixel, part, gradient_4)
             for i in range(0, out_h, rows_held):
                 rows = min(rows_held, out_h - i)
                 if part == 0:
                     prefetch_part(x + following * x_size, 2 * x_size, i, i + rows, out_h)
                     prefetch_part(dz + following * g_size, 2 * g_size, i, i + rows, out_h)
+                g = g_start + i * g_row
+                if coupled != 0:
+                    g = g_start
+                    while ready < min(height, i + rows + kernel_h - 1 - padding_h):
+                        row = x_first + ready * width * c_in
+                        _interleave_x(
+                            row, row + x_size, both, 1, width * c_in, image + padding_w * x_pixel, pitch, flip,
+                            x_shift, x_low, x_high,
+                        )  # fmt: skip
+                        _transform_x(image, pitch, 1, couples, x_pixel, x_start + (padding_h + ready) * x_row)
+                        ready += 1
+                    row = g_first + i * out_w * c_out * 2
+                    _interleave_g(row, row + g_size, both, rows * out_w, c_out, gradient, g_shift, g_limit)
+                    _transform_g(gradient, rows, out_w, couples, g_pixel, part, parts > 1, gradient_4)
                 for j in range(0, out_w, columns_held):
                     columns = min(columns_held, out_w - j)
                     need = (
@@ -304,7 +340,7 @@ def weight_gradient(
                     used += need
                     _outer_products(
                         x_start + i * x_row + j // per * x_step, x_row, x_step, x_tap, x_part, kernel_h, run,
-                        products, g_start + i * g_row + j // per * g_pixel, g_row, g_pixel, g_part, rows,
+                        products, g + j // per * g_pixel, g_row, g_pixel, g_part, rows,
                         (columns + per - 1) // per, blocks, sums,
                     )  # fmt: skip
         n = following
@@ -352,9 +388,9 @@ def collect(totals: Int, dw: Int, columns_2: Int, columns_1: Int, coupled: Int, 
     return clamped
 
 
-def couples(kernel_w: int, stride: int, c_in: int, out_w: int) -> bool:
+def couples(kernel_w: int, stride: int, c_in: int, c_out: int, out_w: int) -> bool:
     """Whether two positions side by side can share products."""
-    return kernel_w == 3 and stride == 1 and c_in % 16 == 0 and out_w >= 4
+    return kernel_w == 3 and stride == 1 and c_in % 16 == 0 and c_out % 16 == 0 and out_w >= 4
 
 
 def sums_count(kernel_h: int, kernel_w: int, c_in: int, c_out: int, coupled: bool) -> int:
