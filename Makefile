@@ -79,10 +79,13 @@ $(VENV)/.dev: $(VENV)/.python
 # pynq's client, for the tests of the virtual board; with its numpy 1 and its gRPC it needs an environment of its own.
 # Where it cannot be installed (Python 3.13, for one), its tests are left out.
 $(VENV)/.pynq: $(VENV)/.python
-	@echo "installing pynq 4.0 into $(VENV)/pynq"; \
-	"$(BIN)/python" -m venv $(VENV)/pynq && \
-		$(VENV)/pynq/bin/python -m pip install --quiet --disable-pip-version-check --only-binary numpy,grpcio,grpcio-tools \
-		"pynq==4.0.0" "setuptools<81" -e . || { echo "make: no pynq 4.0 here: its tests are left out" >&2; rm -rf $(VENV)/pynq; }
+	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info >= (3, 13))'; then \
+		echo "installing pynq 4.0 into $(VENV)/pynq"; \
+		$(BIN)/python -m venv $(VENV)/pynq && \
+		$(VENV)/pynq/bin/python -m pip install --quiet --disable-pip-version-check \
+			--only-binary numpy,grpcio,grpcio-tools "pynq==4.0.0" "setuptools<81" -e . || \
+		{ echo "make: pynq 4.0 cannot be installed here: its tests are left out" >&2; rm -rf $(VENV)/pynq; }; \
+	else echo "make: pynq 4.0 needs Python 3.10 to 3.12: its tests are left out" >&2; fi
 	@touch $@
 
 $(VENV)/.hw: $(VENV)/.dev
