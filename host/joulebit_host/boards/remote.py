@@ -3,7 +3,7 @@
 On the other side is a board with a PYNQ.remote image, or `joulebit board serve`. Registers, the overlay and
 buffers are pynq's own objects (`RemoteDevice`, `Overlay`, `MMIO`, `RemoteBuffer`).
 
-Costs, in remote calls: a register access 1; `load` about 40; `allocate` 2; `flush` and `invalidate` 2, and the
+Costs, in remote calls: a register access 1; `load` 33; `allocate` 2; `flush` and `invalidate` 2, and the
 bytes. pynq 4.0's own server moves a buffer from its first byte on only: there, what precedes a range travels with
 it. The virtual board's server moves ranges; which kind it is is found out once, with a buffer of 8 bytes.
 """
