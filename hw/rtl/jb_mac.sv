@@ -15,14 +15,13 @@ module jb_mac (
   input  wire logic        b2_enable_i,
   input  wire logic [47:0] c_i,            // signed; one register
   input  wire logic        c_enable_i,
-  input  wire logic [2:0]  add_i,          // a cycle before P takes the sum: what is added, jb_pkg-like codes below
+  input  wire logic [2:0]  add_i,          // a cycle before P takes the sum: 0 adds nothing, 1 pc_i, 2 P, 3 C
   input  wire logic        multiply_i,     // likewise: the product is added
   input  wire logic        p_enable_i,     // P takes the sum
   input  wire logic [47:0] pc_i,           // from pc_o of the multiplier before
   output      logic [47:0] p_o,
   output      logic [47:0] pc_o
 );
-  // add_i: 0 nothing, 1 pc_i, 2 P, 3 C
 `ifdef SYNTHESIS
   DSP48E1 #(
     .ACASCREG(2), .ADREG(0), .ALUMODEREG(0), .AREG(2), .BCASCREG(2), .BREG(2), .CARRYINREG(0), .CARRYINSELREG(0), .CREG(1),

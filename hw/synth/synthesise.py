@@ -217,7 +217,7 @@ def table() -> str:
         "Written by `make -C hw synth` (`synth_xilinx -family xc7 -flatten`, the large modules apart).",
         "LUTs are an upper bound, since Yosys does not share a LUT6 between two functions. Not placed, not",
         "routed. The longest path is that of Yosys' `sta`: delays of cells alone, by Yosys' models of them; the",
-        f"clock follows with {WIRE_PS / 1000:g} ns for each wire, an assumption, no result of placing and routing.",
+        f"clock follows with {WIRE_PS / 1000:g} ns for each wire, an assumption, not a result of routing.",
         "",
         "| configuration | multipliers | DSP48E1 | RAMB36 | LUT | of it memory | FF | CARRY4 | latches "
         "| longest path, cells | levels | clock, estimated |",
