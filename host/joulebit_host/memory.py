@@ -59,6 +59,11 @@ class Region:
         self._chunk.heap.free(self._offset)
 
 
+def _chunks_above(size: int) -> list[int]:
+    """CHUNK_BYTES, a half, a quarter, ... of it, as long as it is more than size."""
+    return [CHUNK_BYTES >> bits for bits in range(8) if CHUNK_BYTES >> bits > size]
+
+
 class _Chunk:
     def __init__(self, buffer: Buffer, size: int) -> None:
         self.buffer = buffer
@@ -107,8 +112,9 @@ class Memory:
         """A chunk that holds `size` bytes, of CHUNK_BYTES where the board has so much."""
         if not self._apart:
             self._return_unused()
-        refusal: BoardMemoryError | None = None
-        sizes = (size, size) if self._apart else sorted({max(size, CHUNK_BYTES), size}, reverse=True)
+        # The exception itself would hold this frame, and with it all callers' regions, in a cycle.
+        refusal = ""
+        sizes = [size, size] if self._apart else [*_chunks_above(size), size]
         for attempt, wanted in enumerate(sizes):
             if self._apart and attempt:
                 self._return_unused()
@@ -117,14 +123,14 @@ class Memory:
             try:
                 chunk = _Chunk(self._board.allocate(wanted), wanted)
             except BoardMemoryError as error:
-                refusal = error
+                refusal = f": {error}"
             else:
                 self._chunks.append(chunk)
                 return chunk
-        why = f": {refusal}" if refusal else f" (limit {self.limit:,} bytes)"
+        why = refusal or f" (limit {self.limit:,} bytes)"
         raise BoardMemoryError(
             f"board {self._board.name} has no room for {size:,} bytes beside the {self.used:,} in use{why}"
-        ) from refusal
+        )
 
     def _return_unused(self) -> None:
         """Buffers without a region go back to the board, so that a larger one may find room."""

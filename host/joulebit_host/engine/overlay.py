@@ -16,8 +16,9 @@ computed by the processor, and counted by reason in the session.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,8 @@ from joulebit_host.engine.verifying import check_same
 from joulebit_host.plans import PassKey
 
 __all__ = ["OverlayEngine", "Promise"]
+
+T = TypeVar("T")
 
 
 class Promise:
@@ -147,9 +150,8 @@ class OverlayEngine:
                 tensor, weights, mapped.layer, shift if exact else 0, self._mode if exact else 0, raw=not exact
             )
 
-        try:
-            result = self.session.run(build)
-        except BoardMemoryError:
+        result = self._fitting(build)
+        if result is None:
             return self._forward_in_parts(x, w, geometry, shift, key)
         if exact:
             z, total, squares = self._finisher.with_sums(result.tensor())
@@ -213,13 +215,13 @@ class OverlayEngine:
             processor = self._by_processor("input gradient", why)
             return processor.conv_input_gradient(*arguments)  # type: ignore[no-any-return]
         weights = mapped.weights(w)
-        try:
-            if direct:
-                gradient = self._direct(mapped, dz, weights, shift, mask, mask_below, shape)
-            else:
-                gradient = self._by_sums(mapped, dz, weights, shape, shift, align, addend, mask, mask_below, key)
-        except BoardMemoryError:
+        if direct:
+            found = self._direct(mapped, dz, weights, shift, mask, mask_below, shape)
+        else:
+            found = self._by_sums(mapped, dz, weights, shape, shift, align, addend, mask, mask_below, key)
+        if found is None:
             return self._input_gradient_in_parts(arguments)
+        gradient = found
         self._done("input gradient")
         if self.session.verifies():
             self._verify("input gradient", gradient, self._processor.conv_input_gradient(*arguments))
@@ -228,8 +230,8 @@ class OverlayEngine:
     def _direct(
         self, mapped: Mapped, dz: NDArray[np.int16], weights: NDArray[np.int8], shift: int,
         mask: NDArray[np.uint8] | None, mask_below: int, shape: tuple[int, ...],
-    ) -> Quantised:  # fmt: skip
-        """An input gradient that the accelerator masks and requantises."""
+    ) -> Quantised | None:  # fmt: skip
+        """An input gradient that the accelerator masks and requantises; None where its memory is too small."""
 
         def build(job: Job) -> PassResult:
             return job.input_gradient(
@@ -238,7 +240,9 @@ class OverlayEngine:
                 mask_below=0 if mask is None else mask_below,
             )  # fmt: skip
 
-        result = self.session.run(build)
+        result = self._fitting(build)
+        if result is None:
+            return None
         gradient = self._finisher.empty(shape)
         np.copyto(gradient, _unflattened(result.tensor(), shape))
         return Quantised(gradient, result.peak, result.saturated)
@@ -246,8 +250,8 @@ class OverlayEngine:
     def _by_sums(
         self, mapped: Mapped, dz: NDArray[np.int16], weights: NDArray[np.int8], shape: tuple[int, ...], shift: int,
         align: int, add: Addend, mask: NDArray[Any] | None, mask_below: int, key: int,
-    ) -> Quantised:  # fmt: skip
-        """An input gradient that the processor finishes, some samples at a time."""
+    ) -> Quantised | None:  # fmt: skip
+        """An input gradient that the processor finishes, some samples at a time; None as `_direct`."""
         gradient = self._finisher.empty(shape)
         samples, each = shape[0], int(np.prod(shape[1:]))
         step = max(1, min(samples, self.session.part_bytes // (8 * each)))
@@ -260,7 +264,9 @@ class OverlayEngine:
                 tensor = self._uploaded(dz)
                 return job.input_gradient(tensor.part(part.start, part.stop), weights, layer, raw=True)
 
-            result = self.session.run(build)
+            result = self._fitting(build)
+            if result is None:
+                return None
             done = self._finisher.input_gradient(
                 _unflattened(result.tensor(), (layer.images, *shape[1:])), result.peak, shift, align,
                 add._replace(value=None if add.value is None else add.value[part]),
@@ -327,14 +333,13 @@ class OverlayEngine:
         def build(job: Job) -> PassResult:
             return job.weight_gradient(self._uploaded(x), self._uploaded(dz), mapped.layer)
 
-        try:
-            dw = mapped.gradient(self.session.run(build).gradient())
-        except BoardMemoryError:
+        result = self._fitting(build)
+        if result is None:
             (x1, x2), (dz1, dz2) = self._halves(x), self._halves(dz)
             first, second = self._exact_gradient(x1, dz1, geometry), self._exact_gradient(x2, dz2, geometry)
             return None if first is None or second is None else first + second
         self._done("weight gradient")
-        return dw
+        return mapped.gradient(result.gradient())
 
     def conv_weight_gradient_msb(self, x: Array, dz: Array, geometry: ConvGeometry) -> Array:
         if self._promises and self._can_promise(x, dz, geometry):
@@ -404,13 +409,13 @@ class OverlayEngine:
                 first = job.input_gradient(operands[1], weights, mapped.layer, raw=True, predict=operands[0])
             return first, job.weight_signs(*operands, mapped.layer, threshold_q12)
 
-        try:
-            first, second = self.session.run(build)
-        except BoardMemoryError:
+        found = self._fitting(build)
+        if found is None:
             self._by_processor(
                 "signs", "the threshold needs the whole batch, which the board's memory does not hold"
             )
             return None
+        first, second = found
         if w is not None:
             self._beside = _Sums(weakref.ref(dz), weakref.ref(w), first, mapped)
             self._done("input gradient and prediction")
@@ -434,6 +439,13 @@ class OverlayEngine:
         return signs, counts
 
     # --- small parts
+
+    def _fitting(self, build: Callable[[Job], T]) -> T | None:
+        """`OverlaySession.run`, None where the board's memory is too small; by then all operands have left it."""
+        try:
+            return self.session.run(build)
+        except BoardMemoryError:
+            return None
 
     @property
     def _mode(self) -> int:
