@@ -49,24 +49,28 @@ def bench_step(
 
     Returns:
         step_s and float32_step_s (medians, seconds; float32's is the faster memory format), ratio (median of
-        paired ratios), ratio_low and ratio_high (10th and 90th percentile), psg_ratio (integer PSG step against
+        paired ratios), ratio_low and ratio_high (10th and 90th percentile), cpu_ratio (of the processor time of
+        all threads, which other processes on the machine disturb less), psg_ratio (integer PSG step against
         integer step), memory_ratio (peak resident bytes), and the medians of all contestants.
     """
     threads = threads or len(os.sched_getaffinity(0))
     networks = {name: _network(name, model, threads) for name in CONTESTANTS}
-    batches = _random_batches(next(iter(networks.values())).plan, batch)
+    batches = random_batches(next(iter(networks.values())).plan, batch)
     times: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
+    cpu_times: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
     for round_number in range(-2, rounds):
         if note:
             note(f"round {max(0, round_number + 1)} of {rounds}")
         for name, network in networks.items():
-            start = time.perf_counter()
+            start, cpu_start = time.perf_counter(), time.process_time()
             network.train_step(batches[round_number % _BATCHES], 0.1, 2**-9)
             if round_number >= 0:
                 times[name].append(time.perf_counter() - start)
+                cpu_times[name].append(time.process_time() - cpu_start)
     medians = {name: median(values) for name, values in times.items()}
     fastest = min((name for name in CONTESTANTS if name.startswith("float32")), key=medians.__getitem__)
     paired = np.array(times["integer"]) / np.array(times[fastest])
+    cpu_ratio = float(np.median(np.array(cpu_times["integer"]) / np.array(cpu_times[fastest])))
     memory = {name: _peak_memory(name, model, batch, threads) for name in ("integer", fastest)}
     return {
         "model": model,
@@ -79,6 +83,8 @@ def bench_step(
         "ratio": float(np.median(paired)),
         "ratio_low": float(np.percentile(paired, 10)),
         "ratio_high": float(np.percentile(paired, 90)),
+        "cpu_ratio": cpu_ratio,
+        "cpu_s": {name: median(values) for name, values in cpu_times.items()},
         "psg_ratio": float(np.median(np.array(times["integer_psg"]) / np.array(times["integer"]))),
         "median_s": medians,
         "peak_memory_bytes": memory,
@@ -87,7 +93,7 @@ def bench_step(
 
 
 def _network(name: str, model: str, threads: int) -> Network:
-    resolved = plan(named_model(model, 10), _IMAGE.get(model.partition("x")[0], (32, 32, 3)))
+    resolved = plan(named_model(model, 10), image_shape(model))
     if name.startswith("integer"):
         update = Update.PSG if name == "integer_psg" else Update.SGD
         engine = make_engine("numba", Arithmetic(), threads)
@@ -100,7 +106,13 @@ def _network(name: str, model: str, threads: int) -> Network:
     return Float32Network(resolved, 0, channels_last=name == "float32_channels_last")
 
 
-def _random_batches(resolved: NetworkPlan, size: int) -> list[Batch]:
+def image_shape(model: str) -> tuple[int, int, int]:
+    """Height, width and channels of the images that a model is timed on."""
+    return _IMAGE.get(model.partition("x")[0], (32, 32, 3))
+
+
+def random_batches(resolved: NetworkPlan, size: int) -> list[Batch]:
+    """Batches of random images and labels."""
     rng = np.random.default_rng(0)
     return [
         Batch(
@@ -124,7 +136,7 @@ def _peak_memory(name: str, model: str, batch: int, threads: int) -> int:
 
 def _train_and_print_peak(name: str, model: str, batch: int, threads: int) -> None:
     network = _network(name, model, threads)
-    for entry in _random_batches(network.plan, batch)[:3]:
+    for entry in random_batches(network.plan, batch)[:3]:
         network.train_step(entry, 0.1, 2**-9)
     print(_own_peak_memory())
 

@@ -44,14 +44,14 @@ def outer_columns(blocks: int) -> int:
     return _OUTER_TILES[cpu_level()][blocks]
 
 
-def _literals(*values: Any) -> tuple[int, ...]:
+def literals(*values: Any) -> tuple[int, ...]:
     """Python values of arguments that shape the code; numba calls again with literals after the error."""
     if not all(isinstance(value, types.IntegerLiteral) for value in values):
         raise TypingError("tile sizes must be written as numbers")
     return tuple(value.literal_value for value in values)
 
 
-def _multiply_add(builder: Any, quads: bool, total: Any, same: Any, weights: Any) -> Any:
+def multiply_add(builder: Any, quads: bool, total: Any, same: Any, weights: Any) -> Any:
     """total + dot products of one step, in the instructions of the processor."""
     if cpu_level() >= CpuLevel.AVX512VNNI:
         name = "vpdpbusd" if quads else "vpdpwssd"
@@ -87,7 +87,7 @@ def add_products(typing_context, total, left, right):  # type: ignore[no-untyped
     """total + low * low + high * high of the signed 16-bit halves of each lane of left and right."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return _multiply_add(builder, False, *args)
+        return multiply_add(builder, False, *args)
 
     return I32(I32, I32, I32), generate
 
@@ -148,7 +148,7 @@ def window_tile(  # type: ignore[no-untyped-def]
     runs of `run` 4-byte steps, the first at x + r * x_row + c * x_pixel, each next one tap_row further on. The
     weights of block b are 64-byte steps from w + b * w_block. Sums go to y + r * y_row + c * y_pixel + 64 b.
     """
-    use_quads, tile_blocks = _literals(quads, blocks)
+    use_quads, tile_blocks = literals(quads, blocks)
     tile_rows, tile_columns = _WINDOW_TILES[cpu_level()][tile_blocks]
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -178,7 +178,7 @@ def window_tile(  # type: ignore[no-untyped-def]
                         same = _broadcast(builder, builder.add(here, shift))
                         for b, weight in enumerate(loaded):
                             slot = sums[r, c, b]
-                            total = _multiply_add(builder, bool(use_quads), builder.load(slot), same, weight)
+                            total = multiply_add(builder, bool(use_quads), builder.load(slot), same, weight)
                             builder.store(total, slot)
                 for cursor in inputs:
                     cursor.advance(4)
@@ -199,7 +199,7 @@ def sliding_tile(  # type: ignore[no-untyped-def]
     Output pixels side by side share two of their three inputs: each is loaded once and meets three vectors of
     weights. A tap is 3 * groups steps of 4 bytes, `groups` per input pixel.
     """
-    (use_quads,) = _literals(quads)
+    (use_quads,) = literals(quads)
     tile_rows, tile_columns = _WINDOW_TILES[cpu_level()][1]
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -229,7 +229,7 @@ def sliding_tile(  # type: ignore[no-untyped-def]
                         for column, weight in enumerate(loaded):
                             if 0 <= position - column < tile_columns:
                                 slot = sums[r, position - column]
-                                total = _multiply_add(builder, bool(use_quads), builder.load(slot), same, weight)
+                                total = multiply_add(builder, bool(use_quads), builder.load(slot), same, weight)
                                 builder.store(total, slot)
                     cursor.advance(4)
                 weights.advance(_BLOCK)
@@ -254,7 +254,7 @@ def coupled_tile(  # type: ignore[no-untyped-def]
         2 y0 = 2 w0 (d0 - d2) + s + t    2 y1 = -2 w2 (d1 - d3) + s - t
         s = (w0 + w1 + w2)(d1 + d2)      t = (w0 - w1 + w2)(d2 - d1)
     """
-    (tile_blocks,) = _literals(blocks)
+    (tile_blocks,) = literals(blocks)
     tile_rows, tile_columns = _WINDOW_TILES[cpu_level()][tile_blocks]
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -298,7 +298,7 @@ def coupled_tile(  # type: ignore[no-untyped-def]
                                 same = _broadcast(builder, builder.add(source, shift))
                                 for b, weight in enumerate(loaded):
                                     slot = sums[r, 2 * couple + k, b]
-                                    total = _multiply_add(builder, False, builder.load(slot), same, weight)
+                                    total = multiply_add(builder, False, builder.load(slot), same, weight)
                                     builder.store(total, slot)
                     for cursor in inputs.values():
                         cursor.advance(8)
@@ -329,7 +329,7 @@ def outer_tile(  # type: ignore[no-untyped-def]
     x + i * x_row + j * x_pixel, meet blocks * 16 pairs from g + i * g_row + j * g_pixel. sums is
     [columns][blocks][16] int32.
     """
-    (tile_blocks,) = _literals(blocks)
+    (tile_blocks,) = literals(blocks)
     tile_columns = outer_columns(tile_blocks)
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -358,7 +358,7 @@ def outer_tile(  # type: ignore[no-untyped-def]
                     same = _broadcast(builder, builder.add(pairs, ir.Constant(_I64, 4 * c)))
                     for b, gradient in enumerate(loaded):
                         slot = slots[c, b]
-                        builder.store(_multiply_add(builder, False, builder.load(slot), same, gradient), slot)
+                        builder.store(multiply_add(builder, False, builder.load(slot), same, gradient), slot)
                 cursors[0].advance(x_pixel)
                 cursors[1].advance(g_pixel)
         for place, slot in slots.items():
@@ -372,7 +372,7 @@ def _tile_size(pick: Callable[[int], int], doc: str) -> Any:
     """An intrinsic that gives a size of the tile with a literal number of blocks as a constant."""
 
     def size(typing_context, blocks):  # type: ignore[no-untyped-def]
-        value = pick(*_literals(blocks))
+        value = pick(*literals(blocks))
         return types.int64(blocks), lambda context, builder, sig, args: ir.Constant(_I64, value)
 
     size.__doc__ = doc
