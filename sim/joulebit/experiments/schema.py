@@ -556,6 +556,16 @@ def _check_distillation(config: RunConfig) -> None:
             'method.distillation.teacher "self" copies a network that keeps its shape: use a trained teacher, '
             "or leave out method.early_bird and method.growing"
         )
+    method = config.method
+    if (
+        distillation.teacher == "self"
+        and method.pruning.method != "off"
+        and method.low_bit_weights.kind == "binary"
+    ):
+        raise ConfigError(
+            'method.distillation.teacher "self" does not know which binary weights are pruned: use a trained teacher, '
+            "or other weights"
+        )
 
 
 def _check_width_rule(config: RunConfig) -> None:

@@ -106,6 +106,9 @@ def test_bad_configurations_are_refused(teacher, tmp_path):
     for changing in ("method.early_bird.ratio=0.5", "method.growing.kind=width"):
         with pytest.raises(ConfigError, match='"self" copies a network that keeps its shape'):
             small(*SELF, changing)
+    pruned = ("method.pruning.method=snip", "method.pruning.sparsity=0.5", "method.low_bit_weights.kind=binary")
+    with pytest.raises(ConfigError, match="does not know which binary weights are pruned"):
+        small(*SELF, *pruned)
     with pytest.raises(ConfigError, match="name the directory of a finished run"):
         alone(taught(tmp_path / "nobody"))
     outcome(small("digits-resnet8-fixed", "training.iterations=1", engine="float32"), tmp_path / "float")
