@@ -563,8 +563,8 @@ def _check_distillation(config: RunConfig) -> None:
         and method.low_bit_weights.kind == "binary"
     ):
         raise ConfigError(
-            'method.distillation.teacher "self" does not know which binary weights are pruned: use a trained teacher, '
-            "or other weights"
+            'method.distillation.teacher "self" does not know which binary weights are pruned: '
+            "use a trained teacher, or other weights"
         )
 
 
