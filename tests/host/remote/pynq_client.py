@@ -220,6 +220,32 @@ def driver(address, config, ranges=True, rounds=2):
     return {"results": results, "ranges": found, "accesses": len(calls), "macs": counters["MACS_8X8"]}
 
 
+def parts(address, ranges):
+    """Ranges of a buffer move without touching what lies beside them, here or there."""
+    from joulebit_host.boards import open_board
+
+    board = open_board(f"remote:{address}")
+    board.moves_ranges = ranges
+    part, messages = board.allocate(100), board.buffer_messages
+    part.array[:] = 1
+    part.flush()
+    # The accelerator writes bytes 0..9; nobody has fetched them yet.
+    name = part._buffer.buffer_id
+    part._buffer.stub.write(iter([messages.BufferWriteRequest(buffer_id=name, data=b"\7" * 10, start=0, end=10)]))
+    part.array[50:60] = 9
+    part.flush(50, 60)
+    part.array[20:30] = 3  # not flushed
+    part.invalidate(40, 70)
+    here = part.array.tolist()
+    part.invalidate()
+    there = part.array.tolist()
+    outside = [descriptor(lambda: part.flush(90, 101)), descriptor(lambda: part.invalidate(-1, 5))]
+    part.free()
+    part.free()
+    board.close()
+    return {"here": here, "there": there, "outside": outside}
+
+
 def gone(address, config):
     """Prints a line, then runs passes until the board is gone: the error."""
     from joulebit.spec.accelerator import Register

@@ -103,6 +103,15 @@ def test_the_driver_is_bit_exact_over_the_remote_client(server, client, ranges):
     assert got["accesses"] < 60
 
 
+@pytest.mark.parametrize("ranges", [True, False], ids=["ranges", "from the first byte"])
+def test_a_range_moves_without_touching_what_lies_beside_it(server, client, ranges):
+    got = client("parts", server().address, ranges=ranges)
+    there = [7] * 10 + [1] * 40 + [9] * 10 + [1] * 40
+    assert got["there"] == there
+    assert got["here"] == [1] * 20 + [3] * 10 + [1] * 20 + [9] * 10 + [1] * 40
+    assert all(error.startswith("ValueError: bytes") for error in got["outside"])
+
+
 @pytest.mark.rtl
 def test_the_driver_is_bit_exact_over_the_remote_client_on_the_rtl(rtl, server, client):
     got = client("driver", server("rtl", memory=40 << 20).address, config="tiny", rounds=1, timeout_s=400)
