@@ -265,18 +265,21 @@ class Accountant:
         bits = self.widths
         positions = samples * conv.out_shape[0] * conv.out_shape[1]
         groups, c_in, c_out = _channels(conv)
-        outputs = [c_out] * groups if outputs is None else outputs
-        if len(outputs) != groups or not all(0 <= chosen <= c_out for chosen in outputs):
+        if outputs is None:
+            chosen, x_tiles, read = groups * c_out, groups * _tiles(c_out, ARRAY_OUT), groups * c_in
+        elif len(outputs) == groups and all(0 <= chosen <= c_out for chosen in outputs):
+            chosen = sum(outputs)
+            x_tiles = sum(_tiles(count, ARRAY_OUT) for count in outputs)
+            read = c_in * sum(count > 0 for count in outputs)
+        else:
             raise ValueError(
                 f"{conv.name} has {groups} groups of {c_out} output channels: outputs must be {groups} numbers in "
                 f"[0, {c_out}], got {list(outputs)}"
             )
-        chosen = sum(outputs)
         weights = _weights(conv) // conv.out_shape[2] * chosen
         steps = positions * _kernel_steps(conv)
-        x_fetches = steps * c_in * sum(_tiles(count, ARRAY_OUT) for count in outputs)
+        x_fetches = steps * c_in * x_tiles
         dz_fetches = steps * chosen * _tiles(c_in, ARRAY_IN)
-        read = c_in * sum(count > 0 for count in outputs)
         entered, left = samples * conv.in_shape[0] * conv.in_shape[1] * read, positions * chosen
         full_dram = entered * bits.x + left * bits.g
         full_fetches = x_fetches * bits.x + dz_fetches * bits.g

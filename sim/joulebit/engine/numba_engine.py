@@ -23,9 +23,10 @@ from joulebit.fixed import weights
 from joulebit.fixed.arithmetic import MASTER_FRACTION_BITS, PEAK_LIMIT, Arithmetic
 from joulebit.fixed.rounding import Rounding, bit_length
 from joulebit.fixed.update import UpdateRule, reciprocal
-from joulebit.kernels import adder, elementwise, parameters, plain_conv, plain_norm
+from joulebit.kernels import adder, elementwise, parameters, plain_conv, plain_norm, pooling
 from joulebit.kernels.cpu import CpuLevel, cpu_level
 from joulebit.kernels.memory import Pool
+from joulebit.kernels.scratch import address
 from joulebit.kernels.workers import Workers
 
 if TYPE_CHECKING:
@@ -375,13 +376,26 @@ class NumbaEngine:
     def max_pool(self, x: Array, size: int) -> Array:
         samples, height, width, channels = x.shape
         out = self._pool.empty((samples, height // size, width // size, channels), x.dtype)
+        if self._fast and x.itemsize == 1:
+            places, shape = (address(x), address(out)), (height, width, channels, size, _flip(x))
+            self._workers.over_samples(samples, lambda first, last: pooling.max_pool(*places, first, last, *shape))
+            return out
         self._workers.over_samples(samples, lambda first, last: elementwise.max_pool(x, out, first, last, size))
         return out
 
     def max_pool_gradient(self, g: Array, x: Array, size: int) -> Array:
         out = self._pool.empty(x.shape, np.int16)
+        samples, height, width, channels = x.shape
+        if self._fast and x.itemsize == 1:
+            if height % size or width % size:
+                out[:] = 0
+            places, shape = (address(g), address(x), address(out)), (height, width, channels, size, _flip(x))
+            self._workers.over_samples(
+                samples, lambda first, last: pooling.max_pool_gradient(*places, first, last, *shape)
+            )
+            return out
         self._workers.over_samples(
-            x.shape[0], lambda first, last: elementwise.max_pool_gradient(g, x, out, first, last, size)
+            samples, lambda first, last: elementwise.max_pool_gradient(g, x, out, first, last, size)
         )
         return out
 
@@ -489,6 +503,11 @@ def _output(z: Array, parts: list[tuple[int, int, Int64Array, Int64Array]]) -> C
         np.asarray(sum(part[2] for part in parts)),
         np.asarray(sum(part[3] for part in parts)),
     )
+
+
+def _flip(x: Array) -> int:
+    """What turns the order of signed bytes into that of unsigned ones."""
+    return 128 if x.dtype == np.int8 else 0
 
 
 def _quantised(data: Array, parts: list[tuple[int, int]]) -> Quantised:
