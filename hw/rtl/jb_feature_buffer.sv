@@ -131,48 +131,45 @@ module jb_feature_buffer #(
     end
   end
 
-  logic [1:0] row2_q, row3_q, row4_q, rotate2_q, rotate3_q, rotate4_q, rotate5_q;
-  logic [2:0] row_good2_q, row_good3_q, row_good4_q, row_good5_q;
-  logic [2:0] column_good2_q, column_good3_q, column_good4_q, column_good5_q;
+  logic [1:0] row2_q, row3_q, rotate2_q, rotate3_q, rotate4_q;
+  logic [2:0] row_good2_q, row_good3_q, row_good4_q;
+  logic [2:0] column_good2_q, column_good3_q, column_good4_q;
 
   always_ff @(posedge clk_i) begin
     row2_q         <= row_q;
     row3_q         <= row2_q;
-    row4_q         <= row3_q;
     rotate2_q      <= rotate_q;
     rotate3_q      <= rotate2_q;
     rotate4_q      <= rotate3_q;
-    rotate5_q      <= rotate4_q;
     row_good2_q    <= row_good_q;
     row_good3_q    <= row_good2_q;
     row_good4_q    <= row_good3_q;
-    row_good5_q    <= row_good4_q;
     column_good2_q <= column_good_q;
     column_good3_q <= column_good2_q;
     column_good4_q <= column_good3_q;
-    column_good5_q <= column_good4_q;
   end
 
   // ---- cycles 5 and 6: rows, then columns into place
   logic [63:0] turned_q[16];
 
   for (genvar i = 0; i < 3; i++) begin : g_turn
-    logic [1:0] from_row;
+    logic [1:0] from_row_q;
 
-    assign from_row = row4_q + (i == 1 && skip_i ? 2'd2 : 2'(i));
+    always_ff @(posedge clk_i) from_row_q <= row3_q + (i == 1 && skip_i ? 2'd2 : 2'(i));
 
     for (genvar j = 0; j < 4; j++) begin : g_bank
-      always_ff @(posedge clk_i) turned_q[4*i+j] <= bank_data[{from_row, 2'(j)}];
+      always_ff @(posedge clk_i) turned_q[4*i+j] <= bank_data[{from_row_q, 2'(j)}];
     end
 
     for (genvar j = 0; j < 3; j++) begin : g_place
-      logic [1:0] from_column;
-
-      assign from_column = rotate5_q + 2'(j);
+      logic [1:0] from_column_q;
+      logic outside_q;
 
       always_ff @(posedge clk_i) begin
-        if (row_good5_q[i] && column_good5_q[j]) data_o[64*(3*i+j)+:64] <= turned_q[{2'(i), from_column}];
-        else data_o[64*(3*i+j)+:64] <= '0;
+        from_column_q <= rotate4_q + 2'(j);
+        outside_q     <= !(row_good4_q[i] && column_good4_q[j]);
+        if (outside_q) data_o[64*(3*i+j)+:64] <= '0;
+        else data_o[64*(3*i+j)+:64] <= turned_q[{2'(i), from_column_q}];
       end
     end
   end

@@ -122,29 +122,27 @@ module jb_gradient_buffer #(
   end
 
   // ---- cycles 5 and 6: into place
-  logic [1:0] rotate2_q, rotate3_q, rotate4_q;
-  logic [3:0] good2_q, good3_q, good4_q, good5_q;
+  logic [1:0] rotate2_q, rotate3_q;
+  logic [3:0] good2_q, good3_q, good4_q, outside_q;
   logic [63:0] turned_q[4];
 
   always_ff @(posedge clk_i) begin
     rotate2_q <= rotate_q;
     rotate3_q <= rotate2_q;
-    rotate4_q <= rotate3_q;
     good2_q   <= good_q;
     good3_q   <= good2_q;
     good4_q   <= good3_q;
-    good5_q   <= good4_q;
+    outside_q <= ~good4_q;
   end
 
   for (genvar j = 0; j < 4; j++) begin : g_place
-    logic [1:0] from;
-
-    assign from = rotate4_q + 2'(j);
+    logic [1:0] from_q;
 
     always_ff @(posedge clk_i) begin
-      turned_q[j] <= bank_data[from];
-      if (good5_q[j]) data_o[64*j+:64] <= turned_q[j];
-      else data_o[64*j+:64] <= '0;
+      from_q      <= rotate3_q + 2'(j);
+      turned_q[j] <= bank_data[from_q];
+      if (outside_q[j]) data_o[64*j+:64] <= '0;
+      else data_o[64*j+:64] <= turned_q[j];
     end
   end
 

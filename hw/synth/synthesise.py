@@ -15,7 +15,6 @@ import subprocess
 import sys
 import sysconfig
 import time
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -146,20 +145,19 @@ def count_cells(modules: dict[str, Any], name: str, counts: dict[str, int], time
 def longest_path(text: str) -> dict[str, Any]:
     """The longest path by Yosys' `sta`: the cells' own delays (Yosys' models of them), wires not counted.
 
-    Returns `path_ps`, `path_levels` (LUTs, wide multiplexers, and carry chains as one each), and `path_from`,
-    `path_to` (cells). `clock_mhz` is with WIRE_PS for each wire between them, and an estimate only.
+    Returns `path_ps`, `path_luts` (LUTs on it), `path_from` and `path_to` (cells), and `clock_mhz`, an estimate
+    with WIRE_PS for the wire to each LUT and to the end: carry chains and wide multiplexers lie in the same slice.
     """
     report = text.split(f"Latest arrival time in '{TOP}' is ", 1)[1].split("Arrival histogram", 1)[0]
     cells = re.findall(r"^\s+\d+ \S+ \((\S+?)\.", report, flags=re.MULTILINE)[::-1]
-    # A carry chain is many cells with wires of their own.
-    levels = sum({before, cell} != {"CARRY4"} for before, cell in pairwise(cells[:-1]))
-    delay = int(re.match(r"\d+", report).group())  # type: ignore[union-attr]
+    luts = sum(cell.startswith(("LUT", "INV")) for cell in cells)
+    delay = int(report.split(":", 1)[0])
     return {
         "path_ps": delay,
-        "path_levels": levels,
+        "path_luts": luts,
         "path_from": cells[0],
         "path_to": cells[-1],
-        "clock_mhz": round(1e6 / (delay + WIRE_PS * (levels + 1))),
+        "clock_mhz": round(1e6 / (delay + WIRE_PS * (luts + 1))),
     }
 
 
@@ -220,13 +218,13 @@ def table() -> str:
         f"clock follows with {WIRE_PS / 1000:g} ns for each wire, an assumption, not a result of routing.",
         "",
         "| configuration | multipliers | DSP48E1 | RAMB36 | LUT | of it memory | FF | CARRY4 | latches "
-        "| longest path, cells | levels | clock, estimated |",
+        "| longest path, cells | LUTs on it | clock, estimated |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for report in reports:
         dsp, bram, lut, ff = (share(report, key) for key in ("dsp", "bram36", "lut", "ff"))
         row = (dsp, bram, lut, f"{report['lut_memory']:,}", ff, f"{report['carry4']:,}", str(report["latches"]))
-        timing = (f"{report['path_ps'] / 1000:.1f} ns", str(report["path_levels"]), f"{report['clock_mhz']} MHz")
+        timing = (f"{report['path_ps'] / 1000:.1f} ns", str(report["path_luts"]), f"{report['clock_mhz']} MHz")
         lines.append(f"| {report['configuration']} | {report['multipliers']} | {' | '.join((*row, *timing))} |")
     lines.append(f"| budget | | {BUDGET['dsp']} | {BUDGET['bram36']} | {BUDGET['lut']:,} | | | | 0 | | | |")
     return "\n".join([*lines, ""])
