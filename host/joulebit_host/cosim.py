@@ -24,6 +24,8 @@ from joulebit.nn.models import model as named_model
 from joulebit.train.integer import IntegerNetwork, TrainingMethod
 from joulebit.train.network import Batch
 from joulebit_host.boards import open_board
+from joulebit_host.boards.fabric import FunctionalFabric
+from joulebit_host.boards.virtual import VirtualBoard
 from joulebit_host.driver import Accelerator, default_bitstream
 from joulebit_host.engine.session import OverlaySession
 
@@ -93,7 +95,10 @@ def _steps(
     sessions = []
     try:
         for name, update in _METHODS.items():
-            session = OverlaySession(open_board("virtual"), selective=update is Update.PSG)
+            board = VirtualBoard()
+            assert isinstance(board.fabric, FunctionalFabric)
+            board.fabric.threads = threads
+            session = OverlaySession(board, selective=update is Update.PSG)
             sessions.append(session)
             for engine in (make_engine("numba", Arithmetic(), threads), session.make(Arithmetic(), threads)):
                 networks[name, engine.name] = IntegerNetwork(resolved, engine, 0, TrainingMethod(update=update))

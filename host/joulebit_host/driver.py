@@ -12,6 +12,7 @@ Everything that differs between boards is in `Board` (`joulebit_host.boards.base
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
@@ -252,6 +253,7 @@ class Accelerator:
         self.submissions = 0
         self.memory = Memory(board, memory_limit)
         self._scratch: dict[str, Region] = {}
+        self._packed: tuple[weakref.ref[Any], WeightPacker, bool, Region] | None = None  #: the last weights
         self._broken: str | None = None
         if load:
             wanted = bitstream or default_bitstream()
@@ -279,6 +281,7 @@ class Accelerator:
     def close(self) -> None:
         """Gives the board's memory back; the board itself stays open."""
         self._scratch = {}
+        self._packed = None
         self.memory.close()
 
     def _checked(self) -> tuple[ArrayConfig, int]:
@@ -325,11 +328,15 @@ class Accelerator:
         return DeviceTensor(region, tensor.shape, tensor.dtype)
 
     def packed_weights(self, w: NDArray[np.int8], template: Template, x_unsigned: bool) -> Region:
-        """w, int8 [kernel_h, kernel_w, c_in, c_out], packed for a planned pass."""
+        """w, int8 [kernel_h, kernel_w, c_in, c_out], packed for a planned pass; w must not change afterwards."""
         packer = self._packer(w, template)
+        known = self._packed
+        if known is not None and known[0]() is w and known[1] is packer and known[2] == x_unsigned:
+            return known[3]
         region = self.memory.allocate(packer.size)
         packer.pack(w, region.array, x_unsigned)
         region.flush()
+        self._packed = (weakref.ref(w), packer, x_unsigned, region)
         return region
 
     def _packer(self, w: NDArray[np.int8], template: Template) -> WeightPacker:

@@ -133,6 +133,7 @@ class FunctionalFabric:
         self.base = base
         self.memory = np.zeros(memory_bytes, np.uint8)
         self._make = FastFunctional
+        self.threads: int | None = None  #: that compute, from the next reset on; None: all processors
         self._faults: list[tuple[int, int]] = []
         self._constants = {
             Register.ID: spec.ID_VALUE,
@@ -146,7 +147,7 @@ class FunctionalFabric:
         self._clear()
 
     def _clear(self) -> None:
-        self.model = self._make(self.config, self.memory, self.base)
+        self.model = self._make(self.config, self.memory, self.base, threads=self.threads)
         self.model.faults[:] = self._faults
         self._values = dict.fromkeys(
             (Register.STATUS, Register.ERROR, Register.ERROR_INDEX, Register.DESC_ADDRESS, Register.DESC_COUNT,

@@ -38,13 +38,19 @@ class FastFunctional(Functional):
     """
 
     def __init__(
-        self, config: ArrayConfig, memory: NDArray[np.uint8], base: int = 0, compiled: bool = True
+        self,
+        config: ArrayConfig,
+        memory: NDArray[np.uint8],
+        base: int = 0,
+        compiled: bool = True,
+        threads: int | None = None,
     ) -> None:
         super().__init__(config, memory, base)
         self.whole = self.tiles = 0
         self._recogniser = Recogniser(config)
-        self._layers = WholeLayers(compiled)
+        self._layers = WholeLayers(compiled, threads)
         self._lists: dict[bytes, list[tuple[slice, Found | None]]] = {}
+        self._weights_seen: tuple[WeightPacker, bool, NDArray[np.uint8], NDArray[np.int8] | None] | None = None
         self._views: dict[int, tuple[Found, tuple[int, int], Any]] = {}
         self._cuts: dict[int, tuple[Template, Tiles | None]] = {}
 
@@ -225,10 +231,22 @@ class FastFunctional(Functional):
         if packer is not None:
             key, layer = found.key, found.key.layer
             shape = (layer.kernel_h, layer.kernel_w, layer.c_in, layer.c_out)
-            w = packer.unpack(packed, shape, key.x_unsigned and key.operation == Operation.FORWARD)
+            w = self._unpacked(packer, packed, shape, key.x_unsigned and key.operation == Operation.FORWARD)
             if w is None:
                 return None
         return x, g, w, mask, out
+
+    def _unpacked(
+        self, packer: WeightPacker, packed: NDArray[np.uint8], shape: tuple[int, int, int, int], x_unsigned: bool
+    ) -> NDArray[np.int8] | None:
+        """`WeightPacker.unpack`; weights that are the last ones' are not unpacked again."""
+        known = self._weights_seen
+        same = known is not None and known[0] is packer and known[1] == x_unsigned
+        if known is None or not same or not np.array_equal(known[2], packed):
+            known = self._weights_seen = (
+                packer, x_unsigned, packed.copy(), packer.unpack(packed, shape, x_unsigned),
+            )  # fmt: skip
+        return known[3]
 
     def _placed(self, found: Found, listed: tuple[int, int]) -> Any:
         """(x, dz, packed weights, mask, result, packer): views of the memory; or None."""

@@ -8,9 +8,10 @@ computed by the processor, and counted by reason in the session.
   and the processor adds the shortcut's gradient, masks and requantises.
 * Weight gradient: exact sums.
 * Predicted signs (`selective`): `conv_weight_gradient` and `conv_weight_gradient_msb` return promises. Once
-  `predict_signs` asks for directions, one list forms the input gradient's sums with the predictor beside them, and
-  then the weight gradient of undecided elements only. The input gradient that the network asks for next is
-  finished from those sums. How many decided signs are wrong is not known then, and not counted.
+  `predict_signs` asks for directions, one list forms the input gradient's sums with the predictor beside them
+  (`OverlaySession.beside`; else the prediction alone), and then the weight gradient of undecided elements only.
+  The input gradient that the network asks for next is finished from those sums. How many decided signs are wrong
+  is not known then, and not counted.
 """
 
 from __future__ import annotations
@@ -394,7 +395,7 @@ class OverlayEngine:
         mapped, _ = self._mapped(x, (geometry.kernel_h, geometry.kernel_w, 0, dz.shape[3]), geometry, None)
         assert mapped is not None
         self._beside = None
-        w = self._weights_of(x, geometry, dz.shape[3])
+        w = self._weights_of(x, geometry, dz.shape[3]) if self.session.beside else None
         if w is not None and self._refusal(
             PassKey(mapped.layer, Operation.INPUT_GRADIENT, x.dtype == np.uint8, raw=True, predict=True)
         ):

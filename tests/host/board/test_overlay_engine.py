@@ -27,6 +27,7 @@ def engines(arithmetic=None, config="tiny", board=None, **options):
     """(overlay, numpy) of the same widths."""
     arithmetic = arithmetic or Arithmetic()
     session = OverlaySession(board or ShadowBoard(config, memory_bytes=16 << 20), config, **options)
+    session.beside = True
     return session.make(arithmetic, 1), NumpyEngine(arithmetic)
 
 
@@ -122,10 +123,10 @@ def test_what_the_hardware_cannot_take_is_computed_and_counted(geometry, x_shape
 
 def test_a_batch_that_the_memory_does_not_hold_is_split():
     rng = np.random.default_rng(25)
-    layer = bench.Layer(16, 16, 16, 16, 16, 3, 3, 1, 1, 1)
+    layer = bench.Layer(6, 8, 8, 16, 16, 3, 3, 1, 1, 1)
     data = bench.random_data(layer, rng)
     for arithmetic in (Arithmetic(), Arithmetic(rounding="stochastic")):
-        board = ShadowBoard("default", memory_bytes=400_000)
+        board = ShadowBoard("default", memory_bytes=50_000)
         overlay, reference = engines(arithmetic, "default", board)
         compare(overlay, reference, data, 9, rng, key=77)
         assert overlay.session.split > 0
@@ -293,11 +294,13 @@ def test_a_whole_run_on_digits(preset, tmp_path, capsys):
 def test_predicted_signs_on_the_rtl(tmp_path, capsys):
     short = ["--set", "training.iterations=2", "--set", "training.batch_size=2", "--set", "data.train_limit=10"]
     short += ["--set", "data.test_limit=1", "--set", "training.statistics_samples=2"]
-    preset = "digits-resnet8-psg"
+    short += ["--set", 'method.update="psg"']
+    preset = "digits-lenet-fixed"
     plain = summary(capsys, preset, *short, "--run-dir", str(tmp_path / "plain"))
-    rtl = summary(
-        capsys, preset, *short, "--engine", "overlay", "--board", "virtual-rtl", "--run-dir", str(tmp_path / "rtl")
-    )
+    words = ("--engine", "overlay", "--board", "virtual-rtl", "--array-config", "open")
+    rtl = summary(capsys, preset, *short, *words, "--run-dir", str(tmp_path / "rtl"))
+    (report,) = json.loads((tmp_path / "rtl" / "accelerator.json").read_text())
+    assert report["counters"]["MACS_GATED"] > 0
     assert rtl["weights_sha256"] == plain["weights_sha256"]
 
 
