@@ -5,7 +5,7 @@
 package jb_pkg;
   // Versions
   localparam logic [7:0] VERSION = 8'd1;
-  localparam logic [31:0] SPEC_HASH = 32'hbd2f0343;
+  localparam logic [31:0] SPEC_HASH = 32'h358425d7;
   localparam logic [31:0] ID_VALUE = 32'h4A4F554C;  // "JOUL"
   localparam logic [15:0] MAGIC = 16'h4A42;  // "JB"
 
