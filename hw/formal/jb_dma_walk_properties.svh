@@ -22,9 +22,9 @@ always_ff @(posedge clk_i) begin
 
   if (started_q && rst_ni) begin
     if (busy_q) begin
-      a_left : assert (left_q != '0);
+      a_left : assert (left_q != '1);
       a_counts : assert (beats_q != '0 && last_beats_q != '0);
-      a_end : assert (address_q[31:3] + left_q == end_q);
+      a_end : assert (address_q[31:3] + ~left_q == end_q);
     end
     if (valid_o) begin
       a_length : assert (beats_o >= 5'd1 && beats_o <= 5'd16);

@@ -293,7 +293,7 @@ module jb_core #(
     .columns_i     (x_columns),
     .words_i       (x_words),
     .row_step_i    (16'(x_group)),
-    .skip_i        (forward && stride2),
+    .skip_i        (stride2 && !weight_gradient),  // two rows of the output side at once: forward, predictor
     .valid_i       (x_own ? x_valid : predict_x_valid),
     .many_words_i  (x_own && x_many),
     .base_i        (x_own ? x_base : predict_x_base),

@@ -37,41 +37,50 @@ module jb_dma_walk (
 );
   logic busy_q;
   logic [31:0] block_base_q, image_base_q, row_base_q, chunk_base_q, address_q;
-  logic [15:0] block_q, image_q, row_q, chunk_q;  // counted down to 0: 0 is the last
+  // What is left, inverted and counted up: a counter that goes up needs no LUTs of its own
+  logic [15:0] block_q, image_q, row_q, chunk_q;
+  logic [28:0] left_q;
   logic [15:0] images_q, rows_q, chunks_q;
+  logic last_block, last_image, last_row, last_chunk;
   logic [31:0] block_stride_q, image_stride_q, row_stride_q, chunk_stride_q;
-  logic [28:0] beats_q, last_beats_q, left_q;
+  logic [28:0] beats_q, last_beats_q;
   logic half_q, last_half_q;
 
-  logic [4:0] burst;
-  logic [8:0] to_boundary;
-  logic [9:0] room;
-  logic chunk_end, step, request_end;
+  logic [4:0] burst, room;
+  logic short, chunk_end, step, request_end;
   logic [31:0] next_base;
   logic next_block, next_is_last_block;
 
-  // Beats from here to the 4 KB boundary: 1..512.
-  assign to_boundary = address_q[11:3];
-  assign room        = 10'd512 - {1'b0, to_boundary};
+  // Beats from here to the 4 KB boundary, if they are fewer than a burst: 1..16; and of the chunk, likewise.
+  assign room  = address_q[11:7] == '1 ? 5'd16 - {1'b0, address_q[6:3]} : 5'd16;
+  assign short = left_q[28:5] == '1 && ~left_q[4:0] <= room;
+  assign burst = short ? ~left_q[4:0] : room;
 
-  always_comb begin
-    burst = 5'd16;
-    if (room < 10'd16) burst = room[4:0];
-    if (left_q < {24'd0, burst}) burst = left_q[4:0];
-  end
-
-  assign chunk_end   = left_q == {24'd0, burst};
-  assign request_end = chunk_end && chunk_q == '0 && row_q == '0 && image_q == '0 && block_q == '0;
+  assign last_block  = block_q == ~16'd1;
+  assign last_image  = image_q == ~16'd1;
+  assign last_row    = row_q == ~16'd1;
+  assign last_chunk  = chunk_q == ~16'd1;
+  assign chunk_end   = short;
+  assign request_end = chunk_end && last_chunk && last_row && last_image && last_block;
   assign step        = busy_q && (!valid_o || ready_i);
-  assign next_block  = chunk_q == '0 && row_q == '0 && image_q == '0;
+  assign next_block  = last_chunk && last_row && last_image;
+
+  // The innermost loop that goes on
+  logic [1:0] level;
+  logic [31:0] base, stride;
+
+  assign level = !last_chunk ? 2'd0 : !last_row ? 2'd1 : !last_image ? 2'd2 : 2'd3;
 
   always_comb begin
-    if (chunk_q != '0) next_base = chunk_base_q + chunk_stride_q;
-    else if (row_q != '0) next_base = row_base_q + row_stride_q;
-    else if (image_q != '0) next_base = image_base_q + image_stride_q;
-    else next_base = block_base_q + block_stride_q;
+    unique case (level)
+      2'd0:    {base, stride} = {chunk_base_q, chunk_stride_q};
+      2'd1:    {base, stride} = {row_base_q, row_stride_q};
+      2'd2:    {base, stride} = {image_base_q, image_stride_q};
+      default: {base, stride} = {block_base_q, block_stride_q};
+    endcase
   end
-  assign next_is_last_block = next_block ? block_q == 16'd1 : block_q == '0;
+  assign next_base          = base + stride;
+  assign next_is_last_block = next_block ? block_q == ~16'd2 : last_block;
 
   assign ready_o = !busy_q;
   assign busy_o  = busy_q;
@@ -95,13 +104,13 @@ module jb_dma_walk (
       row_base_q     <= address_i;
       chunk_base_q   <= address_i;
       address_q      <= address_i;
-      block_q        <= blocks_i - 16'd1;
-      image_q        <= images_i - 16'd1;
-      row_q          <= rows_i - 16'd1;
-      chunk_q        <= chunks_i - 16'd1;
-      images_q       <= images_i - 16'd1;
-      rows_q         <= rows_i - 16'd1;
-      chunks_q       <= chunks_i - 16'd1;
+      block_q        <= ~blocks_i;
+      image_q        <= ~images_i;
+      row_q          <= ~rows_i;
+      chunk_q        <= ~chunks_i;
+      images_q       <= images_i;
+      rows_q         <= rows_i;
+      chunks_q       <= chunks_i;
       block_stride_q <= block_stride_i;
       image_stride_q <= image_stride_i;
       row_stride_q   <= row_stride_i;
@@ -110,34 +119,34 @@ module jb_dma_walk (
       last_beats_q   <= last_beats_i;
       half_q         <= half_i;
       last_half_q    <= last_half_i;
-      left_q         <= blocks_i == 16'd1 ? last_beats_i : beats_i;
+      left_q         <= blocks_i == 16'd1 ? ~last_beats_i : ~beats_i;
     end else if (step) begin
       if (chunk_end) begin
         address_q    <= next_base;
         chunk_base_q <= next_base;
-        left_q       <= next_is_last_block ? last_beats_q : beats_q;
-        if (chunk_q != '0) begin
-          chunk_q <= chunk_q - 16'd1;
+        left_q       <= next_is_last_block ? ~last_beats_q : ~beats_q;
+        if (!last_chunk) begin
+          chunk_q <= chunk_q + 16'd1;
         end else begin
-          chunk_q    <= chunks_q;
+          chunk_q    <= ~chunks_q;
           row_base_q <= next_base;
-          if (row_q != '0) begin
-            row_q <= row_q - 16'd1;
+          if (!last_row) begin
+            row_q <= row_q + 16'd1;
           end else begin
-            row_q        <= rows_q;
+            row_q        <= ~rows_q;
             image_base_q <= next_base;
-            if (image_q != '0) begin
-              image_q <= image_q - 16'd1;
+            if (!last_image) begin
+              image_q <= image_q + 16'd1;
             end else begin
-              image_q      <= images_q;
+              image_q      <= ~images_q;
               block_base_q <= next_base;
-              block_q      <= block_q - 16'd1;
+              block_q      <= block_q + 16'd1;
             end
           end
         end
       end else begin
         address_q <= {address_q[31:3], 3'b000} + {24'd0, burst, 3'b000};
-        left_q    <= left_q - {24'd0, burst};
+        left_q    <= left_q + {24'd0, burst};
       end
     end
   end
@@ -147,7 +156,7 @@ module jb_dma_walk (
       address_o <= {address_q[31:3], 3'b000};
       beats_o   <= burst;
       upper_o   <= address_q[2];
-      lower_o   <= chunk_end && !address_q[2] && (block_q == '0 ? last_half_q : half_q);
+      lower_o   <= chunk_end && !address_q[2] && (last_block ? last_half_q : half_q);
       last_o    <= request_end;
     end
   end

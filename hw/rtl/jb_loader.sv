@@ -37,7 +37,7 @@ module jb_loader (
 );
   logic busy_q, whole_rows;
   logic [28:0] beats;
-  logic [15:0] image_q, row_q, column_q, word_q;
+  logic [15:0] image_q, row_q, column_q, word_q, next_image, next_row, next_column, next_word;
   logic word_end, column_end, row_end, image_end;
   logic walk_ready, walk_upper_unused, walk_lower_unused, walk_last_unused, walk_busy_unused;
 
@@ -73,10 +73,14 @@ module jb_loader (
   assign beats      = whole_rows ? row_words_i : {13'd0, words_i};
   assign ready_o    = !busy_q && walk_ready;
   assign busy_o     = busy_q || load_valid_o;
-  assign word_end   = word_q == words_i - 16'd1;
-  assign column_end = column_q == columns_i - 16'd1;
-  assign row_end    = row_q == rows_i - 16'd1;
-  assign image_end  = image_q == images_i - 16'd1;
+  assign next_word   = word_q + 16'd1;
+  assign next_column = column_q + 16'd1;
+  assign next_row    = row_q + 16'd1;
+  assign next_image  = image_q + 16'd1;
+  assign word_end    = next_word == words_i;
+  assign column_end  = next_column == columns_i;
+  assign row_end     = next_row == rows_i;
+  assign image_end   = next_image == images_i;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
@@ -96,10 +100,10 @@ module jb_loader (
       column_q <= '0;
       word_q   <= '0;
     end else if (data_valid_i) begin
-      word_q <= word_end ? '0 : word_q + 16'd1;
-      if (word_end) column_q <= column_end ? '0 : column_q + 16'd1;
-      if (word_end && column_end) row_q <= row_end ? '0 : row_q + 16'd1;
-      if (word_end && column_end && row_end) image_q <= image_q + 16'd1;
+      word_q <= word_end ? '0 : next_word;
+      if (word_end) column_q <= column_end ? '0 : next_column;
+      if (word_end && column_end) row_q <= row_end ? '0 : next_row;
+      if (word_end && column_end && row_end) image_q <= next_image;
     end
     load_half_o   <= half_i;
     load_image_o  <= image_q;

@@ -36,7 +36,7 @@ module jb_predictor #(
   output      logic [17:0]   x_row_o,
   output      logic [17:0]   x_column_o,
   output      logic [1:0]    x_word_o,
-  input  wire logic [575:0]  x_window_i,
+  input  wire logic [575:0]  x_window_i,          // row 0 for this pixel of dz, row 1 for the one below
   // Windows of the weight gradient, and the passes of each
   input  wire logic          list_valid_i,
   output      logic          list_ready_o,        // as soon as the one before is read: ask early
@@ -167,23 +167,21 @@ module jb_predictor #(
 
   for (genvar t = 0; t < 3; t++) begin : gen_tap
     for (genvar c = 0; c < XChannels; c++) begin : gen_channel
-      logic [7:0] upper, below, second;
+      logic [7:0] upper, lower;
       always_comb begin
-        upper  = x_window_i[64*t+8*c+:8];
-        below  = x_window_i[64*(3+t)+8*c+:8];
-        second = x_window_i[64*(6+t)+8*c+:8];
+        upper = x_window_i[64*t+8*c+:8];
+        lower = x_window_i[64*(3+t)+8*c+:8];
         for (int part = 1; part < 8 / XChannels; part++) begin
           if (late_part == 2'(part)) begin
-            upper  = x_window_i[64*t+8*(part*XChannels+c)+:8];
-            below  = x_window_i[64*(3+t)+8*(part*XChannels+c)+:8];
-            second = x_window_i[64*(6+t)+8*(part*XChannels+c)+:8];
+            upper = x_window_i[64*t+8*(part*XChannels+c)+:8];
+            lower = x_window_i[64*(3+t)+8*(part*XChannels+c)+:8];
           end
         end
       end
       assign x_upper[5*(t*XChannels+c)+:5] = upper[7:3];
-      assign x_lower[5*(t*XChannels+c)+:5] = tile_i[jb_pkg::STRIDE_LSB+1] ? second[7:3] : below[7:3];
+      assign x_lower[5*(t*XChannels+c)+:5] = lower[7:3];
       logic unused_bits;
-      assign unused_bits = ^{upper, below, second};
+      assign unused_bits = ^{upper, lower};
     end
   end
 

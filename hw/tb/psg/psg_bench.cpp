@@ -13,6 +13,8 @@
 
 namespace {
 
+constexpr int STRIDE_BYTE = 24;  // in a descriptor
+
 template <typename T>
 uint32_t bits(const T& value, int low, int count) {
   return static_cast<uint32_t>((static_cast<uint64_t>(value) >> low) & ((1ull << count) - 1));
@@ -37,7 +39,7 @@ struct Bench {
   uint64_t cycles = 0;
   // x tile
   const uint64_t* x = nullptr;
-  int rows = 1, columns = 1, words = 1, images = 1;
+  int rows = 1, columns = 1, words = 1, images = 1, stride = 1;
   std::deque<Request> pipe = std::deque<Request>(6);
   uint64_t errors = 0, requests = 0;
 
@@ -85,9 +87,9 @@ struct Bench {
     pipe.push_back(request());
     const Request r = pipe.front();
     pipe.pop_front();
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 3; i++) {  // rows of this pixel of dz and of the one below; the third does not count
       for (int j = 0; j < 3; j++) {
-        const uint64_t value = x ? pixel(r, r.row + i, r.column + j) : random();
+        const uint64_t value = x && i < 2 ? pixel(r, r.row + i * stride, r.column + j) : random();
         top->x_window_i[2 * (3 * i + j)] = static_cast<uint32_t>(value);
         top->x_window_i[2 * (3 * i + j) + 1] = static_cast<uint32_t>(value >> 32);
       }
@@ -130,6 +132,7 @@ void psg_load(void* handle, int half, int images, int rows, int columns, int wor
 void psg_tile(void* handle, const uint8_t* tile, int half) {
   Bench& b = *static_cast<Bench*>(handle);
   std::memcpy(b.top->tile_i.data(), tile, 128);
+  b.stride = tile[STRIDE_BYTE];
   b.top->half_i = half;
   b.top->x_geometry_valid_i = 0;
   b.top->tile_start_i = 1;
