@@ -1,10 +1,11 @@
 // Where a tile's results go and where its masks come from: the requests for jb_dma_walk, made from the descriptor by shifts and
-// additions alone.
+// additions alone. The answers are there two cycles after a new descriptor.
 `default_nettype none
 
 module jb_dma_result #(
   parameter int Config = 0
 ) (
+  input  wire logic          clk_i,
   input  wire logic [1023:0] descriptor_i,
   input  wire logic [28:0]   x_row_words_i,
   input  wire logic [28:0]   g_row_words_i,
@@ -43,7 +44,7 @@ module jb_dma_result #(
   logic [31:0] pixel_stride;
   logic forward, weight_gradient, raw, relu;
   logic [18:0] channels, earlier;  // of the result; before this tile's last block
-  logic [5:0] last_channels;      // of the tile's last block: 1..OutLanes
+  logic [5:0] last_channels;      // of the tile's last block: 1..OutLanes; a register, since it takes two subtractions
   logic [8:0] bytes, last_bytes;  // of a pixel's part of a block, of the last block
   logic [31:0] offset;            // of the first block
   logic whole_rows, whole_mask_rows;  // a row's results are contiguous
@@ -67,7 +68,7 @@ module jb_dma_result #(
 
   logic [18:0] remaining;
   assign remaining     = channels - earlier;
-  assign last_channels = remaining > 19'(OutLanes) ? 6'(OutLanes) : remaining[5:0];
+  always_ff @(posedge clk_i) last_channels <= remaining > 19'(OutLanes) ? 6'(OutLanes) : remaining[5:0];
 
   always_comb begin
     if (raw) begin

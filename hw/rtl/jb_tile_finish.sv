@@ -86,6 +86,7 @@ module jb_tile_finish #(
   jb_dma_result #(
     .Config(Config)
   ) u_request (
+    .clk_i,
     .descriptor_i,
     .x_row_words_i,
     .g_row_words_i,

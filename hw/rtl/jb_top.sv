@@ -626,6 +626,7 @@ module jb_top #(
   jb_dma_result #(
     .Config(Config)
   ) u_masks (
+    .clk_i,
     .descriptor_i       (tile),
     .x_row_words_i      (x_row_words),
     .g_row_words_i      (g_row_words),
