@@ -221,26 +221,37 @@ class FastKernels:
             return result and (result[0].reshape(kernel_h, kernel_w, c_in, c_out), result[1])
         low, high = (-128, 127) if x.dtype == np.int8 else (0, 255)
         x_shift, low, high, g_shift, g_high = narrow or (-1, low, high, -1, 32768)
-        coupled = fast_weight.couples(kernel_w, geometry.stride, c_in, c_out, out_w)
-        count = fast_weight.sums_count(kernel_h, kernel_w, c_in, c_out, coupled)
+        products = fast_weight.products_of(
+            kernel_h,
+            kernel_w,
+            geometry.stride,
+            c_in,
+            c_out,
+            height,
+            geometry.padding_h,
+            out_w,
+            max(high, -low),
+            g_high,
+        )
+        count = fast_weight.sums_count(kernel_h, kernel_w, c_in, c_out, products)
         threads = self._threads((samples + 1) // 2)
         totals = np.zeros((threads, count), np.int64)
         counter = np.zeros(1, np.int64)
         sizes = (height, width, c_in, out_h, out_w, c_out, geometry.padding_h, geometry.padding_w)
-        scratch = self._scratch.addresses(fast_weight.scratch_size(*sizes, count, coupled))
+        scratch = self._scratch.addresses(fast_weight.scratch_size(*sizes, count, products))
         pointers = [address(array) for array in (counter, x, dz, totals)]
 
         def work(thread: int) -> None:
             fast_weight.weight_gradient(
                 pointers[0], samples, pointers[1], height, width, c_in, 128 if x.dtype == np.int8 else 0, x_shift,
                 low, high, pointers[2], out_h, out_w, c_out, g_shift, g_high, kernel_h, kernel_w, geometry.stride,
-                geometry.padding_h, geometry.padding_w, int(coupled), scratch[thread],
+                geometry.padding_h, geometry.padding_w, products, scratch[thread],
                 pointers[3] + thread * totals.strides[0], count,
             )  # fmt: skip
 
         self._workers.each(work, threads)
         dw = np.empty((kernel_h, kernel_w, c_in, c_out), np.int64)
-        clamped = fast_weight.collect(totals, dw, outer_columns(2), outer_columns(1), int(coupled), limit)
+        clamped = fast_weight.collect(totals, dw, outer_columns(2), outer_columns(1), products, limit)
         return dw, clamped
 
     def _takes(self, values: NDArray[Any], w: NDArray[Any], geometry: ConvGeometry) -> bool:

@@ -5,19 +5,9 @@ that one instruction multiplies and adds both. For a kernel row the inputs of al
 in memory (kernel_w * c_in of them): `dot.outer_tile` takes them 16 or 8 at a time. Sums of 32 bits are added to
 64-bit totals before they could overflow, by a bound from the largest |dz| of each pair of images.
 
-Kernels 3 wide at stride 1 take four products instead of six for two positions side by side (Winograd's minimal
-filtering F(3, 2), Lavin and Gray, CVPR 2016), exactly. With x0 .. x3 the inputs and g0, g1 the gradients:
-
-    m0 = (x0 - x2) g0    m1 = (x1 + x2)(g0 + g1)    m2 = (x2 - x1)(g0 - g1)    m3 = (x3 - x1) g1
-    dw0 = x0 g0 + x1 g1 = m0 + (m1 + m2) / 2
-    dw1 = x1 g0 + x2 g1 = (m1 - m2) / 2
-    dw2 = x2 g0 + x3 g1 = (m1 + m2) / 2 + m3
-
-The four products are summed over all positions and images; dw is formed once from the sums. The halves are
-integers because dw is. g0 + g1 and g0 - g1 fit 16 bits where |dz| <= 16383; larger gradients are taken in parts
-of at most that, which is exact because dw is linear in dz.
-
-The predictor's operands (spec, section 6) are narrowed while they are interleaved.
+Kernels 3 wide at stride 1 take four products instead of six for two positions side by side, and the predictor's
+operands (spec, section 6), which are narrowed while they are interleaved, six instead of twelve for four positions
+(`minimal_filtering`).
 """
 
 from __future__ import annotations
@@ -26,33 +16,28 @@ import numpy as np
 
 from joulebit.kernels.compile import inline, kernel
 from joulebit.kernels.dot import outer_channels, outer_columns, outer_tile
+from joulebit.kernels.minimal_filtering import PART, transform_g, transform_g_6, transform_x, transform_x_6
 from joulebit.kernels.padding import fill, prefetch_part
 from joulebit.kernels.scalar import Int
 from joulebit.kernels.vector import (
-    add_halves,
     fetch_add,
     fold_max,
     join_halves,
     join_unsigned,
     lanes,
     larger,
-    larger_halves,
     load_all,
     load_all64,
     load_i16,
     load_u8,
     smaller,
-    smaller_halves,
     splat,
-    splat_halves,
     store_all,
     store_all64,
-    sub_halves,
     widen,
     zeros,
 )
 
-_PART = 16_383  #: the largest |dz| whose sums of two fit 16 bits
 _FULL = (1 << 31) - 1
 
 
@@ -136,62 +121,6 @@ def _magnitudes(first: Int, second: Int, both: Int, elements: Int, shift: Int, l
 
 
 @inline
-def _transform_x(image: Int, pitch: Int, rows: Int, couples: Int, size: Int, target: Int) -> None:
-    """Of four inputs side by side from every second on: x0 - x2, x1 + x2, x2 - x1, x3 - x1, in pairs of images.
-
-    Pixels have `size` bytes, a multiple of 64.
-    """
-    plane = couples * size
-    for i in range(rows):
-        for c in range(0, size, 64):
-            source, place = image + i * pitch + c, target + i * 4 * plane + c
-            x0, x1 = load_all(source), load_all(source + size)
-            for _ in range(couples):
-                source += 2 * size
-                x2, x3 = load_all(source), load_all(source + size)
-                store_all(place, sub_halves(x0, x2))
-                store_all(place + plane, add_halves(x1, x2))
-                store_all(place + 2 * plane, sub_halves(x2, x1))
-                store_all(place + 3 * plane, sub_halves(x3, x1))
-                x0, x1 = x2, x3
-                place += size
-
-
-@inline
-def _transform_g(
-    image: Int, rows: Int, columns: Int, couples: Int, size: Int, turn: Int, clamped: Int, target: Int
-) -> None:
-    """Of two gradients side by side: g0, g0 + g1, g0 - g1, g1, in pairs of images; a last single one meets 0.
-
-    clamped: whether the gradients are taken in parts, since sums of two must fit 16 bits. turn: in which, 0 for
-    the first _PART of each, 1 for the next, ...
-    """
-    low, high = splat_halves(-_PART), splat_halves(_PART)
-    before_low, before_high = splat_halves(-_PART * turn), splat_halves(_PART * turn)
-    plane = couples * size
-    for i in range(rows):
-        for c in range(0, size, 64):
-            source, place = image + i * columns * size + c, target + i * 4 * plane + c
-            for couple in range(couples):
-                g0 = load_all(source)
-                g1 = zeros()
-                if 2 * couple + 1 < columns:
-                    g1 = load_all(source + size)
-                if turn > 0:
-                    g0 = sub_halves(g0, smaller_halves(larger_halves(g0, before_low), before_high))
-                    g1 = sub_halves(g1, smaller_halves(larger_halves(g1, before_low), before_high))
-                if clamped:
-                    g0 = smaller_halves(larger_halves(g0, low), high)
-                    g1 = smaller_halves(larger_halves(g1, low), high)
-                store_all(place, g0)
-                store_all(place + plane, add_halves(g0, g1))
-                store_all(place + 2 * plane, sub_halves(g0, g1))
-                store_all(place + 3 * plane, g1)
-                source += 2 * size
-                place += size
-
-
-@inline
 def _flush(sums: Int, totals: Int, count: Int) -> None:
     """totals (int64) += sums (int32), sums = 0; count is a multiple of 16."""
     none = zeros()
@@ -248,42 +177,50 @@ def _outer_products(
 def weight_gradient(
     counter: Int, samples: Int, x: Int, height: Int, width: Int, c_in: Int, flip: Int, x_shift: Int, x_low: Int,
     x_high: Int, dz: Int, out_h: Int, out_w: Int, c_out: Int, g_shift: Int, g_limit: Int, kernel_h: Int,
-    kernel_w: Int, stride: Int, padding_h: Int, padding_w: Int, coupled: Int, scratch: Int, totals: Int,
-    count: Int,
+    kernel_w: Int, stride: Int, padding_h: Int, padding_w: Int, products: Int, scratch: Int,
+    totals: Int, count: Int,
 ) -> None:  # fmt: skip
     """Adds x * dz of the pairs of samples that this thread draws from the counter to its totals.
 
     Addresses: counter (int64, shared by the threads), x, dz, scratch, totals (int64, zeros, `count` of them):
     for each two blocks of 16 output channels [kernel_h][groups of inputs][inputs][2][16], for a last single
     block [kernel_h][groups][inputs][16]. x_shift and g_shift: -1 for all bits, else the predictor's shifts.
-    coupled: 1 for four products per two positions (see `couples`): there are four
-    such arrays then for each block, and a tap has c_in inputs instead of kernel_w * c_in.
+    products: 4 for two positions or 6 for four (see `products_of`), else 1. There are as many such arrays for each
+    block, and with 4 and 6 a tap has c_in inputs instead of kernel_w * c_in.
     """
     blocks = (c_out + 15) // 16
     x_size, g_size = height * width * c_in, out_h * out_w * c_out * 2
     x_pixel, g_pixel = c_in * 4, blocks * 64
     pitch = (width + 2 * padding_w) * x_pixel
-    couples = (out_w + 1) // 2
+    per = 1 if products == 1 else products - 2
+    couples = (out_w + per - 1) // per
     sums = scratch
     image = sums + count * 4
     gradient = image + (pitch * (height + 2 * padding_h) + 2 * x_pixel + 127 + outer_channels(1) * 4) // 64 * 64
     columns_held = min(out_w, 128)  # 2 * 128 * 255 * 2^15 < 2^31: the products of 128 positions always fit
     rows_held = max(1, 128 // columns_held)
-    image_4 = gradient + (rows_held if coupled != 0 else out_h) * out_w * g_pixel
-    gradient_4 = image_4 + (height + 2 * padding_h) * couples * 4 * x_pixel
-    if coupled != 0:  # products per position or two, and the steps between operands
-        products, per, run = 4, 2, c_in
-        x_start, x_part, x_row, x_tap = image_4, couples * x_pixel, couples * 4 * x_pixel, couples * 4 * x_pixel
-        g_start, g_part, g_row = gradient_4, couples * g_pixel, couples * 4 * g_pixel
+    image_4 = gradient + (rows_held if products > 1 else out_h) * out_w * g_pixel
+    gradient_4 = image_4 + (height + 2 * padding_h) * couples * products * x_pixel
+    if products > 1:  # where the operands are, and the steps between them
+        run = c_in
+        x_start, x_part, x_row, x_tap = (
+            image_4,
+            couples * x_pixel,
+            couples * products * x_pixel,
+            couples * products * x_pixel,
+        )
+        g_start, g_part, g_row = gradient_4, couples * g_pixel, couples * products * g_pixel
         x_step = x_pixel
         fill(image_4, padding_h * x_row, np.int64(0))
         fill(image_4 + (padding_h + height) * x_row, padding_h * x_row, np.int64(0))
     else:
-        products, per, run = 1, 1, kernel_w * c_in
+        run = kernel_w * c_in
         x_start, x_part, x_row, x_tap = image, np.int64(0), stride * pitch, pitch
         g_start, g_part, g_row = gradient, np.int64(0), out_w * g_pixel
         x_step = stride * x_pixel
-    largest_x = max(x_high, -x_low) * (1 + coupled)
+    largest_x = max(x_high, -x_low)
+    if products > 1:  # of the operands' transforms
+        largest_x *= 2 if products == 4 else 10
     used = np.int64(0)
     fill(sums, count * 4, np.int64(0))
     fill(image, pitch * (height + 2 * padding_h), np.int64(0))
@@ -292,7 +229,9 @@ def weight_gradient(
         following = 2 * fetch_add(counter, 1)
         both = 1 if n + 1 < samples else 0
         x_first, g_first = x + n * x_size, dz + n * g_size
-        if coupled != 0:
+        if products == 6:
+            largest_g, sum_g = 15 * g_limit, 2 * out_h * couples * 15 * g_limit
+        elif products == 4:
             largest_g, sum_g = _magnitudes(g_first, g_first + g_size, both, g_size // 2, g_shift, g_limit)
         else:
             _interleave_x(
@@ -303,7 +242,7 @@ def weight_gradient(
                 g_first, g_first + g_size, both, out_h * out_w, c_out, gradient, g_shift, g_limit
             )
         whole = sum_g * largest_x < _FULL  # the products of all positions fit together
-        parts = max(np.int64(1), (largest_g + _PART - 1) // _PART) if coupled != 0 else np.int64(1)
+        parts = max(np.int64(1), (largest_g + PART - 1) // PART) if products == 4 else np.int64(1)
         ready = np.int64(0)  # rows of the inputs' transform; those below are formed when they are needed
         for part in range(parts):
             for i in range(0, out_h, rows_held):
@@ -312,7 +251,7 @@ def weight_gradient(
                     prefetch_part(x + following * x_size, 2 * x_size, i, i + rows, out_h)
                     prefetch_part(dz + following * g_size, 2 * g_size, i, i + rows, out_h)
                 g = g_start + i * g_row
-                if coupled != 0:
+                if products > 1:
                     g = g_start
                     while ready < min(height, i + rows + kernel_h - 1 - padding_h):
                         row = x_first + ready * width * c_in
@@ -320,18 +259,21 @@ def weight_gradient(
                             row, row + x_size, both, 1, width * c_in, image + padding_w * x_pixel, pitch, flip,
                             x_shift, x_low, x_high,
                         )  # fmt: skip
-                        _transform_x(image, pitch, 1, couples, x_pixel, x_start + (padding_h + ready) * x_row)
+                        target = x_start + (padding_h + ready) * x_row
+                        if products == 4:
+                            transform_x(image, pitch, 1, couples, x_pixel, target)
+                        else:
+                            transform_x_6(image, pitch, 1, couples, x_pixel, target)
                         ready += 1
                     row = g_first + i * out_w * c_out * 2
                     _interleave_g(row, row + g_size, both, rows * out_w, c_out, gradient, g_shift, g_limit)
-                    _transform_g(gradient, rows, out_w, couples, g_pixel, part, parts > 1, gradient_4)
+                    if products == 4:
+                        transform_g(gradient, rows, out_w, couples, g_pixel, part, parts > 1, gradient_4)
+                    else:
+                        transform_g_6(gradient, rows, out_w, couples, g_pixel, gradient_4)
                 for j in range(0, out_w, columns_held):
                     columns = min(columns_held, out_w - j)
-                    need = (
-                        2 * rows * columns * largest_x * min(largest_g, _PART)
-                        if coupled != 0
-                        else (2 * rows * columns * largest_x * largest_g)
-                    )
+                    need = 2 * rows * columns * largest_x * (min(largest_g, PART) if products == 4 else largest_g)
                     if whole:
                         need = sum_g * largest_x if i == 0 and j == 0 else np.int64(0)
                     if used + need > _FULL:
@@ -348,14 +290,14 @@ def weight_gradient(
 
 
 @kernel
-def collect(totals: Int, dw: Int, columns_2: Int, columns_1: Int, coupled: Int, limit: Int) -> Int:
+def collect(totals: Int, dw: Int, columns_2: Int, columns_1: Int, products: Int, limit: Int) -> Int:
     """dw[kernel_h, kernel_w, c_in, c_out] = the sum of all threads' totals [threads, count], within +-limit.
 
     columns_b: input channels of an `outer_tile` of b blocks. Returns how many were out of the limits. totals[0]
     is lost.
     """
     kernel_h, kernel_w, c_in, c_out = dw.shape
-    blocks, run = (c_out + 15) // 16, (1 if coupled != 0 else kernel_w) * c_in
+    blocks, run = (c_out + 15) // 16, (1 if products > 1 else kernel_w) * c_in
     groups_2, groups_1 = (run + columns_2 - 1) // columns_2, (run + columns_1 - 1) // columns_1
     whole = totals[0]
     for thread in range(1, totals.shape[0]):
@@ -364,7 +306,7 @@ def collect(totals: Int, dw: Int, columns_2: Int, columns_1: Int, coupled: Int, 
     clamped = np.int64(0)
     for block in range(blocks):
         paired = block // 2 * 2 + 1 < blocks
-        start = block // 2 * (4 if coupled != 0 else 1) * kernel_h * groups_2 * columns_2 * 32
+        start = block // 2 * products * kernel_h * groups_2 * columns_2 * 32
         step = 32 if paired else 16
         lane = block % 2 * 16
         length = (groups_2 * columns_2 if paired else groups_1 * columns_1) * step
@@ -375,27 +317,47 @@ def collect(totals: Int, dw: Int, columns_2: Int, columns_1: Int, coupled: Int, 
                 for c in range(c_in):
                     place = begin + c * step
                     for k in range(min(16, c_out - block * 16)):
-                        if coupled == 0:
+                        if products == 1:
                             value = whole[place + column * c_in * step + k]
-                        else:
+                        elif products == 4:
                             m1, m2 = whole[place + part + k], whole[place + 2 * part + k]
                             value = (m1 - m2) >> 1
                             if column != 1:
                                 value = ((m1 + m2) >> 1) + whole[place + (0 if column == 0 else 3 * part) + k]
+                        else:
+                            m1, m2 = whole[place + part + k], whole[place + 2 * part + k]
+                            m3, m4 = whole[place + 3 * part + k], whole[place + 4 * part + k]
+                            if column == 0:
+                                value = (6 * whole[place + k] - 4 * (m1 + m2) + m3 + m4) // 24
+                            elif column == 1:
+                                value = (4 * (m2 - m1) + 2 * (m3 - m4)) // 24
+                            else:
+                                value = (4 * (m3 + m4 - m1 - m2)) // 24 + whole[place + 5 * part + k]
                         kept = min(max(value, -limit), limit)
                         clamped += np.int64(kept != value)
                         dw[row, column, c, block * 16 + k] = kept
     return clamped
 
 
-def couples(kernel_w: int, stride: int, c_in: int, c_out: int, out_w: int) -> bool:
-    """Whether two positions side by side can share products."""
-    return kernel_w == 3 and stride == 1 and c_in % 16 == 0 and c_out % 16 == 0 and out_w >= 4
+def products_of(
+    kernel_h: int, kernel_w: int, stride: int, c_in: int, c_out: int, height: int, padding_h: int, out_w: int,
+    x_limit: int, g_limit: int,
+) -> int:  # fmt: skip
+    """How many products stand for some positions side by side: 6 for four, 4 for two, or 1 for each.
+
+    x_limit, g_limit: the largest |x| and |dz|. Six need gradients whose weighted sums (1, 2, 4, 8) fit 16 bits,
+    products of 128 positions that fit 32, and a second row of the image with its border, which is 0 beside the one
+    in work.
+    """
+    if kernel_w != 3 or stride != 1 or c_in % 16 or c_out % 16 or out_w < 4:
+        return 1
+    fits = 15 * g_limit < 1 << 15 and 256 * 10 * x_limit * 15 * g_limit <= _FULL
+    return 6 if fits and height + 2 * padding_h > 1 else 4
 
 
-def sums_count(kernel_h: int, kernel_w: int, c_in: int, c_out: int, coupled: bool) -> int:
+def sums_count(kernel_h: int, kernel_w: int, c_in: int, c_out: int, products: int) -> int:
     """Number of sums that a thread keeps, unused lanes and channels included."""
-    blocks, run = -(-c_out // 16), (4 if coupled else kernel_w) * c_in
+    blocks, run = -(-c_out // 16), (products if products > 1 else kernel_w) * c_in
     pairs = blocks // 2 * -(-run // outer_columns(2)) * outer_columns(2) * 32
     single = blocks % 2 * -(-run // outer_columns(1)) * outer_columns(1) * 16
     return kernel_h * (pairs + single)
@@ -403,10 +365,12 @@ def sums_count(kernel_h: int, kernel_w: int, c_in: int, c_out: int, coupled: boo
 
 def scratch_size(
     height: int, width: int, c_in: int, out_h: int, out_w: int, c_out: int, padding_h: int, padding_w: int,
-    count: int, coupled: bool,
+    count: int, products: int,
 ) -> int:  # fmt: skip
     """Bytes of scratch memory that `weight_gradient` needs per thread, what tiles read past x included."""
     rows, g_pixel = height + 2 * padding_h, -(-c_out // 16) * 64
     image = ((width + 2 * padding_w) * rows + 2) * c_in * 4 + 64 * 4
     whole = 4 * count + image + out_h * out_w * g_pixel + 512
-    return whole + (rows * c_in * 4 + out_h * g_pixel) * -(-out_w // 2) * 4 if coupled else whole
+    if products == 1:
+        return whole
+    return whole + (rows * c_in * 4 + out_h * g_pixel) * -(-out_w // (products - 2)) * products

@@ -290,6 +290,9 @@ def _halves(operation: Callable[..., Any]) -> Callable[..., Any]:
 
 add_halves = _make(I32, (I32, I32), _halves(lambda b, x, y: b.add(x, y)), "Sums of 16-bit halves, modulo 2^16.")
 sub_halves = _make(I32, (I32, I32), _halves(lambda b, x, y: b.sub(x, y)), "Differences of 16-bit halves.")
+mul_halves = _make(
+    I32, (I32, I32), _halves(lambda b, x, y: b.mul(x, y)), "Products of 16-bit halves, modulo 2^16."
+)
 smaller_halves = _make(I32, (I32, I32), _halves(_smaller), "Minimum of signed 16-bit halves.")
 larger_halves = _make(I32, (I32, I32), _halves(_larger), "Maximum of signed 16-bit halves.")
 fold_sum = _make(_A, (I32,), _fold("add", I32), "Sum of all lanes, modulo 2^32.")
