@@ -52,7 +52,9 @@ module jb_dma_walk (
   logic next_block, next_is_last_block;
 
   // Beats from here to the 4 KB boundary, if they are fewer than a burst: 1..16; and of the chunk, likewise.
-  assign room  = address_q[11:7] == '1 ? 5'd16 - {1'b0, address_q[6:3]} : 5'd16;
+  // Bit by bit, so that no carry chain is made of it.
+  assign room[3:0] = address_q[11:7] == '1 ? address_q[6:3] ^ {|address_q[5:3], |address_q[4:3], address_q[3], 1'b0} : 4'd0;
+  assign room[4]   = room[3:0] == 4'd0;
   assign short = left_q[28:5] == '1 && ~left_q[4:0] <= room;
   assign burst = short ? ~left_q[4:0] : room;
 
@@ -145,8 +147,8 @@ module jb_dma_walk (
           end
         end
       end else begin
-        address_q <= {address_q[31:3], 3'b000} + {24'd0, burst, 3'b000};
-        left_q    <= left_q + {24'd0, burst};
+        address_q <= {address_q[31:3], 3'b000} + {24'd0, room, 3'b000};
+        left_q    <= left_q + {24'd0, room};
       end
     end
   end
