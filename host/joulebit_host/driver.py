@@ -363,15 +363,16 @@ class Accelerator:
             size = spans[-1].stop + _GAP_BYTES
         results = self._region("results", size)
         results.array[:size] = 0xFF
-        descriptors = np.concatenate(
-            [place(results.address + span.start) for (_, place), span in zip(entries, spans)]
-        )
-        listed = self._region("descriptors", descriptors.nbytes)
-        listed.array[: descriptors.nbytes] = descriptors.view(np.uint8).reshape(-1)
+        parts = [place(results.address + span.start) for (_, place), span in zip(entries, spans)]
+        listed = self._region("descriptors", spec.DESCRIPTOR_BYTES * count)
+        place_at, target = 0, listed.array
+        for part in parts:
+            target[place_at : place_at + part.nbytes] = part.view(np.uint8)
+            place_at += part.nbytes
         results.flush()
         listed.flush()
         try:
-            self._run(listed.address, count, descriptors)
+            self._run(listed.address, count, parts)
             results.invalidate()
             for (result, _), span in zip(entries, spans):
                 result.blocks = results.array[span].copy().view(RESULT_DTYPE)
@@ -383,7 +384,7 @@ class Accelerator:
             raise
         self.submissions += 1
 
-    def _run(self, address: int, count: int, descriptors: NDArray[Any]) -> None:
+    def _run(self, address: int, count: int, parts: list[NDArray[Any]]) -> None:
         board = self.board
         board.write(Register.DESC_ADDRESS, address)
         board.write(Register.DESC_COUNT, count)
@@ -391,6 +392,7 @@ class Accelerator:
         status = board.wait(_DONE | _ERROR, self.timeout_s)
         if status & _ERROR:
             bits, index = board.read(Register.ERROR), board.read(Register.ERROR_INDEX)
+            descriptors = [descriptor for part in parts for descriptor in part]
             raise explain(bits, index, count, descriptors[index] if index < count else None)
         done = board.read(Register.DESC_DONE)
         if done != count:
