@@ -78,6 +78,10 @@ def open_device(plan: DevicePlan, seed: int, tries: int) -> Device:
         from joulebit_host.campaign.command import CommandDevice
 
         return CommandDevice(plan)
+    if plan.kind == "board":
+        from joulebit_host.campaign.board import BoardBench, BoardDevice
+
+        return BoardBench(plan, seed, tries) if plan.table else BoardDevice(plan)
     from joulebit_host.campaign.virtual import VirtualDevice
 
     return VirtualDevice(plan, seed, tries)

@@ -27,13 +27,19 @@ _ANSWER_S = 120.0  #: starting Python and its libraries on a busy machine
 class LocalDevice:
     """See the module, and `device.Device`."""
 
-    temperature: Callable[[], float] | None = None
+    @property
+    def temperature(self) -> Callable[[], float] | None:
+        """See `Device`. What the worker told last, if it told any."""
+        if self._celsius is None:
+            return None
+        return lambda: self._celsius or 0.0
 
     def __init__(self, plan: DevicePlan, command: tuple[str, ...] = COMMAND) -> None:
         """command: that starts a worker; over SSH, say, for one on another machine."""
         self._plan = plan
         self.clock: Clock = HostClock()
         self._outcome: dict[str, Any] = {}
+        self._celsius: float | None = None
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         try:
             self._process = subprocess.Popen(
@@ -85,6 +91,8 @@ class LocalDevice:
                 return answer
             if message.get("mark") == "step" and marks is not None:
                 marks.step(message["clock_s"])
+            if message.get("mark") == "temperature":
+                self._celsius = float(message["celsius"])
 
     def prepare(self, work: Workload) -> None:
         """See `Device`."""
@@ -92,8 +100,11 @@ class LocalDevice:
         config = dict(work.config)
         if self._plan.engine:
             config["engine"] = self._plan.engine
-        question = {"do": "prepare", "config": config, "data_dir": self._plan.data_dir or None}
-        self._outcome = self._ask(question, _ANSWER_S)
+        self._prepare(config, _ANSWER_S)
+
+    def _prepare(self, config: dict[str, Any], timeout_s: float, **more: Any) -> None:
+        question = {"do": "prepare", "config": config, "data_dir": self._plan.data_dir or None, **more}
+        self._outcome = self._ask(question, timeout_s)
 
     def exchange(self) -> Exchange:
         """See `Device`."""

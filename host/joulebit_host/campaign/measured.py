@@ -12,7 +12,7 @@ from joulebit_host.campaign.entry import quantity
 
 
 def measured_runs(entries: Sequence[tuple[Path, Mapping[str, Any]]], energy: str) -> list[MeasuredRun]:
-    """All valid cells that brought counters back.
+    """All valid cells that brought counters back: the accelerator's own, of a board, else the run's.
 
     Args:
         entries: (folder of the campaign, cell).
@@ -22,7 +22,8 @@ def measured_runs(entries: Sequence[tuple[Path, Mapping[str, Any]]], energy: str
     """
     runs = []
     for folder, entry in entries:
-        counters = entry["outcome"].get("counters")
+        outcome = entry["outcome"]
+        counters = outcome.get("accelerator", {}).get("work") or outcome.get("counters")
         if not entry["valid"] or not counters or entry[energy] is None:
             continue
         work = ".".join(filter(None, (entry["method"], entry["model"])))

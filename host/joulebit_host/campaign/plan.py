@@ -128,7 +128,7 @@ def check_workloads(campaign: Campaign) -> None:
         if meter.spec != "own":
             parse_spec(meter.spec)
     for device in campaign.devices:
-        if device.kind == "virtual":
-            from joulebit_host.campaign.virtual import check_virtual
+        if device.table:
+            from joulebit_host.campaign.bench import check_bench
 
-            check_virtual(device, campaign.meters)
+            check_bench(device, campaign.meters)

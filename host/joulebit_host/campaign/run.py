@@ -227,10 +227,10 @@ def _checks(state: State, cell: Cell, work: Workload, outcome: dict[str, Any]) -
 
 
 def _open_meter(spec: str, device: Device) -> Meter:
+    from joulebit_host.campaign.bench import Bench
     from joulebit_host.campaign.own import own_meter
-    from joulebit_host.campaign.virtual import VirtualDevice
     from joulebit_host.meters.registry import open_meter
 
-    if isinstance(device, VirtualDevice):
+    if isinstance(device, Bench):
         return device.meter(spec)
     return own_meter() if spec == "own" else open_meter(spec)

@@ -42,10 +42,10 @@ from attrs import Factory, field, frozen
 from joulebit.errors import JoulebitError, did_you_mean
 from joulebit_host.session.settings import SessionSettings
 
-DEVICES = ("local", "command", "virtual")
+DEVICES = ("local", "command", "virtual", "board")
 WORKS = ("source", "command", "counters")
 #: What each kind of device can do.
-ABLE = {"local": ("source",), "command": ("command",), "virtual": ("source", "counters")}
+ABLE = {"local": ("source",), "command": ("command",), "virtual": ("source", "counters"), "board": ("source",)}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*")
 _Section = TypeVar("_Section")
 
@@ -121,7 +121,11 @@ class DevicePlan:
     timeout_s: float = field(default=86400.0, validator=_range(0.1))  #: longest silence of a run
     data_dir: str = ""  #: local: where data sets lie
     engine: str = ""  #: local: who computes; the configuration's own if empty
-    table: str = ""  #: virtual: the hidden energy table
+    board: str = ""  #: board: whose accelerator computes, see `joulebit_host.boards`
+    array_config: str = "default"  #: board: the accelerator's configuration
+    table: str = ""  #: virtual, and board where that is virtual: the hidden energy table of the virtual bench
+    port_pj_per_byte: tuple[float, ...] = ()  #: board with a table: of ports 0 and 1; else the table's dram
+    between_lists_s: float = field(default=1e-3, validator=_range(0))  #: board with a table: the processor's time
     idle_w: float = field(default=2.5, validator=_range(0))  #: virtual: power at rest
     noise_w: float = field(default=0.02, validator=_range(0))  #: virtual: noise of one reading of its meter
     gain: float = field(default=0.0, validator=_range(-0.5, 0.5))  #: virtual: gain error of its meter
@@ -135,6 +139,35 @@ class DevicePlan:
     def __attrs_post_init__(self) -> None:
         if self.kind == "virtual" and not self.table:
             raise CampaignError(f"device {self.name}: a virtual device needs the key 'table', its energy table")
+        if self.kind == "board":
+            self._check_board()
+        elif self.board:
+            raise CampaignError(f'device {self.name} ({self.kind}) has no board: set kind = "board"')
+
+    def _check_board(self) -> None:
+        from joulebit.spec.accelerator import CONFIGS
+        from joulebit_host.boards import BOARD_NAMES
+
+        kinds = [name.partition(":")[0] for name in BOARD_NAMES]
+        kind, _, where = self.board.partition(":")
+        if kind not in kinds or bool(where) != (kind == "remote"):
+            raise CampaignError(
+                f"device {self.name}: board must be one of {', '.join(BOARD_NAMES)}, got {self.board!r}"
+            )
+        if self.array_config not in CONFIGS:
+            raise CampaignError(
+                f"device {self.name}: array_config must be one of {', '.join(CONFIGS)}, got {self.array_config!r}"
+            )
+        if self.engine:
+            raise CampaignError(f"device {self.name}: a board's engine is overlay, the key 'engine' must be empty")
+        if self.table and not kind.startswith("virtual"):
+            raise CampaignError(
+                f"device {self.name}: table is for virtual boards, {self.board} is measured as it is: leave it out"
+            )
+        if len(self.port_pj_per_byte) not in (0, 2) or min(self.port_pj_per_byte, default=0) < 0:
+            raise CampaignError(
+                f"device {self.name}: port_pj_per_byte must be two numbers >= 0, got {list(self.port_pj_per_byte)}"
+            )
 
 
 @frozen

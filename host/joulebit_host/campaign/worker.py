@@ -4,10 +4,14 @@
                                                {"hello": "joulebit-device-1"}
     {"do": "prepare", "config": {...},         {"ok": {"config_hash": "..."}}
      "data_dir": null}
+    {"do": "prepare", ..., "board": "virtual",  {"mark": "temperature", "celsius": 41.2} if the board gives one,
+     "array_config": "default"}                  then as above: the run is computed by this board's accelerator
     {"do": "clock"}                            {"ok": {"clock_s": 12.5}}
     {"do": "run", "repeats": 3}                {"mark": "step", "clock_s": 12.6} ...
                                                {"ok": {"start_s": ..., "end_s": ..., "config_hash": ...,
                                                 "weights_sha256": ..., "counters": {...}, ...}}
+                                               with a board also "accelerator", see `board_worker`
+    {"do": "run", "repeats": 1, "lists": true}  "accelerator" holds also what each list of passes did
     anything that fails                        {"error": "one line"}
 
 `start_s` and `end_s` are of the measured part: the first run's data and network are ready before start_s, and
@@ -26,7 +30,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from joulebit_host.campaign.board_worker import AcceleratorRuns
 
 HELLO = "joulebit-device-1"
 _KEPT = ("config_hash", "weights_sha256", "counters", "top1", "steps", "energy_simulated_j", "engine")
@@ -73,6 +80,7 @@ class Worker:
         self._back = back
         self._config: dict[str, Any] | None = None
         self._data_dir: str | None = None
+        self._board: AcceleratorRuns | None = None
 
     def send(self, message: Mapping[str, Any]) -> None:
         """One line."""
@@ -95,8 +103,19 @@ class Worker:
         table = dict(asked["config"])
         table["training"] = {k: v for k, v in table["training"].items() if k not in ("iterations", "epochs") or v}
         config = config_from_table(table)
+        if self._board is not None:
+            self._board.close()
+            self._board = None
+        if asked.get("board"):
+            from joulebit_host.campaign.board_worker import AcceleratorRuns
+
+            selective = config.method.update == "psg"
+            self._board = AcceleratorRuns(asked["board"], asked["array_config"], selective, self._temperature)
         self._config, self._data_dir = table, asked.get("data_dir")
         return {"config_hash": config_hash(config)}
+
+    def _temperature(self, celsius: float) -> None:
+        self.send({"mark": "temperature", "celsius": celsius})
 
     def _clock(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         return {"clock_s": time.monotonic()}
@@ -107,7 +126,11 @@ class Worker:
         first, last = [], 0.0
         summary: dict[str, Any] | None = None
 
+        board = self._board
+
         def started() -> None:
+            if board is not None:
+                board.started(bool(asked.get("lists")))
             now_s = time.monotonic()
             first.append(now_s)
             self.send({"mark": "step", "clock_s": now_s})
@@ -115,13 +138,16 @@ class Worker:
         def ended() -> None:
             nonlocal last
             last = time.monotonic()
+            if board is not None:
+                board.ended()
 
         for _ in range(int(asked["repeats"])):
             found = train_once(self._config, self._data_dir, started, ended)
             if summary is not None and found["weights_sha256"] != summary["weights_sha256"]:
                 raise ValueError("two runs of one configuration gave different weights")
             summary = found
-        return {"start_s": first[0], "end_s": last, **(summary or {})}
+        answer = {"start_s": first[0], "end_s": last, **(summary or {})}
+        return answer if board is None else {**answer, "accelerator": board.outcome()}
 
 
 def main() -> None:

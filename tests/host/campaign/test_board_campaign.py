@@ -1,0 +1,202 @@
+"""Campaigns on a board: the accelerator's own counters come back, and the virtual bench follows them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from joulebit.energy.table import load_table
+from joulebit_host.campaign.audit import audit_folder
+from joulebit_host.campaign.beside import beside_runs
+from joulebit_host.campaign.board import BoardDevice, board_profile
+from joulebit_host.campaign.calibration import calibrate
+from joulebit_host.campaign.measured import measured_runs
+from joulebit_host.campaign.plan import check_workloads, workload
+from joulebit_host.campaign.run import run_campaign
+from joulebit_host.campaign.schema import CampaignError, DevicePlan, Method, campaign_from_table
+from joulebit_host.campaign.state import State, read_cells
+from joulebit_host.campaign.worker import train_once
+from joulebit_host.session.session import Marks
+from joulebit_host.session.timing import HostClock
+
+SHORT = ["training.iterations=3", "data.train_limit=100", "data.test_limit=40", "training.statistics_samples=32"]
+HIDDEN = """
+name = "hidden"
+title = "hidden"
+source = "invented for this test"
+[mac]
+default_pj = 12.0
+[mac.pj]
+8x8 = 16.1
+8x16 = 31.3
+4x10 = 9.4
+gated = 1.3
+[op.pj]
+int16 = 13.0
+int32 = 31.0
+fp32 = 90.0
+[memory]
+sram_pj_per_byte = 8.3
+dram_pj_per_byte = 517.0
+[static]
+power_w = 0.67
+[throughput]
+clock_hz = 1.0e8
+macs_per_cycle = 179.0
+[throughput.by_kind]
+8x8 = 338.0
+"""
+PORTS = (610.0, 290.0)
+TRUTH_PJ = {"macs.all.8x8": 16.1, "macs.all.8x16": 31.3, "macs.all.4x10": 9.4, "macs.all.gated": 1.3,
+            "bytes.all.port0": PORTS[0], "bytes.all.port1": PORTS[1]}  # fmt: skip
+IDLE_W, STATIC_W = 2.5, 0.67
+
+
+def campaign(folder: Path, methods: dict[str, tuple[str, list[str]]], **device: Any) -> State:
+    (folder / "hidden.toml").write_text(HIDDEN)
+    plan = {
+        "name": "board",
+        "repeats": 2,
+        "session": {"idle_s": 8, "warmup_s": 1},
+        "methods": [{"name": n, "source": source, "set": changes} for n, (source, changes) in methods.items()],
+        "meters": [{"name": "ina", "spec": "ina226?interval_s=0.1"}],
+        "devices": [
+            {
+                "name": "zed",
+                "kind": "board",
+                "board": "virtual",
+                "table": str(folder / "hidden.toml"),
+                "port_pj_per_byte": list(PORTS),
+                "idle_w": IDLE_W,
+                **device,
+            }
+        ],
+    }
+    return run_campaign(campaign_from_table(plan), folder / "campaign")
+
+
+def test_a_campaign_recovers_the_hidden_truth_of_the_accelerators_counters(tmp_path: Path) -> None:
+    """Four cells. Truth by this test's own arithmetic: counted work times the hidden prices, and static power."""
+    methods = {"fixed": ("digits-lenet-fixed", SHORT), "psg": ("digits-resnet8-psg", SHORT)}
+    state = campaign(tmp_path, methods)
+    assert len(state.cells) == 4
+    for cell in state.cells:
+        entry = state.entries[cell.key]
+        assert entry["valid"], entry["reasons"]
+        found = entry["outcome"]["accelerator"]
+        assert found["board"] == "virtual" and found["array_config"] == "default"
+        registers, work = found["counters"], found["work"]
+        assert work["macs.all.8x8"] == registers["MACS_8X8"] > 0
+        assert work["bytes.all.port0"] == registers["PORT0_READ_BYTES"] + registers["PORT0_WRITE_BYTES"]
+        assert work["bytes.all.port1"] == registers["PORT1_READ_BYTES"] + registers["PORT1_WRITE_BYTES"]
+        assert (registers["DECIDED"] > 0) == (registers["MACS_GATED"] > 0) == (cell.method == "psg")
+        assert set(work) <= set(TRUTH_PJ)
+        assert "lists" not in found
+        net_j = sum(n * TRUTH_PJ[key] * 1e-12 for key, n in work.items()) + STATIC_W * entry["seconds"]
+        gross_j = net_j + IDLE_W * entry["seconds"]
+        assert abs(entry["net_j"] - net_j) <= entry["u_k2_j"]
+        assert abs(entry["gross_j"] - gross_j) <= entry["gross_u_k2_j"]
+        assert entry["u_k2_j"] < 0.1 * net_j
+        source, changes = methods[cell.method]
+        config = workload(Method("m", source=source, set=tuple(changes)), "").config
+        assert config is not None
+        here = train_once({**config, "engine": "numba"})
+        assert entry["weights_sha256"] == here["weights_sha256"]
+        assert entry["config_hash"] == here["config_hash"]
+        # The accelerator leaves out the sums that would tell which decided signs are wrong.
+        assert entry["outcome"]["counters"] == {
+            k: n for k, n in here["counters"].items() if k != "predictor.wrong"
+        }
+    assert audit_folder(tmp_path / "campaign")["ok"]
+    _, entries = read_cells(tmp_path / "campaign")
+    assert len(beside_runs(entries, [], load_table("xc7z020"))) == 4
+    runs = measured_runs([(tmp_path, entry) for entry in entries], "net")
+    assert all(set(run.counters) <= set(TRUTH_PJ) for run in runs)
+
+
+@pytest.mark.slow
+def test_calibration_recovers_every_resolvable_coefficient(tmp_path: Path) -> None:
+    """Works of other mixes: kinds of layers, batch sizes (more lists per product), methods."""
+    methods = {
+        "lenet": ("digits-lenet-fixed", SHORT),
+        "lenet-small": ("digits-lenet-fixed", [*SHORT, "training.batch_size=8"]),
+        "resnet": ("digits-resnet8-fixed", SHORT),
+        "resnet-small": ("digits-resnet8-fixed", [*SHORT, "training.batch_size=8"]),
+        "psg": ("digits-resnet8-psg", SHORT),
+        "psg-small": ("digits-resnet8-psg", [*SHORT, "training.batch_size=8"]),
+        "psg-exact": ("digits-resnet8-psg", [*SHORT, "method.psg.beta=1.0"]),
+        "selection": ("digits-resnet8-loss-selection", SHORT),
+    }
+    state = campaign(tmp_path, methods)
+    assert all(map(state.is_done, state.cells))
+    runs = measured_runs([(tmp_path, entry) for entry in state.entries.values()], "net")
+    found = calibrate(runs)
+    truth = {
+        "mac.8x8": 16.1, "mac.8x16": 31.3, "mac.4x10": 9.4, "mac.gated": 1.3, "memory.port0": PORTS[0],
+        "memory.port1": PORTS[1], "static": STATIC_W,
+    }  # fmt: skip
+    assert {c.name for c in found.coefficients} == set(truth)
+    for c in found.coefficients:
+        assert c.low <= truth[c.name] <= c.high, c
+    print([c.as_json() for c in found.coefficients], found.unresolved)
+    assert {"mac.8x16", "static"} <= {c.name for c in found.coefficients if c.resolved}
+
+
+def test_the_power_curve_of_a_list(tmp_path: Path) -> None:
+    (tmp_path / "hidden.toml").write_text(HIDDEN)
+    table = load_table(str(tmp_path / "hidden.toml"))
+    ports = {"port0": 100.0, "port1": 50.0}
+    slow = {"MACS_8X8": 338 * 1000, "PORT1_READ_BYTES": 8_000_000}
+    counted = {"MACS_8X16": 10**6, "MACS_GATED": 10**6, "CYCLES_TOTAL": 25_000}
+    profile = board_profile([("forward", slow), ("weight_gradient", counted)], 1e8, table, ports, 2e-3)
+    assert [(phase, pytest.approx(seconds)) for phase, seconds, _ in profile] == [
+        ("forward", 0.01),
+        ("other", 2e-3),
+        ("weight_gradient", 250e-6),
+        ("other", 2e-3),
+    ]
+    joules = [seconds * (watts - STATIC_W) for _, seconds, watts in profile]
+    assert joules == pytest.approx([338e3 * 16.1e-12 + 8e6 * 50e-12, 0, 1e6 * (31.3 + 1.3) * 1e-12, 0], abs=1e-15)
+
+
+def test_a_board_in_real_time_sends_its_counters_and_no_temperature() -> None:
+    """Two runs are the same run: one run's counters come back."""
+    method = Method("m", source="digits-lenet-fixed", set=tuple(SHORT))
+    device = BoardDevice(DevicePlan("d", "board", board="virtual", array_config="open"))
+    try:
+        device.prepare(workload(method, ""))
+        assert device.temperature is None
+        device.run(1, Marks(HostClock()))
+        once = device.outcome()
+        device.run(2, Marks(HostClock()))
+        assert device.outcome() == once
+    finally:
+        device.close()
+    assert once["accelerator"]["array_config"] == "open"
+    assert once["engine"] == "overlay"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"board": ""}, "board must be one of virtual, .*got ''"),
+        ({"board": "virtua"}, "board must be one of virtual, .*got 'virtua'"),
+        ({"board": "remote"}, "board must be one of"),
+        ({"board": "zed:1"}, "board must be one of"),
+        ({"array_config": "huge"}, "array_config must be one of default, .*got 'huge'"),
+        ({"engine": "numba"}, "engine is overlay"),
+        ({"board": "zed", "table": "xc7z020"}, "table is for virtual boards"),
+        ({"port_pj_per_byte": [1.0]}, r"two numbers >= 0, got \[1.0\]"),
+        ({"kind": "local"}, 'set kind = "board"'),
+        ({"table": "xc7z020"}, "one that can be emulated"),
+    ],
+)
+def test_what_cannot_be_a_board_is_found_first(changes: dict[str, Any], message: str) -> None:
+    plan = {
+        "name": "p",
+        "methods": [{"name": "m", "source": "digits-lenet-fixed"}],
+        "meters": [{"name": "rapl", "spec": "rapl"}],
+        "devices": [{"name": "b", "kind": "board", "board": "virtual", **changes}],
+    }
+    with pytest.raises(CampaignError, match=message):
+        check_workloads(campaign_from_table(plan))
