@@ -269,18 +269,20 @@ module jb_scheduler #(
   end
 
   // ---- passes: 48 steps each
-  logic walking_q, walk_wanted, walk_start, walk_end, walk_window_q, pass_valid_q, used_q, take;
+  logic walking_q, walk_wanted, walk_start, walk_end, walk_end_q, walk_window_q, pass_valid_q, used_q, take;
   logic [5:0] i_q, i_next;
   logic [2:0] six_q, six_next, rest_q, rest_next;  // i / 6, i mod 6
   logic [1:0] rows_q[2], columns_q[2];  // last row and column, per window
   logic [10:0] left_q[2];               // undecided elements without a multiplier, per window
   logic [Classes-1:0] used;
   logic [2:0] used_now;
+  logic walking1_q;
+  logic [7:0] step1_q;
   logic [26:0] channel_d, channel_q, place_d, place_q;
   logic [8:0] home_d, home_q, other_d, other_q;
   logic [1:0] last_row, last_column;
 
-  assign walk_wanted   = full_q[walk_window_q] && !pass_valid_q && !walking_q;
+  assign walk_wanted   = full_q[walk_window_q] && !pass_valid_q && !walking_q && !walk_end_q;
   assign walk_start    = walk_wanted && flight_q == '0;
   assign walk_end      = walking_q && i_q == 6'd47;
   assign pass_valid_o  = pass_valid_q;
@@ -296,6 +298,7 @@ module jb_scheduler #(
   always_ff @(posedge clk_i) begin
     if (!rst_ni || tile_start_i) begin
       walking_q     <= 1'b0;
+      walk_end_q    <= 1'b0;
       pass_valid_q  <= 1'b0;
       full_q        <= '0;
       fill_window_q <= 1'b0;
@@ -307,7 +310,8 @@ module jb_scheduler #(
       end
       if (walk_start && !pass_last_o) walking_q <= 1'b1;
       else if (walk_end) walking_q <= 1'b0;
-      if ((walk_start && pass_last_o) || walk_end) pass_valid_q <= 1'b1;
+      walk_end_q <= walk_end;
+      if ((walk_start && pass_last_o) || walk_end_q) pass_valid_q <= 1'b1;
       if (take) begin
         pass_valid_q <= 1'b0;
         if (pass_last_o) begin
@@ -371,8 +375,10 @@ module jb_scheduler #(
     place_q   <= place_d;
     home_q    <= home_d;
     other_q   <= other_d;
-    step_valid_o <= walking_q;
-    step_o       <= {pass_number_o, six_q, rest_q};
+    walking1_q   <= walking_q;
+    step1_q      <= {pass_number_o, six_q, rest_q};
+    step_valid_o <= walking1_q;
+    step_o       <= step1_q;
   end
 
   for (genvar c = 0; c < Classes; c++) begin : g_class

@@ -21,47 +21,77 @@ module jb_scheduler_class (
   input  wire logic [8:0]   other_i,     // which are not
   input  wire logic [26:0]  place_i,     // per position: number of the candidate
   output      logic         used_o,      // with step_i: there was one
-  output      logic [9:0]   record_o,    // a cycle after step_i: row, column, channel, lane, used
-  // the last 48 steps, the first one lowest
+  output      logic [9:0]   record_o,    // two cycles after step_i: row, column, channel, lane, used
+  // the last 48 steps, the first one lowest; two cycles after the last
   output      logic [143:0] tap_o,
   output      logic [95:0]  lane_o
 );
-  logic [3:0] flags[9];
-  logic [8:0] some, two, three, home_two, other_three, home_some, pick, chosen;
-  logic [3:0] here, first, left;
-  logic [2:0] channel, place;
-  logic [1:0] row, column, lane;
+  // ---- a step: flags, and which position is taken
+  logic [3:0] flags[9], rest[9];  // rest: without the first
+  logic [8:0] some, home_two, other_three, home_some, other_some, chosen;
+  logic [8:0] before_home_two, before_other_three, before_home_some, before_other_some;  // one of a lower position
 
   for (genvar p = 0; p < 9; p++) begin : g_position
     (* ram_style = "distributed" *) logic [3:0] memory[16];
     logic [3:0] address;
+    logic two, three;
 
     assign address  = step_i ? {window_i, channel_i[3*p+:3]} : {write_window_i, write_channel_i};
     assign flags[p] = memory[{window_i, channel_i[3*p+:3]}];
+    assign rest[p]  = {flags[p][3] && flags[p][2:0] != '0, flags[p][2] && flags[p][1:0] != '0, flags[p][1] && flags[p][0], 1'b0};
 
     always_ff @(posedge clk_i) begin
-      if (step_i ? chosen[p] : write_i && write_position_i == 4'(p)) memory[address] <= step_i ? left : write_flags_i;
+      if (step_i ? chosen[p] : write_i && write_position_i == 4'(p)) memory[address] <= step_i ? rest[p] : write_flags_i;
     end
 
-    assign some[p]  = flags[p] != '0;
-    assign two[p]   = (flags[p] & (flags[p] - 4'd1)) != '0;
-    assign three[p] = (flags[p][0] && flags[p][1] && (flags[p][2] || flags[p][3]))
-                      || (flags[p][2] && flags[p][3] && (flags[p][0] || flags[p][1]));
+    assign some[p]        = flags[p] != '0;
+    assign two            = rest[p] != '0;
+    assign three          = (flags[p][0] && flags[p][1] && (flags[p][2] || flags[p][3]))
+                            || (flags[p][2] && flags[p][3] && (flags[p][0] || flags[p][1]));
+    assign home_two[p]    = home_i[p] && two;
+    assign other_three[p] = other_i[p] && three;
+    assign home_some[p]   = home_i[p] && some[p];
+    assign other_some[p]  = other_i[p] && some[p];
+
+    if (p == 0) begin : g_lowest
+      assign before_home_two[p]    = 1'b0;
+      assign before_other_three[p] = 1'b0;
+      assign before_home_some[p]   = 1'b0;
+      assign before_other_some[p]  = 1'b0;
+    end else begin : g_higher
+      assign before_home_two[p]    = home_two[p-1:0] != '0;
+      assign before_other_three[p] = other_three[p-1:0] != '0;
+      assign before_home_some[p]   = home_some[p-1:0] != '0;
+      assign before_other_some[p]  = other_some[p-1:0] != '0;
+    end
   end
 
-  assign home_two    = home_i & two;
-  assign other_three = other_i & three;
-  assign home_some   = home_i & some;
-
+  // The first of each kind beside one another, then the kind.
   always_comb begin
-    if (home_two != '0) pick = home_two;
-    else if (other_three != '0) pick = other_three;
-    else if (home_some != '0) pick = home_some;
-    else pick = other_i & some;
+    if (home_two != '0) chosen = home_two & ~before_home_two;
+    else if (other_three != '0) chosen = other_three & ~before_other_three;
+    else if (home_some != '0) chosen = home_some & ~before_home_some;
+    else chosen = other_some & ~before_other_some;
   end
 
-  assign chosen = pick & -pick;
-  assign used_o = pick != '0;
+  assign used_o = (home_some | other_some) != '0;
+
+  // ---- a cycle later: what it is
+  logic [8:0] chosen_q;
+  logic [3:0] flags_q[9];
+  logic [26:0] channel_q, place_q;
+  logic step_q;
+  logic [3:0] here;
+  logic [2:0] channel, place;
+  logic [1:0] row, column, lane;
+
+  always_ff @(posedge clk_i) begin
+    chosen_q  <= chosen;
+    channel_q <= channel_i;
+    place_q   <= place_i;
+    step_q    <= step_i;
+    for (int p = 0; p < 9; p++) flags_q[p] <= flags[p];
+  end
 
   always_comb begin
     here    = '0;
@@ -70,23 +100,20 @@ module jb_scheduler_class (
     row     = '0;
     column  = '0;
     for (int p = 0; p < 9; p++) begin
-      if (chosen[p]) begin
-        here    = here | flags[p];
-        channel = channel | channel_i[3*p+:3];
-        place   = place | place_i[3*p+:3];
+      if (chosen_q[p]) begin
+        here    = here | flags_q[p];
+        channel = channel | channel_q[3*p+:3];
+        place   = place | place_q[3*p+:3];
         row     = row | 2'(p / 3);
         column  = column | 2'(p % 3);
       end
     end
+    lane = here[0] ? 2'd0 : here[1] ? 2'd1 : here[2] ? 2'd2 : 2'd3;
   end
 
-  assign first = here & -here;
-  assign left  = here & ~first;
-  assign lane  = {first[3] || first[2], first[3] || first[1]};
-
   always_ff @(posedge clk_i) begin
-    record_o <= {row, column, channel, lane, used_o};
-    if (step_i) begin
+    record_o <= {row, column, channel, lane, chosen_q != '0};
+    if (step_q) begin
       tap_o  <= {place, tap_o[143:3]};
       lane_o <= {lane, lane_o[95:2]};
     end
