@@ -198,7 +198,7 @@ def weight_gradient(
     image = sums + count * 4
     gradient = image + (pitch * (height + 2 * padding_h) + 2 * x_pixel + 127 + outer_channels(1) * 4) // 64 * 64
     columns_held = min(out_w, 128)  # 2 * 128 * 255 * 2^15 < 2^31: the products of 128 positions always fit
-    rows_held = max(1, 128 // columns_held)
+    rows_held = max(1, min(out_h, 128 // columns_held))
     image_4 = gradient + (rows_held if products > 1 else out_h) * out_w * g_pixel
     gradient_4 = image_4 + (height + 2 * padding_h) * couples * products * x_pixel
     if products > 1:  # where the operands are, and the steps between them
