@@ -113,6 +113,7 @@ def test_a_dma_error_names_the_descriptor(tier):
     with pytest.raises(BoardError, match="open the board again"):
         run_forward(accelerator)
     board.fabric.fault(0, 0)
+    accelerator.close()
     run_forward(Accelerator(board, default_bitstream("tiny")))
     board.close()
 
