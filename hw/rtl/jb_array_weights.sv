@@ -70,28 +70,31 @@ module jb_array_weights #(
     end
   end
 
-  // Three beats hold the weights of four chains.
-  logic [1:0] third_q;
-  logic [8:0] pair[4];
+  // Three beats hold the weights of four chains; sums of pairs first, a cycle later those of chains.
+  logic [1:0] third_q, third1_q;
+  logic transfer1_q;
+  logic [8:0] pair_q[4];
   logic [9:0] four, carry_q;
   logic [10:0] sum[2], minus[2];
 
   always_comb begin
-    for (int n = 0; n < 4; n++) pair[n] = 9'($signed(data_i[16*n+:8])) + 9'($signed(data_i[16*n+8+:8]));
-    four = 10'($signed(third_q == 2'd0 ? pair[1] : pair[3])) + 10'($signed(pair[2]));
-    unique case (third_q)
-      2'd0: sum[0] = 11'($signed(four)) + 11'($signed(pair[0]));
-      2'd1: sum[0] = 11'($signed(carry_q)) + 11'($signed(pair[1])) + 11'($signed(pair[0]));
-      default: sum[0] = 11'($signed(carry_q)) + 11'($signed(pair[0]));
+    four = 10'($signed(third1_q == 2'd0 ? pair_q[1] : pair_q[3])) + 10'($signed(pair_q[2]));
+    unique case (third1_q)
+      2'd0: sum[0] = 11'($signed(four)) + 11'($signed(pair_q[0]));
+      2'd1: sum[0] = 11'($signed(carry_q)) + 11'($signed(pair_q[1])) + 11'($signed(pair_q[0]));
+      default: sum[0] = 11'($signed(carry_q)) + 11'($signed(pair_q[0]));
     endcase
-    sum[1] = 11'($signed(four)) + 11'($signed(pair[1]));
+    sum[1] = 11'($signed(four)) + 11'($signed(pair_q[1]));
     for (int n = 0; n < 2; n++) minus[n] = forward_i ? -sum[n] : '0;
   end
 
   always_ff @(posedge clk_i) begin
     if (state_q != StGroup) third_q <= '0;
     else if (transfer) third_q <= third_q == 2'd2 ? 2'd0 : third_q + 2'd1;
-    if (transfer) carry_q <= third_q == 2'd0 ? 10'($signed(pair[3])) : four;
+    third1_q    <= third_q;
+    transfer1_q <= transfer;
+    for (int n = 0; n < 4; n++) pair_q[n] <= 9'($signed(data_i[16*n+:8])) + 9'($signed(data_i[16*n+8+:8]));
+    if (transfer1_q) carry_q <= third1_q == 2'd0 ? 10'($signed(pair_q[3])) : four;
   end
 
   for (genvar beat = 0; beat < Beats; beat++) begin : g_beat
@@ -105,7 +108,7 @@ module jb_array_weights #(
 
     for (genvar n = 0; n < Count; n++) begin : g_chain
       always_ff @(posedge clk_i) begin
-        if (here) chain_o[11*(First+n)+:11] <= minus[n];
+        if (load_o[beat]) chain_o[11*(First+n)+:11] <= minus[n];
       end
     end
   end
