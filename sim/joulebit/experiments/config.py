@@ -30,19 +30,9 @@ import tomli_w
 
 from joulebit.errors import did_you_mean
 from joulebit.experiments import presets
-from joulebit.experiments.schema import (
-    ENGINES,
-    ConfigError,
-    DataConfig,
-    EnergyConfig,
-    MethodConfig,
-    ModelConfig,
-    RunConfig,
-    SluConfig,
-    SmdConfig,
-    StochasticDepthConfig,
-    TrainingConfig,
-)
+from joulebit.experiments.method_schema import MethodConfig, SluConfig, SmdConfig, StochasticDepthConfig
+from joulebit.experiments.schema import ENGINES, DataConfig, EnergyConfig, ModelConfig, RunConfig, TrainingConfig
+from joulebit.experiments.validators import ConfigError
 from joulebit.fixed.arithmetic import Arithmetic
 
 if sys.version_info >= (3, 11):

@@ -14,8 +14,8 @@ from joulebit.energy.counters import Counters, counted_as
 from joulebit.experiments.arrays import read_arrays
 from joulebit.experiments.assembly import build_network, described_model
 from joulebit.experiments.config import ConfigError, RunConfig, load_config
+from joulebit.experiments.method_schema import DistillationConfig
 from joulebit.experiments.rundir import CHECKPOINTS, CONFIG, read_weights
-from joulebit.experiments.schema import DistillationConfig
 from joulebit.nn.graph import NetworkPlan, plan
 from joulebit.techniques.distillation import SELF, Distillation
 from joulebit.train.hooks import Hook, Run

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from joulebit.errors import did_you_mean
-from joulebit.experiments.schema import ConfigError
+from joulebit.experiments.validators import ConfigError
 
 FOLDER = Path(__file__).with_name("presets")
 
