@@ -14,6 +14,7 @@ import pytest
 from joulebit.kernels import compile as compiler
 from joulebit.kernels import cpu
 from joulebit.kernels.memory import Pool
+from joulebit.kernels.scratch import address
 from joulebit.kernels.workers import Workers
 
 
@@ -117,3 +118,18 @@ def test_an_error_in_a_thread_reaches_the_caller() -> None:
 def test_threads_must_be_positive() -> None:
     with pytest.raises(ValueError, match="at least 1, got 0"):
         Workers(0)
+
+
+def test_addresses_are_those_of_the_array_interface() -> None:
+    pool = Pool()
+    whole = np.zeros((40, 50), np.int16)
+    arrays = [
+        whole,
+        whole[3:, 7:],
+        whole.T,
+        np.zeros(0),
+        pool.empty((300, 300), np.uint8),
+        np.float64(3) + np.zeros(1),
+    ]
+    for array in arrays:
+        assert address(array) == array.__array_interface__["data"][0]
