@@ -185,7 +185,7 @@ module jb_predictor #(
     end
   end
 
-  logic captured, drain_step;
+  logic captured, drain_take, drain_step;
   logic [3:0] drain_select;
   logic [Active*20-1:0] added;
 
@@ -203,6 +203,7 @@ module jb_predictor #(
     .ga_i          (gradients_upper),
     .gb_i          (late_lower ? gradients_lower : '0),
     .captured_o    (captured),
+    .take_i        (drain_take),
     .drain_step_i  (drain_step),
     .drain_select_i(drain_select),
     .sums_o        (added)
@@ -231,6 +232,7 @@ module jb_predictor #(
     .columns_i      (segment_columns),
     .replace_i      (tile_i[jb_pkg::FLAGS_LSB+jb_pkg::FLAG_PREDICT_FIRST] && segment_first),
     .check_i        (tile_i[jb_pkg::FLAGS_LSB+jb_pkg::FLAG_PREDICT_LAST] && segment_last),
+    .take_o         (drain_take),
     .step_o         (drain_step),
     .select_o       (drain_select),
     .added_i        (added),

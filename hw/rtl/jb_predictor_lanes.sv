@@ -17,6 +17,7 @@ module jb_predictor_lanes #(
   input  wire logic [39:0]              ga_i,
   input  wire logic [39:0]              gb_i,        // zero where there is no other pixel
   output      logic                     captured_o,  // pulse: the segment's sums can be drained from now on
+  input  wire logic                     take_i,      // drain them; the next segment may be captured
   input  wire logic                     drain_step_i,
   input  wire logic [3:0]               drain_select_i,
   output      logic [Active*20-1:0]     sums_o       // in the cycle after drain_step_i
@@ -29,7 +30,7 @@ module jb_predictor_lanes #(
   logic [43:0] ga_q, gb_q, both_q, ga_late_q, gb_late_q, both_late_q;
   logic [2:0] valid_q, end_q;
   logic first_q, capture_q, captured_q, signed_q;
-  logic [Values*4*20-1:0] sums;
+  logic [Values*4*20-1:0] captured, sums;
 
   assign captured_o = captured_q;
 
@@ -96,9 +97,13 @@ module jb_predictor_lanes #(
         .enable_i   (valid_q[2]),
         .first_i    (first_q),
         .capture_i  (capture_q),
-        .sum_o      (sums[(v*4+h)*20+:20])
+        .sum_o      (captured[(v*4+h)*20+:20])
       );
     end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (take_i) sums <= captured;
   end
 
   // Word of the drain: one of a tap, then one of three taps, the others being held at zero

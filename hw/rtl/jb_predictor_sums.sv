@@ -21,7 +21,8 @@ module jb_predictor_sums #(
   input  wire logic [1:0]               columns_i,        // taps that exist, 1..3
   input  wire logic                     replace_i,        // sums start here
   input  wire logic                     check_i,          // sums are complete
-  output      logic                     step_o,           // to jb_predictor_lanes
+  output      logic                     take_o,           // to jb_predictor_lanes: the segment's sums are drained from now on
+  output      logic                     step_o,
   output      logic [3:0]               select_o,
   input  wire logic [Active*20-1:0]     added_i,          // what the segment adds to the word selected before this one
   output      logic                     released_o,       // pulse: the next segment may end
@@ -79,8 +80,7 @@ module jb_predictor_sums #(
       replace_q     <= replace_i;
       drain_check_q <= check_i;
     end
-    // The next segment cannot be captured within 11 cycles of this: without stops the words that are left need fewer.
-    released_o <= rst_ni && !start_i && step && (drain_check_q ? valid_q[1] && last_q[1] : issue && word_q == 4'd4);
+    released_o <= rst_ni && !start_i && begins;
   end
 
   // ---- stages 0..4; all move with step
@@ -93,6 +93,7 @@ module jb_predictor_sums #(
   logic [OutLanes*20-1:0] added3_q;
   logic [Groups-1:0] clear_added, group;  // lanes that nothing is added to; that are written
 
+  assign take_o      = begins;
   assign step_o      = step;
   assign select_o    = word1_q;
   assign group       = Groups == 1 ? '1 : Groups'(upper_q ? 2 : 1);

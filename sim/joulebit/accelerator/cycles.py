@@ -30,9 +30,10 @@ BLOCK_END = 30  #: from a block's last operands to the next block's first step, 
 PASS_GAP = 6  #: weight gradient: from a pass's last operands to the next pass
 PASS_END = 12  #: beside a cycle per multiplier of a class: from its operands until all is added
 FIRST_PASS = 30  #: jb_scheduler, beside the window's reads and a pass's steps: until a tile's first pass is there
-PREDICT_LATENCY = 25  #: jb_predictor: from a tile's start to the first product, and the last drain
+PREDICT_LATENCY = 22  #: jb_predictor: from a tile's start to the first product, and the last drain
 SEGMENT = 32  #: cycles, two pixels of dz each, after which jb_predictor_sequencer drains the sums
-SEGMENT_DRAIN = 19  #: cycles of that: a shorter segment waits for the one before
+SEGMENT_SPACE = 14  #: shortest distance of the ends of two segments
+SEGMENT_DRAIN = 18  #: cycles of a drain: as long as that takes each of several that are shorter
 OUTPUT_END = 18  #: jb_output: from a block's last result to the next block
 TILE_END = 27  #: jb_output: from a tile's last result until it is reported, beside the memory's latency
 FINISH = 60  #: from the last result to the result block in memory, beside the memory's latency
@@ -245,7 +246,8 @@ def _predictor(d: dict[str, int], config: ArrayConfig) -> int:
     parts = 16 // config.out_lanes
     passes = d["g_words"] * d["x_words"] * d["kernel_h"] * ceil_div(d["kernel_w"], 3) * parts
     whole, rest = divmod(d["images"] * ceil_div(d["g_rows"], 2) * d["g_columns"], SEGMENT)
-    return SETUP + PREDICT_LATENCY + passes * (whole * SEGMENT + (max(rest, SEGMENT_DRAIN) if rest else 0))
+    shortest = SEGMENT_SPACE if whole else SEGMENT_DRAIN
+    return SETUP + PREDICT_LATENCY + passes * (whole * SEGMENT + (max(rest, shortest) if rest else 0))
 
 
 def _load(d: dict[str, int], side: str, latency: int) -> int:
