@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from joulebit_host.campaign.state import ENDED, JOURNAL, attempt_log
+from joulebit_host.campaign.plan import Cell, cells_in_order
+from joulebit_host.campaign.ranges import RANGED, Key, record_key
+from joulebit_host.campaign.schema import campaign_from_table
+from joulebit_host.campaign.state import ATTEMPT, ENDED, JOURNAL, attempt_log
 from joulebit_host.evidence.audit import audit_chain, audit_log, audit_path, find_logs, verdict
 from joulebit_host.evidence.log import read_log
 from joulebit_host.session.derive import DecoderFor, registered_decoder
@@ -16,7 +19,8 @@ def audit_folder(path: Path | str, decoder_for: DecoderFor = registered_decoder)
     """Audits a log, or a folder of logs and campaigns; {ok, first_bad, results} as of `audit_path`.
 
     A campaign's journal has an entry of its own. Each log that a journal names must be there and end with the
-    hash that the journal keeps, so that a log which was removed, or replaced by another whole one, is found.
+    hash that the journal keeps, so that a log which was removed, or replaced by another whole one, is found. The
+    meter of each log must have had the ranges that a ranging run chose before it.
     """
     path = Path(path)
     journals = sorted(path.rglob(JOURNAL)) if path.is_dir() else []
@@ -24,10 +28,16 @@ def audit_folder(path: Path | str, decoder_for: DecoderFor = registered_decoder)
         return audit_path(path, decoder_for)
     results = [audit_chain(journal) for journal in journals]
     heads: dict[Path, str] = {}
+    ranges: dict[Path, dict[str, float]] = {}
     for journal, entry in zip(journals, results):
         if entry["ok"]:
             heads.update(_named_logs(journal))
-    named = [audit_log(log, decoder_for, head) for log, head in sorted(heads.items()) if log.is_file()]
+            ranges.update(_chosen_ranges(journal))
+    named = [
+        _with_ranges(audit_log(log, decoder_for, head), ranges.get(log))
+        for log, head in sorted(heads.items())
+        if log.is_file()
+    ]
     missing = [_missing(log, head) for log, head in sorted(heads.items()) if not log.is_file()]
     others = [audit_log(log, decoder_for) for log in find_logs(path) if log not in heads] if _any_log(path) else []
     return verdict([*results, *missing, *named, *others])
@@ -40,6 +50,35 @@ def _named_logs(journal: Path) -> Iterator[tuple[Path, str]]:
                 attempt_log(journal.parent, record.fields["cell"], record.fields["attempt"]),
                 record.fields["head"],
             )
+
+
+def _chosen_ranges(journal: Path) -> Iterator[tuple[Path, dict[str, float]]]:
+    """The ranges that the last ranging run before each attempt chose for its meter."""
+    chosen: dict[Key, dict[str, float]] = {}
+    cells: dict[str, Cell] = {}
+    for record in read_log(journal):
+        if record.index == 0:
+            campaign = campaign_from_table(record.fields["campaign"], str(journal))
+            cells = {cell.key: cell for cell in cells_in_order(campaign)}
+        elif record.type == RANGED:
+            chosen[record_key(record)] = record.fields["ranges"]
+        elif record.type == ATTEMPT:
+            cell = cells[record.fields["cell"]]
+            if cell.group in chosen:
+                yield attempt_log(journal.parent, cell.key, record.fields["attempt"]), chosen[cell.group]
+
+
+def _with_ranges(entry: dict[str, Any], chosen: dict[str, float] | None) -> dict[str, Any]:
+    """A log's entry; not ok where its meter had other ranges than the journal says."""
+    if not entry["ok"] or chosen is None:
+        return entry
+    header = next(iter(read_log(Path(entry["file"]))))
+    settings = header.fields["meter"]["settings"]
+    for option, value in chosen.items():
+        if settings.get(option) != value:
+            reason = f"{entry['file']}: the journal chose {option} {value:g}, the meter had {settings.get(option)}"
+            return {**entry, "ok": False, "record": 0, "reason": reason}
+    return entry
 
 
 def _missing(log: Path, head: str) -> dict[str, Any]:

@@ -119,6 +119,7 @@ def workload(method: Method, model: str) -> Workload:
 
 def check_workloads(campaign: Campaign) -> None:
     """Raises for the first configuration or meter that cannot be used, before anything is measured."""
+    from joulebit_host.campaign.ranges import check_ranging
     from joulebit_host.meters.registry import parse_spec
 
     for method in campaign.methods:
@@ -127,6 +128,7 @@ def check_workloads(campaign: Campaign) -> None:
     for meter in campaign.meters:
         if meter.spec != "own":
             parse_spec(meter.spec)
+        check_ranging(meter)
     for device in campaign.devices:
         if device.table:
             from joulebit_host.campaign.bench import check_bench

@@ -4,6 +4,7 @@ Rules that an attempt can break beside those of its session (see `session.settin
 
     device_failed           the device broke off, was silent or refused its settings
     meter_failed            the meter could not be opened
+    ranging_failed          the ranging run found no ranges (see `ranges`)
     no_result               nothing could be derived from what the meter sent
     configuration_mismatch  the device did another configuration than it was sent
     weights_differ          equal configurations gave other weights than before
@@ -22,10 +23,11 @@ from joulebit.errors import JoulebitError
 from joulebit_host.campaign.device import Device, open_device
 from joulebit_host.campaign.entry import CHECKS, FAILURE, OUTCOME, failed_entry
 from joulebit_host.campaign.plan import Cell, Workload, check_workloads, parts, workload
+from joulebit_host.campaign.ranges import find_ranges, with_ranges
 from joulebit_host.campaign.schema import Campaign, campaign_hash
 from joulebit_host.campaign.state import State
 from joulebit_host.evidence.log import EvidenceLog, meter_header, read_log
-from joulebit_host.meters.base import Meter, Received
+from joulebit_host.meters.base import Fault, Meter, Received
 from joulebit_host.session.derive import RESULT, derive, registered_decoder
 from joulebit_host.session.session import Session
 
@@ -140,6 +142,11 @@ def _attempt(state: State, cell: Cell, observer: Observer, open_: OpenDevice) ->
     """One attempt from opening to its entry. Only what is not a measurement's own fault is raised."""
     method, meter_plan, device_plan = parts(state.campaign, cell)
     work = workload(method, cell.model)
+    if meter_plan.ranging_s and not state.ranges.get(cell.group):
+        failed = _range(state, cell, work, open_)
+        if failed is not None:
+            return failed
+    spec = with_ranges(meter_plan.spec, state.ranges.get(cell.group, {}))
     device: Device | None = None
     meter: Meter | None = None
     rule = "device_failed"
@@ -149,7 +156,7 @@ def _attempt(state: State, cell: Cell, observer: Observer, open_: OpenDevice) ->
             device = open_(device_plan, cell.seed(state.campaign.seed), tries)
             device.prepare(work)
             rule = "meter_failed"
-            meter = _open_meter(meter_plan.spec, device)
+            meter = _open_meter(spec, device)
         except (JoulebitError, OSError) as error:
             text = " ".join(str(error).split())
             return state.end_without_log(cell, failed_entry(cell.as_json(), rule, text))
@@ -157,12 +164,34 @@ def _attempt(state: State, cell: Cell, observer: Observer, open_: OpenDevice) ->
         observer.attempt(cell, attempt, meter)
         with EvidenceLog.create(state.log_path(cell, attempt), meter_header(meter)) as log:
             _measure(state, cell, attempt, work, device, meter, log, observer)
-        return state.end(cell, attempt)
+        entry = state.end(cell, attempt)
+        if meter_plan.ranging_s and entry["faults"].get(Fault.OVERRANGE.value):
+            state.ranged(cell, {}, {})
+        return entry
     finally:
         if meter is not None:
             meter.close()
         if device is not None:
             device.close()
+
+
+def _range(state: State, cell: Cell, work: Workload, open_: OpenDevice) -> dict[str, Any] | None:
+    """The ranging run of a cell's group, on a device of its own; the entry of a failed attempt, or None."""
+    _, meter_plan, device_plan = parts(state.campaign, cell)
+    device: Device | None = None
+    rule = "device_failed"
+    try:
+        device = open_(device_plan, cell.seed(state.campaign.seed), state.tries.get(cell.key, 0))
+        device.prepare(work)
+        rule = "ranging_failed"
+        state.ranged(cell, *find_ranges(meter_plan, device, _open_meter))
+    except (JoulebitError, OSError) as error:
+        text = " ".join(str(error).split())
+        return state.end_without_log(cell, failed_entry(cell.as_json(), rule, text))
+    finally:
+        if device is not None:
+            device.close()
+    return None
 
 
 def _measure(

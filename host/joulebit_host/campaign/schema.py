@@ -110,6 +110,7 @@ class MeterPlan:
 
     name: str = field(validator=_name)
     spec: str  #: see `joulebit_host.meters.registry`; "own" is this machine's own counter
+    ranging_s: float = field(default=0.0, validator=_range(0))  #: length of a ranging run, see `ranges`; 0: none
 
 
 @frozen

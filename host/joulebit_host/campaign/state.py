@@ -20,6 +20,7 @@ from typing import Any
 
 from joulebit_host.campaign.entry import CUT_OFF, FAILURE, read_entry
 from joulebit_host.campaign.plan import Cell, cells_in_order
+from joulebit_host.campaign.ranges import RANGED, Key, record_key
 from joulebit_host.campaign.schema import Campaign, CampaignError, as_table, campaign_from_table, campaign_hash
 from joulebit_host.evidence.log import END, SUFFIX, EvidenceError, EvidenceLog, Record, head_path, read_log, verify
 from joulebit_host.session.derive import RESULT
@@ -49,6 +50,7 @@ class State:
         self.journal = journal
         self.entries: dict[str, dict[str, Any]] = {}  #: by cell: the last attempt that came to its end
         self.tries: dict[str, int] = {}  #: by cell: attempts that came to their end
+        self.ranges: dict[Key, dict[str, float]] = {}  #: chosen by a ranging run, see `ranges`
         self._used: dict[str, int] = {}  # by cell: the highest number of an attempt
         self.repaired: list[str] = []  #: what `resume` found and did, for people
 
@@ -83,6 +85,8 @@ class State:
             if record.type == ATTEMPT:
                 key = record.fields["cell"]
                 state._used[key] = max(state._used.get(key, 0), record.fields["attempt"])
+            elif record.type == RANGED:
+                state.ranges[record_key(record)] = dict(record.fields["ranges"])
             elif record.type == WITHOUT_LOG:
                 key = record.fields["entry"]["cell"]
                 state.entries[key] = dict(record.fields["entry"])
@@ -142,6 +146,14 @@ class State:
         self._used[cell.key] = number
         self.journal.append(ATTEMPT, cell=cell.key, attempt=number)
         return number
+
+    def ranged(self, cell: Cell, ranges: Mapping[str, float], peak: Mapping[str, Any]) -> None:
+        """Ranges for this cell and all of its group, from the next attempt on; none withdraws them."""
+        method, model, meter, device = cell.group
+        self.ranges[cell.group] = dict(ranges)
+        self.journal.append(
+            RANGED, method=method, model=model, meter=meter, device=device, ranges=dict(ranges), peak=dict(peak)
+        )
 
     def end(self, cell: Cell, attempt: int) -> dict[str, Any]:
         """The attempt's log is closed: its entry, which now counts."""

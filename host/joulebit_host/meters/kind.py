@@ -26,6 +26,24 @@ class Options(Protocol):
 
 
 @dataclass(frozen=True)
+class Range:
+    """An option that sets a fixed measuring range on the meter.
+
+    Attributes:
+        option: its name.
+        quantity: the reading that it bounds, voltage_v or current_a, in the option's unit.
+        values: allowed values of the meter with this identity, in any order; of the family where the identity ("",
+            say, before it is opened) tells no model. The largest of the family must be one that all models have.
+        source: data sheet.
+    """
+
+    option: str
+    quantity: str
+    values: Callable[[str], tuple[float, ...]]
+    source: str
+
+
+@dataclass(frozen=True)
 class Kind:
     """One kind of meter.
 
@@ -36,6 +54,7 @@ class Kind:
         options: its options class.
         decoder: makes a decoder from options.
         open: opens the meter at an address with options.
+        ranges: options that set fixed ranges; none where a meter ranges by itself, or cannot be told.
     """
 
     name: str
@@ -44,3 +63,4 @@ class Kind:
     options: type
     decoder: Callable[[Any], Decoder]
     open: Callable[[str, Any], Meter]
+    ranges: tuple[Range, ...] = ()

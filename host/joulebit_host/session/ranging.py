@@ -16,6 +16,8 @@ from joulebit_host.meters.base import Decoder, Meter
 from joulebit_host.session.session import Marks, Work
 from joulebit_host.session.timing import Clock, HostClock
 
+_CALL_S = 0.1  #: shorter calls of the work are joined
+
 
 @dataclass(frozen=True)
 class Peak:
@@ -66,8 +68,19 @@ def ranged_meter(
 
     Raises JoulebitError if the meter gave no valid reading.
     """
+    peak = find_peak(open_meter(None), decoder_for, work, seconds, clock)
+    return open_meter(peak), peak
+
+
+def find_peak(
+    meter: Meter,
+    decoder_for: Callable[[Any], Decoder],
+    work: Work,
+    seconds: float = 3.0,
+    clock: Clock | None = None,
+) -> Peak:
+    """The peak of some seconds of work with an open meter, which is then closed; arguments: `ranged_meter`."""
     clock = clock or HostClock()
-    meter = open_meter(None)
     try:
         decoder = decoder_for({"kind": meter.kind, "settings": dict(meter.settings)})
         samples = []
@@ -75,9 +88,12 @@ def ranged_meter(
         end_s = clock.now() + max(seconds, 10 * meter.interval_s)
 
         def run() -> None:
+            repeats = 1
             try:
-                while clock.now() < end_s:
-                    work(1, Marks(clock))
+                while (begun_s := clock.now()) < end_s:
+                    work(repeats, Marks(clock))
+                    if clock.now() - begun_s < _CALL_S:
+                        repeats *= 2
             except BaseException as error:
                 failure.append(error)
 
@@ -98,11 +114,10 @@ def ranged_meter(
         known = [abs(value) for value in values if value is not None and math.isfinite(value)]
         return max(known, default=None)
 
-    peak = Peak(
+    return Peak(
         largest([s.power_w for s in good]),
         largest([s.voltage_v for s in good]),
         largest([s.current_a for s in good]),
         len(good),
         len(samples) - len(good),
     )
-    return open_meter(peak), peak

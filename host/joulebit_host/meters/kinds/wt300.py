@@ -34,7 +34,7 @@ from dataclasses import dataclass
 from joulebit.errors import JoulebitError
 from joulebit_host.meters.base import Accuracy, Fault, Meter, Reading, Received, Sample
 from joulebit_host.meters.decoding import FrameDecoder, number
-from joulebit_host.meters.kind import Kind
+from joulebit_host.meters.kind import Kind, Range
 from joulebit_host.meters.options import option
 from joulebit_host.meters.transports.serial_port import SerialPort
 from joulebit_host.meters.wire import Conversation, PolledMeter, Step, lines_complete
@@ -267,4 +267,36 @@ def _open(address: str, options: WtOptions) -> Meter:
     )
 
 
-KIND = Kind("wt300", "Yokogawa WT310, WT332, WT333 (WT300/WT300E)", "serial port", WtOptions, WtDecoder, _open)
+_SOURCE = "Yokogawa Bulletin WT300E, inputs: voltage and direct current input, crest factor 3"
+_VOLTS = (15.0, 30.0, 60.0, 150.0, 300.0, 600.0)
+_SMALL_AMPERES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+_AMPERES = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
+_LARGE_AMPERES = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0)
+
+
+def voltage_ranges(identity: str) -> tuple[float, ...]:
+    """Volts; of all models the same."""
+    return _VOLTS
+
+
+def current_ranges(identity: str) -> tuple[float, ...]:
+    """Amperes by the answer to *IDN?: WT310HC and WT310EH 1..40 A, WT332 and WT333 0.5..20 A, WT310 5 mA..20 A."""
+    fields = identity.upper().split(",")
+    model = fields[1].strip() if len(fields) > 1 else ""
+    if model.startswith(("WT310HC", "WT310EH")):
+        return _LARGE_AMPERES
+    return _AMPERES if model.startswith("WT33") else (*_SMALL_AMPERES, *_AMPERES)
+
+
+KIND = Kind(
+    "wt300",
+    "Yokogawa WT310, WT332, WT333 (WT300/WT300E)",
+    "serial port",
+    WtOptions,
+    WtDecoder,
+    _open,
+    (
+        Range("voltage_range_v", "voltage_v", voltage_ranges, _SOURCE),
+        Range("current_range_a", "current_a", current_ranges, _SOURCE),
+    ),
+)
