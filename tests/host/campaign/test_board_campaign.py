@@ -116,18 +116,22 @@ def test_a_campaign_recovers_the_hidden_truth_of_the_accelerators_counters(tmp_p
 
 @pytest.mark.slow
 def test_calibration_recovers_every_resolvable_coefficient(tmp_path: Path) -> None:
-    """Works of other mixes: kinds of layers, batch sizes (more lists per product), methods."""
+    """Works of other mixes: kinds of layers, batch sizes (weights come again for fewer products), predicted signs,
+    and a selection whose forward passes train nothing. The meter's noise is 2 mW."""
+    lenet, resnet, psg = "digits-lenet-fixed", "digits-resnet8-fixed", "digits-resnet8-psg"
     methods = {
-        "lenet": ("digits-lenet-fixed", SHORT),
-        "lenet-small": ("digits-lenet-fixed", [*SHORT, "training.batch_size=8"]),
-        "resnet": ("digits-resnet8-fixed", SHORT),
-        "resnet-small": ("digits-resnet8-fixed", [*SHORT, "training.batch_size=8"]),
-        "psg": ("digits-resnet8-psg", SHORT),
-        "psg-small": ("digits-resnet8-psg", [*SHORT, "training.batch_size=8"]),
-        "psg-exact": ("digits-resnet8-psg", [*SHORT, "method.psg.beta=1.0"]),
-        "selection": ("digits-resnet8-loss-selection", SHORT),
+        "lenet": (lenet, SHORT),
+        "lenet-8": (lenet, [*SHORT, "training.batch_size=8"]),
+        "lenet-2": (lenet, [*SHORT, "training.batch_size=2"]),
+        "resnet": (resnet, SHORT),
+        "resnet-8": (resnet, [*SHORT, "training.batch_size=8"]),
+        "psg": (psg, SHORT),
+        "psg-8": (psg, [*SHORT, "training.batch_size=8"]),
+        "psg-2": (psg, [*SHORT, "training.batch_size=2"]),
+        "psg-exact": (psg, [*SHORT, "method.beta=0.9"]),
+        "selection": ("digits-resnet8-loss-selection", [*SHORT, "training.iterations=12"]),
     }
-    state = campaign(tmp_path, methods)
+    state = campaign(tmp_path, methods, noise_w=0.002)
     assert all(map(state.is_done, state.cells))
     runs = measured_runs([(tmp_path, entry) for entry in state.entries.values()], "net")
     found = calibrate(runs)
@@ -137,9 +141,10 @@ def test_calibration_recovers_every_resolvable_coefficient(tmp_path: Path) -> No
     }  # fmt: skip
     assert {c.name for c in found.coefficients} == set(truth)
     for c in found.coefficients:
+        assert c.resolved, c
         assert c.low <= truth[c.name] <= c.high, c
-    print([c.as_json() for c in found.coefficients], found.unresolved)
-    assert {"mac.8x16", "static"} <= {c.name for c in found.coefficients if c.resolved}
+    assert found.unresolved == ()
+    assert found.chi2 < 3 * found.dof
 
 
 def test_the_power_curve_of_a_list(tmp_path: Path) -> None:
