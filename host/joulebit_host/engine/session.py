@@ -75,23 +75,25 @@ class OverlaySession:
     def run(self, build: Callable[[Job], T]) -> T:
         """Runs the passes that `build` adds to a job, and returns what it returns.
 
-        Where the board's memory is short, tensors kept for later passes go first. BoardMemoryError when even the
-        passes alone do not fit.
+        Where the board's memory is short, it is tried again without the tensors that are kept for later passes.
+        BoardMemoryError when even the passes alone do not fit.
         """
         started = time.perf_counter()
         try:
-            while True:
-                try:
-                    job = self.accelerator.job()
-                    result = build(job)
-                    job.run()
-                    return result
-                except BoardMemoryError:
-                    del job
-                    if not self.operands.drop_oldest():
-                        raise
+            try:
+                return self._once(build)
+            except BoardMemoryError:
+                pass
+            self.operands.clear()
+            return self._once(build)
         finally:
             self.seconds += time.perf_counter() - started
+
+    def _once(self, build: Callable[[Job], T]) -> T:
+        job = self.accelerator.job()
+        result = build(job)
+        job.run()
+        return result
 
     def verifies(self) -> bool:
         """Whether the pass that has just run is one to be compared."""
