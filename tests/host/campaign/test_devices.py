@@ -54,15 +54,16 @@ def powercap(tmp_path: Path) -> Iterator[Path]:
     (domain / "name").write_text("package-0\n")
     (domain / "max_energy_range_uj").write_text("262143328850\n")
     counter, new = domain / "energy_uj", domain / "new"
+    begun_s = time.monotonic()  # of a machine that has been up for long, it would exceed the counter's range
     stop = threading.Event()
 
     def count() -> None:
         while not stop.is_set():
-            new.write_text(f"{int(time.monotonic() * 1e7)}\n")
+            new.write_text(f"{int((time.monotonic() - begun_s) * 1e7)}\n")
             new.replace(counter)
             time.sleep(0.002)
 
-    counter.write_text(f"{int(time.monotonic() * 1e7)}\n")
+    counter.write_text(f"{int((time.monotonic() - begun_s) * 1e7)}\n")
     thread = threading.Thread(target=count)
     thread.start()
     yield tmp_path / "powercap"
