@@ -1,5 +1,19 @@
 """A board's accelerator as the device under test; and the virtual bench on a virtual board.
 
+    [[devices]]
+    name = "zedboard"
+    kind = "board"
+    board = "remote:192.168.2.99"       # or zed, virtual, virtual-rtl
+    array_config = "default"
+
+    [[devices]]
+    name = "bench"
+    kind = "board"
+    board = "virtual"
+    table = "hidden.toml"               # an energy table that only the bench reads
+    port_pj_per_byte = [610.0, 290.0]
+    idle_w = 2.5
+
 Training settings go down to a worker process (see `worker`), which trains with engine `overlay` on the board that
 the plan names; the results come back with what the accelerator itself counted (`board_worker`) beside the run's
 counters. With a meter at the board, this is a measurement in real time: `BoardDevice`.

@@ -31,7 +31,7 @@ def measured_runs(entries: Sequence[tuple[Path, Mapping[str, Any]]], energy: str
         runs.append(MeasuredRun(name, work, counters, entry["seconds"], quantity(entry, energy)))
     if not runs:
         raise JoulebitError(
-            "no valid cell has counters: measure training runs (local or virtual devices), or commands that print "
-            "them as JSON"
+            "no valid cell has counters: measure training runs (local, virtual or board devices), or "
+            "commands that print them as JSON"
         )
     return runs

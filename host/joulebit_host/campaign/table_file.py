@@ -18,6 +18,9 @@ def calibrated_table(
 
     Throughputs come from the measured times, since the static power is drawn for as long as the array computes.
     Comments say how well each value is known.
+
+    Runs that were counted by an accelerator (`bytes.all.port0`) know the traffic of its ports: `dram_pj_per_byte`
+    is then the mean over all bytes, and `sram_pj_per_byte` is 0, since what the chip does is in the products.
     """
     fitted = {c.name: c.value for c in calibration.coefficients}
     kinds = {**base.mac_by_kind_pj, **_part(fitted, "mac.")}
@@ -38,10 +41,7 @@ def calibrated_table(
         "source": source,
         "mac": mac,
         "op": {"pj": {**base.op_by_kind_pj, **_part(fitted, "op.")}},
-        "memory": {
-            "sram_pj_per_byte": fitted.get("memory.sram", base.sram_pj_per_byte),
-            "dram_pj_per_byte": fitted.get("memory.dram", base.dram_pj_per_byte),
-        },
+        "memory": _memory(fitted, runs, base),
         "static": {"power_w": fitted.get(STATIC, base.static_power_w)},
         "throughput": {
             "clock_hz": base.clock_hz,
@@ -61,6 +61,18 @@ def calibrated_table(
 
 def _part(fitted: dict[str, float], prefix: str) -> dict[str, float]:
     return {key[len(prefix) :]: value for key, value in fitted.items() if key.startswith(prefix)}
+
+
+def _memory(fitted: dict[str, float], runs: Sequence[MeasuredRun], base: EnergyTable) -> dict[str, float]:
+    sram, dram = base.sram_pj_per_byte, base.dram_pj_per_byte
+    ports = _part(fitted, "memory.port")
+    moved = {port: sum(run.counters.get(f"bytes.all.port{port}", 0) for run in runs) for port in ports}
+    if total := sum(moved.values()):
+        sram, dram = 0.0, sum(ports[port] * count for port, count in moved.items()) / total
+    return {
+        "sram_pj_per_byte": fitted.get("memory.sram", sram),
+        "dram_pj_per_byte": fitted.get("memory.dram", dram),
+    }
 
 
 def _rates(runs: Sequence[MeasuredRun], base: EnergyTable) -> dict[str, float]:

@@ -1,21 +1,26 @@
 """Campaigns on a board: the accelerator's own counters come back, and the virtual bench follows them."""
 
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from joulebit.energy.table import load_table
+from joulebit_host.boards.virtual import VirtualBoard
 from joulebit_host.campaign.audit import audit_folder
 from joulebit_host.campaign.beside import beside_runs
 from joulebit_host.campaign.board import BoardDevice, board_profile
-from joulebit_host.campaign.calibration import calibrate
+from joulebit_host.campaign.board_worker import WatchedBoard
 from joulebit_host.campaign.measured import measured_runs
 from joulebit_host.campaign.plan import check_workloads, workload
 from joulebit_host.campaign.run import run_campaign
 from joulebit_host.campaign.schema import CampaignError, DevicePlan, Method, campaign_from_table
 from joulebit_host.campaign.state import State, read_cells
 from joulebit_host.campaign.worker import train_once
+from joulebit_host.cli.calibrate import calibrate
 from joulebit_host.session.session import Marks
 from joulebit_host.session.timing import HostClock
 
@@ -133,18 +138,28 @@ def test_calibration_recovers_every_resolvable_coefficient(tmp_path: Path) -> No
     }
     state = campaign(tmp_path, methods, noise_w=0.002)
     assert all(map(state.is_done, state.cells))
-    runs = measured_runs([(tmp_path, entry) for entry in state.entries.values()], "net")
-    found = calibrate(runs)
+    out = tmp_path / "fitted.toml"
+    result = CliRunner().invoke(calibrate, [str(tmp_path / "campaign"), "--write", str(out), "--json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    coefficients = {c["name"]: c for c in found["coefficients"]}
     truth = {
         "mac.8x8": 16.1, "mac.8x16": 31.3, "mac.4x10": 9.4, "mac.gated": 1.3, "memory.port0": PORTS[0],
         "memory.port1": PORTS[1], "static": STATIC_W,
     }  # fmt: skip
-    assert {c.name for c in found.coefficients} == set(truth)
-    for c in found.coefficients:
-        assert c.resolved, c
-        assert c.low <= truth[c.name] <= c.high, c
-    assert found.unresolved == ()
-    assert found.chi2 < 3 * found.dof
+    assert set(coefficients) == set(truth)
+    for name, c in coefficients.items():
+        assert c["resolved"], c
+        assert c["low"] <= truth[name] <= c["high"], c
+    assert found["unresolved"] == []
+    assert found["chi2"] < 3 * found["dof"]
+    assert all(row["within_k2"] in (True, None) for row in found["left_out"])
+    assert len(found["beside"]) == len(state.cells)
+    table = load_table(str(out))
+    assert table.mac_pj("gated") == pytest.approx(coefficients["mac.gated"]["value"])
+    assert table.sram_pj_per_byte == 0
+    ports = [coefficients[f"memory.port{n}"]["value"] for n in (0, 1)]
+    assert min(ports) < table.dram_pj_per_byte < max(ports)
 
 
 def test_the_power_curve_of_a_list(tmp_path: Path) -> None:
@@ -179,6 +194,45 @@ def test_a_board_in_real_time_sends_its_counters_and_no_temperature() -> None:
         device.close()
     assert once["accelerator"]["array_config"] == "open"
     assert once["engine"] == "overlay"
+
+
+class WarmBoard(VirtualBoard):
+    """One with an XADC."""
+
+    def temperature_c(self) -> float | None:
+        return 41.5
+
+
+def test_the_boards_temperature_is_told_between_lists() -> None:
+    board, told = WarmBoard("tiny"), []
+    try:
+        watched = WatchedBoard(board, dict, told.append)
+        watched.tell_temperature()
+        assert told == [41.5]
+        watched.tell_temperature()
+        assert told == [41.5]  # the next one in some seconds
+    finally:
+        board.close()
+
+
+def test_a_temperature_that_the_worker_tells_is_the_devices() -> None:
+    worker = """
+import json, sys
+print(json.dumps({"hello": "joulebit-device-1"}), flush=True)
+for celsius, line in zip((40.25, 47.5), sys.stdin):
+    print(json.dumps({"mark": "temperature", "celsius": celsius}), flush=True)
+    print(json.dumps({"ok": {"config_hash": "c", "start_s": 1.0, "end_s": 2.0}}), flush=True)
+"""
+    device = BoardDevice(DevicePlan("d", "board", board="zed"), (sys.executable, "-c", worker))
+    try:
+        assert device.temperature is None
+        device.prepare(workload(Method("m", source="digits-lenet-fixed"), ""))
+        assert device.temperature is not None
+        assert device.temperature() == 40.25
+        device.run(1, Marks(HostClock()))
+        assert device.temperature() == 47.5
+    finally:
+        device.close()
 
 
 @pytest.mark.parametrize(
