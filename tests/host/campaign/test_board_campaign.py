@@ -196,6 +196,33 @@ def test_a_board_in_real_time_sends_its_counters_and_no_temperature() -> None:
     assert once["engine"] == "overlay"
 
 
+@pytest.mark.rtl
+@pytest.mark.slow
+def test_on_the_rtl_lists_take_their_cycles_and_all_else_is_the_same(tmp_path: Path) -> None:
+    (tmp_path / "hidden.toml").write_text(HIDDEN)
+    table = load_table(str(tmp_path / "hidden.toml"))
+    one = ("training.iterations=1", "training.batch_size=1", "training.statistics_samples=1")
+    work = workload(
+        Method("m", source="digits-lenet-fixed", set=(*one, "data.train_limit=2", "data.test_limit=1")), ""
+    )
+    found = {}
+    for board in ("virtual", "virtual-rtl"):
+        device = BoardDevice(DevicePlan("d", "board", board=board, array_config="tiny"))
+        try:
+            device.prepare(work)
+            found[board] = device.trained()
+        finally:
+            device.close()
+    model, rtl = found["virtual"], found["virtual-rtl"]
+    assert rtl["weights_sha256"] == model["weights_sha256"]
+    assert rtl["accelerator"]["work"] == model["accelerator"]["work"]
+    lists = rtl["accelerator"]["lists"]
+    assert [phase for phase, _ in lists] == [phase for phase, _ in model["accelerator"]["lists"]]
+    assert all(counters["CYCLES_TOTAL"] >= counters["CYCLES_COMPUTE"] > 0 for _, counters in lists)
+    profile = board_profile(lists, 1e8, table, {"port0": 1.0, "port1": 1.0}, 0.0)
+    assert [seconds for _, seconds, _ in profile] == [counters["CYCLES_TOTAL"] / 1e8 for _, counters in lists]
+
+
 class WarmBoard(VirtualBoard):
     """One with an XADC."""
 
