@@ -1,6 +1,7 @@
 """Everything that can go wrong with a board is one clear error, at once, and a run goes on afterwards."""
 
 import re
+from dataclasses import replace
 
 import accelerator_bench as bench
 import numpy as np
@@ -35,10 +36,10 @@ from joulebit_host.faults import (
 LAYER = Layer(2, 8, 8, 8, 8, 3, 3, 1, 1, 1)
 
 
-def run_forward(accelerator, seed=0):
-    data = bench.random_data(LAYER, np.random.default_rng(seed), raw=False, relu=False)
+def run_forward(accelerator, seed=0, layer=LAYER):
+    data = bench.random_data(layer, np.random.default_rng(seed), raw=False, relu=False)
     job = accelerator.job()
-    result = job.forward(accelerator.upload(data.x), data.w, LAYER, 5)
+    result = job.forward(accelerator.upload(data.x), data.w, layer, 5)
     job.run()
     return result
 
@@ -146,8 +147,9 @@ def test_a_list_that_never_ends_is_a_timeout():
 def test_a_time_limit_that_is_too_short_for_the_rtl():
     board = FaultyBoard("tiny", "rtl", 1 << 22)
     accelerator = Accelerator(board, default_bitstream("tiny"), timeout_s=0.0)
+    large = replace(LAYER, images=2, height=16, width=16)  # a good part of a second
     with pytest.raises(BoardTimeoutError, match="not done after 0 s"):
-        run_forward(accelerator)
+        run_forward(accelerator, layer=large)
     board.close()
 
 
