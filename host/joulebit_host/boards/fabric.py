@@ -14,7 +14,10 @@ clocks the Verilated design. What a list leaves in memory and in the other count
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
@@ -228,6 +231,7 @@ class RtlFabric:
         self.config = self._model.config
         self.base = base
         self._lock = threading.Lock()
+        self._asked = False  #: whether a register access waits for the clock to pause
         self._background = _Background()
         self._closing = False
 
@@ -235,14 +239,21 @@ class RtlFabric:
     def memory(self) -> NDArray[np.uint8]:
         return self._model.memory
 
+    @contextmanager
+    def _paused(self) -> Iterator[None]:
+        """The clock stands still; it would take the lock again at once if nobody asked for it."""
+        self._asked = True
+        with self._lock:
+            yield
+
     def read(self, offset: int) -> int:
         _check(offset)
-        with self._lock:
+        with self._paused():
             return self._model.read(offset)
 
     def write(self, offset: int, value: int) -> None:
         _check(offset)
-        with self._lock:
+        with self._paused():
             self._model.write(offset, value)
         if offset == Register.CTRL and value & 1:
             self._background.start(self._clock)
@@ -254,9 +265,13 @@ class RtlFabric:
                 self._model.check_bus()
                 if not self._model.read(Register.STATUS) & _BUSY:
                     return
+            if self._asked:
+                self._asked = False
+                time.sleep(1e-4)  # for whoever waits to take the lock
 
     def wait(self, mask: int, timeout_s: float) -> int:
-        self._background.finish(timeout_s)
+        if not self._background.finish(timeout_s):
+            return _BUSY
         return self.read(Register.STATUS)
 
     def fault(self, start: int, stop: int) -> None:
