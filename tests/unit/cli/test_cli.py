@@ -131,7 +131,10 @@ def test_the_version_is_printed(capsys):
         (["bench"], "Missing command. (`joulebit bench --help` tells more)"),
         (["trian"], "No such command 'trian'"),
         (["train"], "Missing argument 'PRESET|FILE.toml'"),
-        (["train", "demo", "--engine", "cuda"], "'cuda' is not one of 'numpy', 'numba', 'torch', 'overlay', 'float32'"),
+        (
+            ["train", "demo", "--engine", "cuda"],
+            "'cuda' is not one of 'numpy', 'numba', 'torch', 'overlay'",
+        ),
         (["train", "demo", "--sett", "a=1"], "No such option"),
         (["train", "dem"], "unknown preset 'dem' (did you mean demo?)"),
         (["train", "absent.toml"], "absent.toml: no such file"),
