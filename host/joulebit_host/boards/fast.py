@@ -20,8 +20,8 @@ from joulebit.spec.accelerator import ArrayConfig, Flag, Operation
 from joulebit.spec.descriptor import DESCRIPTOR_DTYPE, RESULT_DTYPE, ceil_div
 from joulebit_host.boards.recognise import Found, Recogniser, segments
 from joulebit_host.boards.whole_layers import Tiles, WholeLayers, tiles_of
-from joulebit_host.packing import WeightPacker, tensor_view, weight_packer
-from joulebit_host.plans import Template
+from joulebit_host.driver.packing import WeightPacker, tensor_view, weight_packer
+from joulebit_host.driver.plans import Template
 
 __all__ = ["FastFunctional"]
 

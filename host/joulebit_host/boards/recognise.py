@@ -19,7 +19,7 @@ from joulebit.errors import JoulebitError
 from joulebit.spec import accelerator as spec
 from joulebit.spec.accelerator import ArrayConfig, Flag, Operation
 from joulebit.spec.descriptor import seal
-from joulebit_host.plans import PassKey, Template, template_of
+from joulebit_host.driver.plans import PassKey, Template, template_of
 
 __all__ = ["Found", "Recogniser", "segments"]
 

@@ -16,7 +16,7 @@ from joulebit.engine.base import ConvGeometry
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.fixed.matmul import integer_matmul
 from joulebit.fixed.rounding import Rounding, saturate, shift_round
-from joulebit_host.plans import PassKey
+from joulebit_host.driver.plans import PassKey
 
 if TYPE_CHECKING:
     from joulebit.engine.fast_kernels import FastKernels

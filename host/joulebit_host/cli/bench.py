@@ -28,7 +28,7 @@ __all__ = ["cosim"]
 @json_option
 def cosim(model: str, batch: int, threads: int, rounds: int, rtl: bool, array_config: str, as_json: bool) -> None:
     """Both tiers of the virtual board against the plain engine."""
-    from joulebit_host.cosim import bench_cosim
+    from joulebit_host.engine.cosim import bench_cosim
 
     with clean_stdout():
         result = bench_cosim(model, batch, threads, rounds, rtl, array_config, note)

@@ -86,8 +86,8 @@ def _lines(result: dict[str, Any]) -> list[tuple[str, str]]:
 def check(context: click.Context, name: str, array_config: str, shapes: str, seed: int, as_json: bool) -> None:
     """Run all passes and compare with the processor; exit code 1 when anything differs."""
     from joulebit_host.boards import open_board
-    from joulebit_host.checking import SETS, check_board
     from joulebit_host.driver import Accelerator, default_bitstream
+    from joulebit_host.driver.checking import SETS, check_board
 
     with clean_stdout():
         opened = open_board(name, array_config)

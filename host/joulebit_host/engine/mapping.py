@@ -15,7 +15,7 @@ from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.fixed.rounding import Rounding
 from joulebit.spec import accelerator as spec
 from joulebit.spec.accelerator import ArrayConfig
-from joulebit_host.plans import PassKey, template_of
+from joulebit_host.driver.plans import PassKey, template_of
 
 __all__ = ["Mapped", "Mapper", "predictor_matches"]
 

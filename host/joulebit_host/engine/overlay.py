@@ -31,11 +31,11 @@ from joulebit.fixed.rounding import Rounding, saturate
 from joulebit.spec.accelerator import Operation
 from joulebit_host.boards.base import BoardMemoryError
 from joulebit_host.driver import DeviceTensor, Job, PassResult
+from joulebit_host.driver.plans import PassKey
 from joulebit_host.engine.finishing import Addend, Finisher
 from joulebit_host.engine.mapping import Mapped, predictor_matches
 from joulebit_host.engine.session import OverlaySession
 from joulebit_host.engine.verifying import check_same
-from joulebit_host.plans import PassKey
 
 __all__ = ["OverlayEngine", "Promise"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from joulebit_host.faults import ResultError
+from joulebit_host.driver.faults import ResultError
 
 __all__ = ["check_same"]
 

@@ -8,9 +8,9 @@ from click.testing import CliRunner
 from faulty_board import FaultyBoard
 
 from joulebit.spec.accelerator import CONFIGS
-from joulebit_host.checking import SETS, check_board
 from joulebit_host.cli.board import board
 from joulebit_host.driver import Accelerator, PassResult, default_bitstream
+from joulebit_host.driver.checking import SETS, check_board
 
 
 def run(*words):

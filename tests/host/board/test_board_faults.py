@@ -23,8 +23,7 @@ from joulebit_host.boards.base import (
     BusAccessError,
 )
 from joulebit_host.driver import Accelerator, default_bitstream
-from joulebit_host.engine.session import OverlaySession
-from joulebit_host.faults import (
+from joulebit_host.driver.faults import (
     BusFaultError,
     DescriptorError,
     HardwareError,
@@ -32,6 +31,7 @@ from joulebit_host.faults import (
     ResultError,
     explain,
 )
+from joulebit_host.engine.session import OverlaySession
 
 LAYER = Layer(2, 8, 8, 8, 8, 3, 3, 1, 1, 1)
 

@@ -10,7 +10,7 @@ from joulebit.errors import JoulebitError
 from joulebit.spec.accelerator import CONFIGS, Operation
 from joulebit_host.boards.base import BoardMemoryError
 from joulebit_host.driver import Accelerator, default_bitstream
-from joulebit_host.plans import PassKey, template_of
+from joulebit_host.driver.plans import PassKey, template_of
 
 
 def opened(config="tiny", **options):

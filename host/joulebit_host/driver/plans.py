@@ -20,7 +20,7 @@ from joulebit.accelerator import tiling
 from joulebit.accelerator.tiling import Addresses, Layer, Plan
 from joulebit.spec.accelerator import ArrayConfig, Operation
 from joulebit.spec.descriptor import RESULT_DTYPE, seal
-from joulebit_host.tile_costs import ListTotals, TileCosts, tile_costs
+from joulebit_host.driver.tile_costs import ListTotals, TileCosts, tile_costs
 
 __all__ = ["PassKey", "Template", "template_of"]
 

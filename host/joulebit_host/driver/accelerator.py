@@ -26,10 +26,10 @@ from joulebit.spec import accelerator as spec
 from joulebit.spec.accelerator import CONFIGS, ArrayConfig, Operation, Register, specification_hash
 from joulebit.spec.descriptor import RESULT_DTYPE
 from joulebit_host.boards.base import Bitstream, Board, BoardError, BoardMemoryError
-from joulebit_host.faults import IncompatibleError, ResultError, explain
-from joulebit_host.memory import Memory, Region
-from joulebit_host.packing import WeightPacker, tensor_bytes, tensor_view, weight_packer, write_tensor
-from joulebit_host.plans import PassKey, Template, template_of
+from joulebit_host.driver.faults import IncompatibleError, ResultError, explain
+from joulebit_host.driver.memory import Memory, Region
+from joulebit_host.driver.packing import WeightPacker, tensor_bytes, tensor_view, weight_packer, write_tensor
+from joulebit_host.driver.plans import PassKey, Template, template_of
 
 __all__ = ["Accelerator", "DeviceTensor", "Job", "PassResult"]
 
