@@ -268,5 +268,7 @@ def test_purposes_keep_their_numbers():
         "NEURON_SELECTION": 9,
         "SPLIT": 10,
         "CALIBRATION": 11,
+        "PRUNING": 12,
+        "VARIATIONAL": 13,
         "TEST": 255,
     }
