@@ -1,7 +1,7 @@
 """What a sweep costs beside its runs: `python tests/bench/sweep_growth.py 1000 30000`.
 
 Runs that do nothing go through the whole of `joulebit.experiments.sweep` on a cluster of two threads. Prints, for
-each number of runs, milliseconds per run, seconds to find them all finished when called again, and peak memory so far.
+each number of runs, milliseconds per run, seconds to find them all finished when called again, and peak memory.
 """
 
 from __future__ import annotations
