@@ -8,34 +8,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulebit.engine.base import ConvGeometry, ConvOutput, Quantised
+from joulebit.engine.input_gradient_epilogue import InputGradientEpilogue
+from joulebit.engine.vector_kernels import VectorKernels
 from joulebit.fixed.arithmetic import Arithmetic
-from joulebit.fixed.rounding import Rounding
 from joulebit.kernels import depthwise, fast_forward, fast_input
 from joulebit.kernels.memory import Pool
 from joulebit.kernels.scratch import Scratch, address
 from joulebit.kernels.workers import Workers
 
 _BYTES = (np.dtype(np.uint8), np.dtype(np.int8))
-_ONES = np.ones(16, np.uint8)
 
 
-class DepthwiseKernels:
-    """The three passes of convolutions with one channel in and out per group; None for calls not covered.
+class DepthwiseKernels(VectorKernels):
+    """The three passes of convolutions with one channel in and out per group.
 
     Args:
-        arithmetic: widths and rounding modes of the run.
-        workers: the engine's threads.
-        pool: where results come from.
+        arithmetic, workers, pool: see `VectorKernels`.
         scratch: memory of the threads.
     """
 
     def __init__(self, arithmetic: Arithmetic, workers: Workers, pool: Pool, scratch: Scratch) -> None:
-        self._workers = workers
-        self._pool = pool
+        super().__init__(arithmetic, workers, pool)
         self._scratch = scratch
-        self._half_up = arithmetic.rounding_mode is Rounding.HALF_UP
-        self._wide_accumulator = arithmetic.accumulator_bits >= 32
-        self._g_limit = (1 << (arithmetic.g_bits - 1)) - 1
 
     def conv_forward(
         self, x: NDArray[Any], w: NDArray[Any], geometry: ConvGeometry, shift: int
@@ -66,9 +60,9 @@ class DepthwiseKernels:
                 scratch[thread], places[5] + thread * statistics.strides[0],
             )  # fmt: skip
 
-        parts = self._workers.each(work, threads)
+        peak, saturated = self._peak(work, threads)
         total, squares = statistics.sum(0)[:, :channels]
-        return ConvOutput(z, max(part[0] for part in parts), sum(part[1] for part in parts), total, squares)
+        return ConvOutput(z, peak, saturated, total, squares)
 
     def conv_input_gradient(
         self,
@@ -76,50 +70,32 @@ class DepthwiseKernels:
         w: NDArray[Any],
         geometry: ConvGeometry,
         input_hw: tuple[int, int],
-        shift: int,
-        align: int,
-        add: NDArray[Any] | None,
-        add_stride: int,
-        add_align: int,
-        mask: NDArray[Any] | None,
-        mask_below: int,
+        epilogue: InputGradientEpilogue,
     ) -> Quantised | None:
         """`Engine.conv_input_gradient`, or None."""
         samples, out_h, out_w, channels = dz.shape
         height, width = input_hw
-        if (
-            not self._takes(dz, w, geometry)
-            or not 0 <= shift <= 62
-            or not -31 <= align <= 30
-            or not -31 <= add_align <= 30
-            or (mask is not None and mask.dtype != np.uint8)
-            or (add is not None and add.shape[2] <= (width - 1) // add_stride)
-        ):
+        if not self._takes(dz, w, geometry) or not epilogue.covered(width):
             return None
         stride = geometry.stride
         packed = np.zeros((-(-channels // 16), *w.shape[:2], 16), np.int32)
         largest = depthwise.pack(w, packed, int(stride == 1))
         if largest > fast_input.MAX_WEIGHT_SUM:
             return None
-        bound = (largest << 15 << max(align, 0)) + (1 << 15 << max(add_align, 0))
-        wide = min(align, add_align) < 0 or shift > 31 or bound >= 1 << 31
         g = self._pool.empty((samples, height, width, channels), np.int16)
         counter = np.zeros(1, np.int64)
         scratch = self._addresses(height, width, channels, out_h, out_w, geometry)
-        places = [address(array) for array in (counter, dz, packed, g, _ONES if mask is None else mask)]
-        add_place, add_shape = (0, (0, 0, 0, 0)) if add is None else (address(add), add.shape)
-        below = mask_below if mask_below > 0 else 256
+        places = [address(array) for array in (counter, dz, packed, g)]
+        end = (int(epilogue.is_wide(largest)), *epilogue.arguments(self._g_limit))
 
         def work(thread: int) -> tuple[int, int]:
             return depthwise.input_gradient(  # type: ignore[no-any-return]
                 places[0], samples, places[1], out_h, out_w, channels, places[2], geometry.kernel_h,
-                geometry.kernel_w, stride, geometry.padding_h, geometry.padding_w, places[3], height, width,
-                int(wide), align, add_place, *add_shape[1:], add_stride, add_align, places[4],
-                int(mask is not None), below, shift, self._g_limit, scratch[thread],
+                geometry.kernel_w, stride, geometry.padding_h, geometry.padding_w, places[3], height, width, *end,
+                scratch[thread],
             )  # fmt: skip
 
-        parts = self._workers.each(work, self._threads(samples))
-        return Quantised(g, max(part[0] for part in parts), sum(part[1] for part in parts))
+        return self._quantised(g, work, self._threads(samples))
 
     def conv_weight_gradient(
         self,
@@ -165,9 +141,6 @@ class DepthwiseKernels:
             and w.dtype == np.int8
             and values.dtype in (*_BYTES, np.dtype(np.int16))
         )
-
-    def _threads(self, tasks: int) -> int:
-        return max(1, min(self._workers.count, tasks))
 
     def _addresses(
         self, height: int, width: int, channels: int, out_h: int, out_w: int, geometry: ConvGeometry

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from joulebit.engine.base import ConvGeometry, ConvOutput, Quantised
 from joulebit.engine.depthwise_kernels import DepthwiseKernels
+from joulebit.engine.input_gradient_epilogue import InputGradientEpilogue
+from joulebit.engine.vector_kernels import VectorKernels
 from joulebit.fixed.arithmetic import Arithmetic
-from joulebit.fixed.rounding import Rounding
 from joulebit.kernels import fast_forward, fast_input, fast_weight
 from joulebit.kernels.dot import outer_columns
 from joulebit.kernels.memory import Pool
@@ -25,25 +26,17 @@ from joulebit.kernels.workers import Workers
 
 _POINTWISE = ConvGeometry(1, 1)
 _TYPES = (np.dtype(np.uint8), np.dtype(np.int8), np.dtype(np.int16))
-_ONES = np.ones(16, np.uint8)
 
 
-class FastKernels:
-    """Fast versions of the operations of an engine.
+class FastKernels(VectorKernels):
+    """The three passes of a convolution.
 
     Args:
-        arithmetic: widths and rounding modes of the run.
-        workers: the engine's threads.
-        pool: where results come from.
+        arithmetic, workers, pool: see `VectorKernels`.
     """
 
     def __init__(self, arithmetic: Arithmetic, workers: Workers, pool: Pool) -> None:
-        self._workers = workers
-        self._pool = pool
-        self._half_up = arithmetic.rounding_mode is Rounding.HALF_UP
-        self._bytes = arithmetic.x_bits <= 8
-        self._wide_accumulator = arithmetic.accumulator_bits >= 32
-        self._g_limit = (1 << (arithmetic.g_bits - 1)) - 1
+        super().__init__(arithmetic, workers, pool)
         self._scratch = Scratch(workers.count)
         self._depthwise = DepthwiseKernels(arithmetic, workers, pool, self._scratch)
 
@@ -102,9 +95,9 @@ class FastKernels:
                 record_pointer, part or out_w,
             )  # fmt: skip
 
-        parts = self._workers.each(work, threads)
+        peak, saturated = self._peak(work, threads)
         total, squares = statistics.sum(0)[:, :c_out]
-        return ConvOutput(z, max(part[0] for part in parts), sum(part[1] for part in parts), total, squares)
+        return ConvOutput(z, peak, saturated, total, squares)
 
     def conv_input_gradient(
         self,
@@ -129,21 +122,13 @@ class FastKernels:
         records: [samples, H, parts, 2], gets the peak and the saturated elements of parts of `part` columns of
         every row (0: of whole rows), without add.
         """
+        epilogue = InputGradientEpilogue(shift, align, add, add_stride, add_align, mask, mask_below)
         if geometry.groups > 1 and out is None and records is None:
-            return self._depthwise.conv_input_gradient(
-                dz, w, geometry, input_hw, shift, align, add, add_stride, add_align, mask, mask_below
-            )
+            return self._depthwise.conv_input_gradient(dz, w, geometry, input_hw, epilogue)
         samples, out_h, out_w, c_out = dz.shape
         kernel_h, kernel_w, c_in, _ = w.shape
         height, width = input_hw
-        if (
-            not self._takes(dz, w, geometry)
-            or not 0 <= shift <= 62
-            or not -31 <= align <= 30
-            or not -31 <= add_align <= 30
-            or (mask is not None and mask.dtype != np.uint8)
-            or (add is not None and add.shape[2] <= (width - 1) // add_stride)
-        ):
+        if not self._takes(dz, w, geometry) or not epilogue.covered(width):
             return None
         shape = (samples, height, width, c_in)
         plain = out is None and records is None
@@ -166,34 +151,25 @@ class FastKernels:
             fast_input.pack_coupled(w, coupled)
         if largest > fast_input.MAX_WEIGHT_SUM:
             return None
-        bound = (largest << 15 << max(align, 0)) + (1 << 15 << max(add_align, 0))
-        wide = int(min(align, add_align) < 0 or shift > 31 or bound >= 1 << 31)
         g = self._pool.empty((samples, height, width, c_in), np.int16) if out is None else out
-        if g.dtype == np.int64:
-            wide = 2
-        threads = self._threads(samples)
+        wide = 2 if g.dtype == np.int64 else int(epilogue.is_wide(largest))
         counter = np.zeros(1, np.int64)
         geometry_sizes = (kernel_h, kernel_w, stride, geometry.padding_h, geometry.padding_w)
         scratch = self._scratch.addresses(
             fast_input.scratch_size(out_h, out_w, c_out, *geometry_sizes, height, width, c_in)
         )
-        add_shape = (0, 0, 0, 0) if add is None else add.shape
-        pointers = [address(array) for array in (counter, dz, packed, g, _ONES if mask is None else mask)]
+        pointers = [address(array) for array in (counter, dz, packed, g)]
         together = 0 if coupled is None else address(coupled)
-        add_pointer = 0 if add is None else address(add)
-        below = mask_below if mask_below > 0 else 256
+        end = (wide, *epilogue.arguments(self._g_limit))
         record_pointer = 0 if records is None else address(records)
 
         def work(thread: int) -> tuple[int, int]:
             return fast_input.input_gradient(  # type: ignore[no-any-return]
                 pointers[0], samples, pointers[1], out_h, out_w, c_out, pointers[2], together, *geometry_sizes,
-                pointers[3], height, width, c_in, wide, align, add_pointer, *add_shape[1:], add_stride, add_align,
-                pointers[4], int(mask is not None), below, shift, self._g_limit,
-                scratch[thread], record_pointer, part or width,
+                pointers[3], height, width, c_in, *end, scratch[thread], record_pointer, part or width,
             )  # fmt: skip
 
-        parts = self._workers.each(work, threads)
-        return Quantised(g, max(part[0] for part in parts), sum(part[1] for part in parts))
+        return self._quantised(g, work, self._threads(samples))
 
     def conv_weight_gradient(
         self,
@@ -262,9 +238,6 @@ class FastKernels:
             and values.dtype in _TYPES
             and w.dtype == np.int8
         )
-
-    def _threads(self, tasks: int) -> int:
-        return max(1, min(self._workers.count, tasks))
 
 
 def _dense_row(shape: tuple[int, ...], geometry: ConvGeometry) -> int:

@@ -12,29 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulebit.engine.base import Int64Array, NormConstants, NormGradientConstants, Quantised
-from joulebit.fixed.arithmetic import PEAK_LIMIT, Arithmetic
-from joulebit.fixed.rounding import Rounding
+from joulebit.engine.vector_kernels import VectorKernels
+from joulebit.fixed.arithmetic import PEAK_LIMIT
 from joulebit.kernels import fast_norm, narrow_norm
-from joulebit.kernels.memory import Pool
 from joulebit.kernels.scratch import address
-from joulebit.kernels.workers import Workers
 
 
-class NormKernels:
-    """Fast versions of an engine's normalisations.
-
-    Args:
-        arithmetic: widths and rounding modes of the run.
-        workers: the engine's threads.
-        pool: where results come from.
-    """
-
-    def __init__(self, arithmetic: Arithmetic, workers: Workers, pool: Pool) -> None:
-        self._workers = workers
-        self._pool = pool
-        self._half_up = arithmetic.rounding_mode is Rounding.HALF_UP
-        self._bytes = arithmetic.x_bits <= 8
-        self._g_limit = (1 << (arithmetic.g_bits - 1)) - 1
+class NormKernels(VectorKernels):
+    """Fast versions of an engine's normalisations."""
 
     def norm_forward(
         self,
@@ -173,7 +158,7 @@ class NormKernels:
                         places[4],
                     )  # fmt: skip
 
-                return _quantised(dz, self._workers.each(narrow, self._threads(-(-pixels // grain))))
+                return self._quantised(dz, narrow, self._threads(-(-pixels // grain)))
         pixels, grain = z.size // channels, _grain(channels)
         places = [address(array) for array in (counter, g, z, *constants, dz)]
 
@@ -183,14 +168,7 @@ class NormKernels:
                 self._g_limit, PEAK_LIMIT, places[10],
             )  # fmt: skip
 
-        return _quantised(dz, self._workers.each(wide, self._threads(-(-pixels // grain))))
-
-    def _threads(self, tasks: int) -> int:
-        return max(1, min(self._workers.count, tasks))
-
-
-def _quantised(data: NDArray[Any], parts: list[tuple[int, int]]) -> Quantised:
-    return Quantised(data, max(part[0] for part in parts), sum(part[1] for part in parts))
+        return self._quantised(dz, wide, self._threads(-(-pixels // grain)))
 
 
 def _repeated(z: NDArray[Any]) -> int:

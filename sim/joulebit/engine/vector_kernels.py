@@ -1,0 +1,45 @@
+"""What the families of vector kernels have in common: threads, memory for results, limits of the run's formats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numpy.typing import NDArray
+
+from joulebit.engine.base import Quantised
+from joulebit.fixed.arithmetic import Arithmetic
+from joulebit.fixed.rounding import Rounding
+from joulebit.kernels.memory import Pool
+from joulebit.kernels.workers import Workers
+
+
+class VectorKernels:
+    """A family of vector kernels; its operations return None for calls that they do not cover.
+
+    Args:
+        arithmetic: widths and rounding modes of the run.
+        workers: the engine's threads.
+        pool: where results come from.
+    """
+
+    def __init__(self, arithmetic: Arithmetic, workers: Workers, pool: Pool) -> None:
+        self._workers = workers
+        self._pool = pool
+        self._half_up = arithmetic.rounding_mode is Rounding.HALF_UP
+        self._bytes = arithmetic.x_bits <= 8
+        self._wide_accumulator = arithmetic.accumulator_bits >= 32
+        self._g_limit = (1 << (arithmetic.g_bits - 1)) - 1
+
+    def _threads(self, tasks: int) -> int:
+        """How many threads share so many tasks."""
+        return max(1, min(self._workers.count, tasks))
+
+    def _peak(self, work: Callable[[int], tuple[int, int]], threads: int) -> tuple[int, int]:
+        """The largest peak, and the sum of the counts, of what `work` returns on each of the threads."""
+        parts = self._workers.each(work, threads)
+        return max(part[0] for part in parts), sum(part[1] for part in parts)
+
+    def _quantised(self, data: NDArray[Any], work: Callable[[int], tuple[int, int]], threads: int) -> Quantised:
+        """`data`, which `work` fills, with the peak and the count of all threads."""
+        return Quantised(data, *self._peak(work, threads))
