@@ -91,7 +91,7 @@ module jb_core #(
   logic [PsumBits-1:0] add_address;
   logic [PsumBits-1:0] psum_read_address;
   logic job_valid, job_ready, job_emit, job_end, job_half, block_done;
-  logic [15:0] job_base, job_sign_base, job_dw_words;
+  logic [15:0] job_sign_base, job_dw_words, job_dw_block;
   logic [2:0] job_quads;
   logic [31:0] compute_cycles, stall_cycles, decided, undecided;
   logic [63:0] macs, macs_gated;
@@ -167,10 +167,10 @@ module jb_core #(
     .job_emit_o        (job_emit),
     .job_end_o         (job_end),
     .job_half_o        (job_half),
-    .job_base_o        (job_base),
     .job_sign_base_o   (job_sign_base),
     .job_quads_o       (job_quads),
     .job_dw_words_o    (job_dw_words),
+    .job_dw_block_o    (job_dw_block),
     .block_done_i      (block_done),
     .emitted_i         (psum_read_address),
     .compute_cycles_o  (compute_cycles),
@@ -498,7 +498,7 @@ module jb_core #(
     .job_images_i    (weight_gradient ? 16'd1 : tile[jb_pkg::IMAGES_LSB+:16]),
     .job_rows_i      (weight_gradient ? 16'd1 : forward ? g_rows : x_rows),
     .job_columns_i   (weight_gradient ? job_dw_words : forward ? g_columns : x_columns),
-    .job_base_i      (job_base),
+    .job_last_words_i(job_dw_block),
     .job_sign_base_i (job_sign_base),
     .job_quads_i     (job_quads),
     .job_record_i    (record),

@@ -17,7 +17,7 @@ module jb_output #(
   input  wire logic                         job_end_i,        // the tile's last
   input  wire logic                         job_half_i,       // of the partial sums
   input  wire logic                         job_packed_i,     // two rows per word
-  input  wire logic                         job_weight_i,     // a block of a weight gradient: linear, all lanes
+  input  wire logic                         job_weight_i,     // a weight gradient, all blocks: linear, all lanes
   input  wire logic                         job_selective_i,  // its signs
   input  wire logic                         job_raw_i,
   input  wire logic                         job_relu_i,
@@ -27,10 +27,10 @@ module jb_output #(
   input  wire logic [5:0]                   job_shift_i,
   input  wire logic [15:0]                  job_images_i,
   input  wire logic [15:0]                  job_rows_i,
-  input  wire logic [15:0]                  job_columns_i,    // weight gradient: words of the block, in one row
-  input  wire logic [15:0]                  job_base_i,       // first word
+  input  wire logic [15:0]                  job_columns_i,    // weight gradient: words, in one row
+  input  wire logic [15:0]                  job_last_words_i, // weight gradient: words of the last block
   input  wire logic [15:0]                  job_sign_base_i,  // first address of its signs
-  input  wire logic [2:0]                   job_quads_i,      // fours of channels that exist
+  input  wire logic [2:0]                   job_quads_i,      // fours of channels that exist; weight gradient: in the last block
   input  wire logic [RecordBits-1:0]        job_record_i,
   output      logic                         busy_o,
   output      logic                         block_done_o,     // pulse: a block has been read
@@ -78,6 +78,8 @@ module jb_output #(
   // ---- the job
   logic end_q, half_q, packed_q, weight_q, selective_q, raw_q, relu_q, mask_q;
   logic [15:0] mask_below_q, images_q, rows_q, columns_q, sign_base_q;
+  logic [15:0] whole_q;  // weight gradient: words of the blocks before the last one
+  logic in_last_q;       // in the last block
   logic [2:0] rounding_q, quads_q;
   logic [5:0] shift_q;
   logic take;
@@ -164,7 +166,9 @@ module jb_output #(
       quads_q       <= job_quads_i;
       sign_base_q   <= job_sign_base_i;
       done_record_o <= job_record_i;
-      base_q        <= job_base_i[AddressBits-1:0];
+      base_q        <= '0;
+      whole_q       <= job_columns_i - job_last_words_i;
+      in_last_q     <= job_columns_i == job_last_words_i;
       image_q       <= '0;
       row_q         <= '0;
       column_q      <= '0;
@@ -174,7 +178,10 @@ module jb_output #(
     end else if (issue) begin
       element_q   <= element_end ? '0 : element_q + 4'd1;
       pixel_odd_q <= !pixel_odd_q;
-      if (element_end) column_q <= column_end ? '0 : column_q + 16'd1;
+      if (element_end) begin
+        column_q <= column_end ? '0 : column_q + 16'd1;
+        if (column_q + 16'd1 == whole_q) in_last_q <= 1'b1;
+      end
       if (column_end) begin
         row_q <= row_end ? '0 : row_q + 16'd1;
         if (packed_q && !lower_q && !row_end) begin
@@ -196,7 +203,7 @@ module jb_output #(
     for (int n = 0; n < 4; n++) begin
       byte_d[n] = raw_q ? m_data_i[8*element_q[2:0]+:8] : m_data_i[32*element_q[0]+8*n+:8];
       pass_d[n] = !mask_q || (byte_d[n] != '0 && (mask_below_q == '0 || {8'd0, byte_d[n]} < mask_below_q));
-      if (weight_q && {1'b0, quad} >= quads_q) pass_d[n] = 1'b0;
+      if (weight_q && in_last_q && {1'b0, quad} >= quads_q) pass_d[n] = 1'b0;
     end
   end
 
@@ -346,7 +353,7 @@ module jb_output #(
   assign queue_pop = o_valid_o && o_ready_i;
 
   logic unused;
-  assign unused = ^{job_base_i, queue_ready_unused, queue_count_unused, quad0_q, quad1_q};
+  assign unused = ^{queue_ready_unused, queue_count_unused, quad0_q, quad1_q};
 endmodule
 
 `default_nettype wire

@@ -86,10 +86,10 @@ module jb_sequencer #(
   output      logic          job_emit_o,
   output      logic          job_end_o,
   output      logic          job_half_o,
-  output      logic [15:0]   job_base_o,
   output      logic [15:0]   job_sign_base_o,
-  output      logic [2:0]    job_quads_o,
-  output      logic [15:0]   job_dw_words_o,
+  output      logic [2:0]    job_quads_o,        // weight gradient: of the last block
+  output      logic [15:0]   job_dw_words_o,     // weight gradient: words of all blocks
+  output      logic [15:0]   job_dw_block_o,     // of one of them
   input  wire logic          block_done_i,
   input  wire logic [$clog2(PsumDepth)-1:0] emitted_i,  // weight gradient: what lies below has been read
   // numbers of the tile, stable while its last job is offered
@@ -158,7 +158,7 @@ module jb_sequencer #(
   assign weight_gradient_o = weight_gradient;
 
   logic [BankBits-1:0] x_quarter, g_quarter, g_image, g_scaled;
-  logic [15:0] sign_scaled;
+  logic [15:0] sign_base;
   logic [PsumBits-1:0] psum_image;
   logic [PsumBits:0] dw_block;
   logic [5:0] taps;
@@ -190,7 +190,7 @@ module jb_sequencer #(
     .psum_image_o(psum_image),
     .taps_o      (taps),
     .dw_block_o  (dw_block),
-    .sign_o      (sign_scaled)
+    .sign_o      (sign_base)
   );
 
   // ---- counters of the loops; forward and input gradient: block, phase, group, kernel row, kernel column
@@ -270,9 +270,9 @@ module jb_sequencer #(
   logic [15:0] ask_block_q, ask_word_q, run_block_q, run_word_q;
   logic [2:0] ask_row_q, ask_column_q, run_row_q, run_column_q;
   logic ask_column_end, ask_row_end, ask_word_end, run_column_end, run_row_end, run_word_end;
-  logic ask_q, pass_take, window_take, windows_done;
+  logic ask_q, pass_take, window_take, block_take, windows_done;
   logic [BankBits-1:0] run_x_base_q, run_g_base_q, block_words;
-  logic [PsumBits-4:0] run_tap_q, run_row_tap_q;  // tap number of the word's first tap, and of the window's row after it
+  logic [PsumBits-3:0] run_tap_q, run_row_tap_q;  // tap number of the word's first tap, and of the window's row after it
 
   assign list_valid_o   = ask_q;
   assign list_block_o   = out_block + ask_block_q;
@@ -287,8 +287,9 @@ module jb_sequencer #(
   assign run_word_end   = run_word_q == x_words - 16'd1;
   assign windows_done   = run_block_q == out_blocks;
   assign window_take    = pass_take && pass_last_i;
+  assign block_take     = window_take && run_column_end && run_row_end && run_word_end;
   assign list_g_word    = 16'((out_block + run_block_q) << QuadBits);
-  assign pass_base_o    = {run_tap_q + run_row_tap_q + (PsumBits - 3)'(run_column_q), 3'd0};
+  assign pass_base_o    = {(PsumBits - 3)'(run_tap_q + run_row_tap_q + (PsumBits - 2)'(run_column_q)), 3'd0};
   assign block_words    = BankBits'(g_quarter << QuadBits);
 
   always_ff @(posedge clk_i) begin
@@ -322,11 +323,11 @@ module jb_sequencer #(
         run_column_q <= run_column_end ? '0 : run_column_q + 3'd3;
         if (run_column_end) begin
           run_row_q     <= run_row_end ? '0 : run_row_q + 3'd3;
-          run_row_tap_q <= run_row_end ? '0 : run_row_tap_q + (PsumBits - 3)'(kernel_w) + (PsumBits - 3)'(kernel_w << 1);
+          run_row_tap_q <= run_row_end ? '0 : run_row_tap_q + (PsumBits - 2)'(kernel_w) + (PsumBits - 2)'(kernel_w << 1);
           if (run_row_end) begin
             run_word_q   <= run_word_end ? '0 : run_word_q + 16'd1;
             run_x_base_q <= run_word_end ? '0 : run_x_base_q + x_quarter;
-            run_tap_q    <= run_tap_q + (PsumBits - 3)'(taps);
+            run_tap_q    <= run_tap_q + (PsumBits - 2)'(taps);
             if (run_word_end) begin
               run_block_q  <= run_block_q + 16'd1;
               run_g_base_q <= run_g_base_q + block_words;
@@ -350,7 +351,7 @@ module jb_sequencer #(
   assign walking      = walk_active && !walk_last;
   assign weights_good = !next_weights_q || (weights_staged_i && !claimed_q);
   // The accumulators of a word may be begun anew as soon as the output path is past them.
-  assign word_end_tap = {1'b0, run_tap_q} + (PsumBits - 2)'(taps);
+  assign word_end_tap = run_tap_q + (PsumBits - 2)'(taps);
   assign word_free    = weight_output_q && {1'b0, emitted_i[PsumBits-1:3]} >= word_end_tap;
   assign room         = weight_gradient ? half_busy_q == 2'b00 || word_free : !half_busy_q[half_q];
   assign start_conv   = !weight_gradient && !walking && weights_good;
@@ -517,7 +518,6 @@ module jb_sequencer #(
   // ---- the tile's course
   logic [4:0] tail_q;
   logic tile_take, job_take, after_weights;
-  logic [15:0] job_blocks_q;
 
   // A weight gradient may begin while the one before leaves, unless its lists overwrite the signs that leave.
   assign after_weights = tile_i[jb_pkg::OPERATION_LSB+:8] == jb_pkg::OP_WEIGHT_GRADIENT
@@ -553,10 +553,8 @@ module jb_sequencer #(
       if (pass_load_o) pending_q <= 1'b0;
       if (block_done_i) begin
         if (running_weight_q) begin
-          if (running_end_q) begin
-            half_busy_q     <= 2'b00;
-            weight_output_q <= 1'b0;
-          end
+          half_busy_q     <= 2'b00;
+          weight_output_q <= 1'b0;
         end else if (running_emit_q) begin
           half_busy_q[running_half_q] <= 1'b0;
         end
@@ -604,7 +602,7 @@ module jb_sequencer #(
             half_busy_q     <= 2'b11;
             weight_output_q <= 1'b1;
           end
-          if (job_take && job_end_o) begin
+          if (job_take) begin
             if (!weight_gradient && job_emit_o) begin
               half_busy_q[half_q] <= 1'b1;
               half_q              <= !half_q;
@@ -616,12 +614,11 @@ module jb_sequencer #(
     end
   end
 
-  logic products_ready, running_weight_q, running_end_q, running_emit_q, running_half_q;
+  logic products_ready, running_weight_q, running_emit_q, running_half_q;
 
   always_ff @(posedge clk_i) begin
     if (job_take) begin
       running_weight_q <= weight_gradient && job_emit_o;
-      running_end_q    <= job_end_o;
       running_emit_q   <= job_emit_o;
       running_half_q   <= half_q;
     end
@@ -662,7 +659,6 @@ module jb_sequencer #(
       column_q    <= '0;
       word_base_q <= '0;
       quads_q     <= (input_gradient ? {2'd0, x_words, 1'b0} : {3'd0, g_words}) - 19'(19'(out_block) << QuadBits);
-      job_base_o  <= '0;
     end else if (state_q == StNext) begin
       column_q <= column_q + column_step;
       if (column_end) begin
@@ -682,9 +678,8 @@ module jb_sequencer #(
           end
         end
       end
-    end else if (job_take) begin
-      quads_q    <= quads_q - 19'(Quads);
-      job_base_o <= weight_gradient ? job_base_o + 16'(dw_block) : '0;
+    end else if (weight_gradient ? block_take : job_take) begin
+      quads_q <= quads_q - 19'(Quads);
     end
 
     if (state_q == StPrepare) begin
@@ -738,22 +733,18 @@ module jb_sequencer #(
     endcase
   end
 
-  // ---- jobs
-  logic [15:0] sign_base_q;  // beyond that of the tile's first block
+  // ---- jobs: a block; or a whole tile's weight gradient, behind whose last block nothing is left of quads_q
+  assign job_valid_o     = state_q == StJob || state_q == StEnd;
+  assign job_emit_o      = last && !predict_only;
+  assign job_end_o       = state_q == StEnd;
+  assign job_half_o      = half_q;
+  assign job_sign_base_o = sign_base;
+  assign job_dw_words_o  = 16'({run_tap_q, 3'b000});
+  assign job_dw_block_o  = 16'(dw_block);
 
-  assign job_valid_o    = state_q == StJob || state_q == StEnd;
-  assign job_emit_o     = last && !predict_only;
-  assign job_end_o      = state_q == StEnd && (!(weight_gradient && job_emit_o) || job_blocks_q == out_blocks - 16'd1);
-  assign job_half_o     = half_q;
-  assign job_sign_base_o = sign_scaled + sign_base_q;
-  assign job_quads_o    = quads;
-  assign job_dw_words_o = 16'(dw_block);
-
-  always_ff @(posedge clk_i) begin
-    if (start_o) job_blocks_q <= '0;
-    else if (job_take) job_blocks_q <= job_blocks_q + 16'd1;
-    if (start_o) sign_base_q <= '0;
-    else if (job_take) sign_base_q <= sign_base_q + 16'(dw_block);
+  always_comb begin
+    if (!weight_gradient) job_quads_o = quads;
+    else job_quads_o = quads_q[18] ? 3'(Quads) + quads_q[2:0] : 3'(Quads);
   end
 
   // ---- other units
