@@ -1,13 +1,16 @@
 """Speed and memory as ratios within one run, because machines are noisy and seconds do not travel.
 
 A step of the bit-accurate network is timed against a step of plain float32 PyTorch in both memory formats. All
-contestants alternate, round by round, in one process with the same threads; ratios are of paired rounds. Peak
-memory is read in one fresh process per contestant.
+contestants alternate, round by round, in one process with the same threads; ratios are of paired rounds. A
+contestant's turn begins with a step that does not count: it brings its tensors back to the caches, and the threads
+of the contestant before, which PyTorch keeps spinning for some milliseconds, come to rest. Peak memory is read in
+one fresh process per contestant.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -29,7 +32,8 @@ from joulebit.train.network import Batch, Network
 
 CONTESTANTS = ("integer", "integer_psg", "float32_channels_last", "float32_nchw")
 _IMAGE = {"lenet5": (28, 28, 1)}
-_BATCHES = 4  # distinct batches that the rounds cycle through
+_BATCHES = 4  # distinct batches that the steps cycle through
+_TURN_S = 0.02  # the counted steps of a turn take at least about this long, since a single short one is noisy
 
 
 def bench_step(
@@ -45,7 +49,7 @@ def bench_step(
         model: a name that `joulebit.nn.models` knows.
         batch: samples per step.
         threads: of every contestant; 0 = all processors that this process may use.
-        rounds: each contestant takes one step per round, after two steps that do not count.
+        rounds: turns of each contestant: of one step, or of as many short ones as take 20 ms.
 
     Returns:
         step_s and float32_step_s (medians, seconds; float32's is the faster memory format), ratio (median of
@@ -58,15 +62,14 @@ def bench_step(
     batches = random_batches(next(iter(networks.values())).plan, batch)
     times: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
     cpu_times: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
-    for round_number in range(-2, rounds):
+    steps = {name: _steps_per_turn(network, batches) for name, network in networks.items()}
+    for number in range(1, rounds + 1):
         if note:
-            note(f"round {max(0, round_number + 1)} of {rounds}")
+            note(f"round {number} of {rounds}")
         for name, network in networks.items():
-            start, cpu_start = time.perf_counter(), time.process_time()
-            network.train_step(batches[round_number % _BATCHES], 0.1, 2**-9)
-            if round_number >= 0:
-                times[name].append(time.perf_counter() - start)
-                cpu_times[name].append(time.process_time() - cpu_start)
+            wall, cpu = _turn(network, batches, steps[name])
+            times[name].append(wall)
+            cpu_times[name].append(cpu)
     medians = {name: median(values) for name, values in times.items()}
     fastest = min((name for name in CONTESTANTS if name.startswith("float32")), key=medians.__getitem__)
     paired = np.array(times["integer"]) / np.array(times[fastest])
@@ -90,6 +93,21 @@ def bench_step(
         "peak_memory_bytes": memory,
         "memory_ratio": memory["integer"] / memory[fastest],
     }
+
+
+def _turn(network: Network, batches: list[Batch], steps: int) -> tuple[float, float]:
+    """Seconds and processor seconds per step, of so many after one that does not count."""
+    network.train_step(batches[-1], 0.1, 2**-9)
+    start, cpu_start = time.perf_counter(), time.process_time()
+    for step in range(steps):
+        network.train_step(batches[step % len(batches)], 0.1, 2**-9)
+    return (time.perf_counter() - start) / steps, (time.process_time() - cpu_start) / steps
+
+
+def _steps_per_turn(network: Network, batches: list[Batch]) -> int:
+    """Found by steps that also compile kernels and fill pools of memory."""
+    network.train_step(batches[0], 0.1, 2**-9)
+    return max(1, math.ceil(_TURN_S / _turn(network, batches, 1)[0]))
 
 
 def _network(name: str, model: str, threads: int) -> Network:
@@ -138,10 +156,10 @@ def _train_and_print_peak(name: str, model: str, batch: int, threads: int) -> No
     network = _network(name, model, threads)
     for entry in random_batches(network.plan, batch)[:3]:
         network.train_step(entry, 0.1, 2**-9)
-    print(_own_peak_memory())
+    print(own_peak_memory())
 
 
-def _own_peak_memory() -> int:
+def own_peak_memory() -> int:
     """Peak resident bytes of this process since it started its program."""
     status = Path("/proc/self/status")
     if status.exists():  # getrusage would also count the parent at the moment of the fork
