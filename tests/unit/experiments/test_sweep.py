@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,11 @@ import pytest
 from joulebit.cli.main import run
 from joulebit.errors import JoulebitError
 from joulebit.experiments.config import ConfigError, config_hash, load_config
+from joulebit.experiments.rundir import RunDirectoryBusyError
 from joulebit.experiments.sweep.execute import cluster, execute, run_folder
 from joulebit.experiments.sweep.grid import read_sweep
 from joulebit.experiments.sweep.journal import Journal
-from joulebit.experiments.sweep.table import groups, write_csv
+from joulebit.experiments.sweep.table import Results, groups, write_csv
 
 DESCRIPTION = """
 base = "digits-lenet-fixed"
@@ -121,8 +124,12 @@ def test_the_journal_keeps_the_last_row_of_a_run_and_drops_a_torn_line(tmp_path:
     with Journal(tmp_path) as again:
         assert again.done("a") and again.done("b") and not again.done("c")
         again.add({"key": "c", "status": "done"})
+        again.add({"key": "b", "status": "failed"})
+        assert not again.done("b") and len(again) == 3
+        assert again.row("c") == {"key": "c", "status": "done"}
+        assert again.row("b")["status"] == "failed"
     lines = journal.path.read_bytes().splitlines()
-    assert [json.loads(line)["key"] for line in lines] == ["a", "b", "a", "c"]
+    assert [json.loads(line)["key"] for line in lines] == ["a", "b", "a", "c", "b"]
 
 
 def test_one_process_at_a_time_writes_a_sweep(tmp_path: Path) -> None:
@@ -182,8 +189,8 @@ def test_failures_are_tried_again_and_then_written_down_while_others_go_on(tmp_p
     heard = Heard()
     with Journal(tmp_path / "out") as journal:
         execute(threads, points, journal, tmp_path / "out", None, heard, retries=1, task=counting)
-        assert len(journal.rows) == 12
-        failed = [row for row in journal.rows.values() if row["status"] == "failed"]
+        assert len(journal) == 12
+        failed = [row for row in Results(points, journal) if row["status"] == "failed"]
     assert {(row["settings"]["training.batch_size"], row["seed"]) for row in failed} == {(64, 5)}
     assert all(row["error"] == "ValueError: no such luck" for row in failed)
     assert len(heard.rows) == 12
@@ -195,18 +202,47 @@ def test_failures_are_tried_again_and_then_written_down_while_others_go_on(tmp_p
     # Called again: what is done stays, what failed is tried once more.
     with Journal(tmp_path / "out") as journal:
         execute(threads, points, journal, tmp_path / "out", None, Heard(), retries=0, task=counting)
-        rows = [{**journal.rows[p.key], "settings": p.settings, "seed": p.config.seed} for p in points]
+        rows = list(Results(points, journal))
     assert sum(len(list(run_folder(tmp_path / "out", p.key).iterdir())) for p in points) == 18 + 3
     combined = groups(rows)
     assert len(combined) == 6
     small = [group for group in combined if group["settings"]["training.batch_size"] == 32]
     assert all((g["done"], g["failed"], g["top1"], g["energy_spread_j"]) == (2, 0, 54.0, 0.0) for g in small)
     assert all(abs(g["top1_spread"] - 2**0.5) < 1e-12 for g in small)
-    write_csv(tmp_path / "t.csv", rows)
+    write_csv(tmp_path / "t.csv", rows, ["method.beta", "training.batch_size"])
     with open(tmp_path / "t.csv", newline="") as file:
         lines = list(csv.DictReader(file))
     assert [line["seed"] for line in lines] == ["3", "5"] * 6
     assert sum(line["status"] == "failed" for line in lines) == 3
+
+
+def busy_at_first(key: str, table: dict[str, Any], run_dir: str, data_dir: str | None) -> dict[str, Any]:
+    """A run whose folder another process holds until it was asked for three times."""
+    folder = Path(run_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    calls = len(list(folder.iterdir()))
+    (folder / str(calls)).write_text(str(time.monotonic()))
+    if calls < 3:
+        raise RunDirectoryBusyError(f"{run_dir} is in use")
+    return {"key": key, "status": "done", "top1": 50.0, "energy_simulated_j": 2.0}
+
+
+def test_a_folder_in_use_is_waited_for_and_counts_as_no_attempt(
+    tmp_path: Path, threads: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_s = 0.2
+    monkeypatch.setattr("joulebit.experiments.sweep.execute._BUSY_S", wait_s)
+    monkeypatch.setattr("joulebit.experiments.sweep.execute._RETRY_S", 0.0)
+    (point,) = read_sweep(written(tmp_path, 'base = "digits-lenet-fixed"\nseeds = [3]\n')).points()
+    heard = Heard()
+    with Journal(tmp_path / "out") as journal:
+        execute(threads, [point], journal, tmp_path / "out", None, heard, retries=0, task=busy_at_first)
+        (row,) = Results([point], journal)
+    assert row["status"] == "done"
+    folder = run_folder(tmp_path / "out", point.key)
+    assert heard.failures == [(f"{folder} is in use", 1)] * 3
+    called_s = [float((folder / str(call)).read_text()) for call in range(4)]
+    assert all(later - earlier >= wait_s for earlier, later in itertools.pairwise(called_s))
 
 
 def test_no_scheduler_at_the_address_is_one_line() -> None:
