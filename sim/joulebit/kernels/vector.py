@@ -258,6 +258,7 @@ where_between = _make(
     lambda b, v, low, high: b.and_(b.icmp_signed(">", v, low), b.icmp_signed("<", v, high)),
     "where_between(v, low, high): lanes with low < v < high.",
 )
+where_equal = _make(LANES, (I32, I32), lambda b, x, y: b.icmp_signed("==", x, y), "Lanes where x == y.")
 keep = _make(
     I32, (LANES, I32), lambda b, m, v: b.select(m, v, constant(I32.llvm, 0)), "v where the mask is on, else 0."
 )
