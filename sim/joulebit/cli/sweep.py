@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,8 @@ from joulebit.errors import JoulebitError
 
 SWEEPS = Path("runs")
 _LOG_EVERY_S = 30.0
+_MANY = 1000  # runs of a sweep of which not every one is told
+_TELL_EVERY_S = 1.0  # one of those
 
 
 @click.command()
@@ -59,7 +62,7 @@ def sweep(
     """
     from joulebit.experiments.sweep.grid import read_sweep
     from joulebit.experiments.sweep.journal import Journal
-    from joulebit.experiments.sweep.table import groups, render, write_csv
+    from joulebit.experiments.sweep.table import Results, groups, render, write_csv
 
     described = read_sweep(file)
     folder = out_dir or SWEEPS / f"sweep-{described.name}"
@@ -73,17 +76,20 @@ def sweep(
     again = command_line("sweep", str(file), scheduler=scheduler, data_dir=data_dir, out_dir=out_dir)
     with clean_stdout(), Journal(folder) as journal:
         _execute(points, journal, folder.resolve(), data_dir, workers, scheduler, retries, again)
-        rows = [{**journal.rows[p.key], "settings": p.settings, "seed": p.config.seed} for p in points]
-        write_csv(folder / "results.csv", rows)
-    failed = sum(row["status"] == "failed" for row in rows)
+        rows = Results(points, journal)
+        write_csv(folder / "results.csv", rows, rows.keys)
+        combined = groups(rows)
+        failed = sum(group["failed"] for group in combined)
+        failures = (row["error"] for row in rows if row["status"] == "failed")
+        first_error = next(failures) if failed else None
+        listed = list(rows) if as_json else []
     if as_json:
         emit_json({"sweep": described.name, "sweep_dir": str(folder), "failed": failed,
-                   "groups": groups(rows), "runs": rows})  # fmt: skip
+                   "groups": combined, "runs": listed})  # fmt: skip
     else:
-        show(render(groups(rows), folder / "results.csv"))
+        show(render(combined, folder / "results.csv"))
     if failed:
-        first = next(row for row in rows if row["status"] == "failed")
-        note(f"{failed} of {len(rows)} runs failed, the first by: {first['error']}; try them again with: {again}")
+        note(f"{failed} of {len(rows)} runs failed, the first by: {first_error}; try them again with: {again}")
         raise SystemExit(1)
 
 
@@ -134,7 +140,10 @@ class _Checking:
 
 
 class _SweepBar:
-    """Implements `SweepProgress` on stderr: a bar on a terminal, lines elsewhere."""
+    """Implements `SweepProgress` on stderr: a bar on a terminal, lines elsewhere.
+
+    Each run that ends is a line; of 1,000 and more, one a second, and every failure.
+    """
 
     def __init__(self, total: int, done: int) -> None:
         self.done = done
@@ -142,6 +151,7 @@ class _SweepBar:
         self._failed = 0
         self._console = notes()
         self._logged = time.monotonic()
+        self._told = -math.inf
         self._bar = Progress(
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
@@ -162,15 +172,19 @@ class _SweepBar:
         self._bar.stop()
 
     def ended(self, row: Mapping[str, Any]) -> None:
+        done = row["status"] == "done"
+        self.done += done
+        self._failed += not done
+        if done and self._total >= _MANY and time.monotonic() - self._told < _TELL_EVERY_S:
+            return
+        self._told = time.monotonic()
         settings = ", ".join(f"{key} = {value}" for key, value in row["settings"].items())
         name = f"{settings}, seed {row['seed']}" if settings else f"seed {row['seed']}"
-        if row["status"] == "done":
-            self.done += 1
+        if done:
             energy = row.get("energy_simulated_j")
             figures = f"top-1 {row['top1']:.2f} %" if row.get("top1") is not None else "done"
             figures += f"  {si(energy, 'J')}" if energy is not None else ""
         else:
-            self._failed += 1
             figures = f"failed: {row['error']}"
         self._console.print(f"[{self.done + self._failed}/{self._total}] {name}: {figures}")
 

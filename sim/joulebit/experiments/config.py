@@ -14,6 +14,7 @@ configuration, every default written out, is saved with the result.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import math
@@ -216,6 +217,7 @@ def override_list(where: str, value: Any) -> list[str]:
 # --- checking --------------------------------------------------------------------------------------------------
 
 
+@functools.cache
 def _fields(cls: type) -> dict[str, tuple[type, bool]]:
     """Name -> (type, required) of an attrs class or dataclass."""
     hints = typing.get_type_hints(cls)
@@ -351,7 +353,8 @@ def as_table(config: RunConfig) -> Table:
 
 
 def _plain(section: Any) -> Table:
-    values = {name: getattr(section, name) for name in _fields(type(section))}
+    kind: type = type(section)
+    values = {name: getattr(section, name) for name in _fields(kind)}
     scalars = {k: list(v) if isinstance(v, tuple) else v for k, v in values.items() if not _is_section(type(v))}
     return scalars | {k: _plain(v) for k, v in values.items() if k not in scalars}
 

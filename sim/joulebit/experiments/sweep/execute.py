@@ -137,7 +137,8 @@ def execute(
             _table(point),
             str(run_folder(folder, point.key)),
             str(data_dir.resolve()) if data_dir else None,
-            key=f"{point.key}-{attempt}-{next(submissions)}",
+            # one prefix for all: the scheduler keeps statistics of each prefix for ever
+            key=f"run-{point.key}-{attempt}-{next(submissions)}",
         )
 
     futures: dict[Any, str] = {}
@@ -155,7 +156,7 @@ def execute(
                 key = futures.pop(future)
                 point, attempt = in_hand.pop(key)
                 shares.pop(key, None)
-                row = {"key": key, "settings": point.settings, "seed": point.config.seed}
+                row = {"key": key, "settings": point.settings, "seed": point.seed}
                 if future.status == "finished":
                     row |= future.result()
                 elif future.status != "error":

@@ -59,19 +59,26 @@ class Case:
     overrides: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Point:
-    """One run of a sweep.
+    """One run of a sweep. Small, since there may be 100,000: runs of a combination share all but the seed.
 
     Attributes:
         key: SHA-256 (hex) of the configuration, as `joulebit.experiments.config.config_hash`.
         settings: what sets it apart from other runs: "case" (where there are several), and the keys of the grid.
-        config: the whole configuration, its seed included.
+        combination: the configuration, but for the seed.
+        seed: of this run.
     """
 
     key: str
     settings: dict[str, Any]
-    config: RunConfig
+    combination: RunConfig
+    seed: int
+
+    @property
+    def config(self) -> RunConfig:
+        """The whole configuration, its seed included."""
+        return attrs.evolve(self.combination, seed=self.seed)
 
 
 @dataclass(frozen=True)
@@ -108,7 +115,7 @@ class Sweep:
                     raise ConfigError(
                         f"sweep {self.name}: {_text(first)} and {_text(settings)} are the same run: remove one"
                     )
-                found[key] = Point(key, settings, attrs.evolve(config, seed=seed))
+                found[key] = Point(key, settings, config, seed)
             if tell:
                 tell(number + 1)
         return list(found.values())

@@ -6,16 +6,19 @@ import csv
 import io
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from joulebit.experiments.arrays import replace_file
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["groups", "render", "write_csv"]
+    from joulebit.experiments.sweep.grid import Point
+    from joulebit.experiments.sweep.journal import Journal
+
+__all__ = ["Results", "groups", "render", "write_csv"]
 
 Row = Mapping[str, Any]
 _FIGURES = ("status", "top1", "top5", "energy_simulated_j", "steps", "saving_vs_float32", "predictor_share",
@@ -23,42 +26,87 @@ _FIGURES = ("status", "top1", "top5", "energy_simulated_j", "steps", "saving_vs_
 _SHOWN = 200  # combinations in the table for people
 
 
-def write_csv(path: Path, rows: Sequence[Row]) -> None:
-    """One line per run: its settings, its seed, its figures. Appears whole or not at all."""
-    keys = list(dict.fromkeys(key for row in rows for key in row["settings"]))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*keys, "seed", *_FIGURES])
-    for row in rows:
-        figures = [row.get(name) for name in _FIGURES]
-        writer.writerow([*(row["settings"].get(key) for key in keys), row["seed"], *figures])
-    replace_file(path, lambda file: file.write(text.getvalue().encode()))
+class Results:
+    """The rows of a sweep's runs in the order of the points, read from the journal at each passage."""
+
+    def __init__(self, points: Sequence[Point], journal: Journal) -> None:
+        """Every point must have ended."""
+        self._points, self._journal = points, journal
+
+    def __len__(self) -> int:
+        return len(self._points)
+
+    def __iter__(self) -> Iterator[Row]:
+        for point in self._points:
+            yield {**self._journal.row(point.key), "settings": point.settings, "seed": point.seed}
+
+    @property
+    def keys(self) -> list[str]:
+        """Of the settings, in order of appearance."""
+        return list(dict.fromkeys(key for point in self._points for key in point.settings))
 
 
-def groups(rows: Sequence[Row]) -> list[dict[str, Any]]:
+def write_csv(path: Path, rows: Iterable[Row], keys: Sequence[str]) -> None:
+    """One line per run: its settings (`keys`), its seed, its figures. Appears whole or not at all."""
+
+    def write(file: IO[bytes]) -> None:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow([*keys, "seed", *_FIGURES])
+        for row in rows:
+            figures = [row.get(name) for name in _FIGURES]
+            writer.writerow([*(row["settings"].get(key) for key in keys), row["seed"], *figures])
+        text.detach()  # flushes, and leaves the file open
+
+    replace_file(path, write)
+
+
+class _Group:
+    """Gathers the figures of one combination."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self.settings = dict(settings)
+        self.done = self.failed = 0
+        self.top1: list[float] = []
+        self.energy: list[float] = []
+
+    def add(self, row: Row) -> None:
+        if row["status"] != "done":
+            self.failed += 1
+            return
+        self.done += 1
+        for name, values in (("top1", self.top1), ("energy_simulated_j", self.energy)):
+            if row.get(name) is not None:
+                values.append(row[name])
+
+    def figures(self) -> dict[str, Any]:
+        return {
+            "settings": self.settings,
+            "done": self.done,
+            "failed": self.failed,
+            "top1": _mean(self.top1),
+            "top1_spread": _spread(self.top1),
+            "energy_simulated_j": _mean(self.energy),
+            "energy_spread_j": _spread(self.energy),
+        }
+
+
+def groups(rows: Iterable[Row]) -> list[dict[str, Any]]:
     """For each combination of settings: how many runs are done and failed, mean and spread over the seeds.
 
     top1 in percent, energy in simulated joules; the spread is the sample standard deviation, None for one run.
     """
-    found: dict[str, list[Row]] = {}
+    found: dict[str, _Group] = {}
     for row in rows:
-        found.setdefault(repr(row["settings"]), []).append(row)
-    return [_group(members) for members in found.values()]
+        name = repr(row["settings"])
+        if name not in found:
+            found[name] = _Group(row["settings"])
+        found[name].add(row)
+    return [group.figures() for group in found.values()]
 
 
-def _group(members: Sequence[Row]) -> dict[str, Any]:
-    done = [row for row in members if row["status"] == "done"]
-    top1 = [row["top1"] for row in done if row.get("top1") is not None]
-    energy = [row["energy_simulated_j"] for row in done if row.get("energy_simulated_j") is not None]
-    return {
-        "settings": dict(members[0]["settings"]),
-        "done": len(done),
-        "failed": len(members) - len(done),
-        "top1": _mean(top1),
-        "top1_spread": statistics.stdev(top1) if len(top1) > 1 else None,
-        "energy_simulated_j": _mean(energy),
-        "energy_spread_j": statistics.stdev(energy) if len(energy) > 1 else None,
-    }
+def _spread(values: Sequence[float]) -> float | None:
+    return statistics.stdev(values) if len(values) > 1 else None
 
 
 def _mean(values: Sequence[float]) -> float | None:
