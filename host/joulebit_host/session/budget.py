@@ -24,16 +24,14 @@ though a trapezoid follows slow ones and an averaging meter all of them. What th
 from one to the next than the idle ones (noise that grows with power; for instants, also the work's fast changes
 between the samples) is added as white noise; for an averaging meter at most as much as noise in proportion to
 the power would be. Without idle readings V comes from the window. An accumulator's noise is that of the power
-readings beside it, in idle; without them it is found by batch means where it stands out of the rounding.
+readings beside it, in idle; without them it is what its own counts leave possible (`accumulator`).
 
 **Quantisation.** Rounding to steps of q is a constant error of rms q / sqrt(12) when readings do not move, and
 vanishes in a mean when noise of standard deviation s moves them over the steps (dithering); the formula is the
 rms over all positions between two steps of the mean rounding error with normal noise (B. Widrow and I. Kollar,
 Quantization Noise, 2008, chapter 4: the characteristic function at multiples of 2 pi / q). s is seen in the
 readings, less q^2 / 12; where it is about q / 4 that sees too little, and the term is up to 3 times too large.
-An accumulator's value at an edge is (1 - f) A0 + f A1 of its neighbours. Their rounding errors are those of a
-sawtooth at two places w = P h / r steps apart, with the covariance r^2 (1/12 - w (1 - w) / 2) for w < 1, and
-independent where w is large.
+How an accumulator rounds at an edge: `accumulator`.
 """
 
 from __future__ import annotations
@@ -48,12 +46,12 @@ from typing import Any
 import numpy as np
 
 from joulebit_host.meters.base import Accuracy, Reading
-from joulebit_host.session.energy import Edge, Integral, integrate
+from joulebit_host.session.accumulator import accumulator_noise, edge_rounding_j
+from joulebit_host.session.energy import Integral, integrate
 from joulebit_host.session.noise import NO_NOISE, Noise, noise_of
 from joulebit_host.session.uncertainty import Quantity, Term, difference, limits, linear
 from joulebit_host.session.window import Pieces, Window
 
-_BATCHES = 10
 _FEWEST_FOR_NOISE = 16  #: idle readings from which noise can be told
 
 
@@ -162,7 +160,7 @@ def _gross(
     if meter.reading is Reading.ENERGY:
         variance = noise.long_run_w2 * seconds
         for edge, side in ((integral.start, "start"), (integral.end, "end")):
-            u_j = _edge_rounding_j(accuracy.energy_resolution_j, edge, integral.mean_w)
+            u_j = edge_rounding_j(accuracy.energy_resolution_j, edge, integral.mean_w)
             half = math.sqrt(3.0) * u_j
             terms.append(limits(f"quantisation at the {side} of {name}", f"quantisation, {side}", half))
     else:
@@ -221,50 +219,15 @@ def _noise_in_window(integral: Integral, meter: MeterFacts, idle: Idle | None) -
 
 
 def _accumulator_noise(pieces: Pieces, windows: Sequence[Window], meter: MeterFacts) -> Noise:
-    """Noise of an accumulator's mean power over one second, from idle.
-
-    From the power readings beside it where the meter gives them; otherwise by batch means: the variance of the
-    energies of equal stretches, less what rounding explains.
+    """Noise of an accumulator's mean power over one second, from idle: of the power readings beside it where the
+    meter gives them, else of the accumulator itself.
     """
     inside = [(pieces.edge_s >= w.start_s) & (pieces.edge_s <= w.end_s) for w in windows]
     powers = [pieces.end_w[at] for at in inside]
     if all(len(power) >= _FEWEST_FOR_NOISE and not np.isnan(power).any() for power in powers):
         noise = noise_of(powers)
         return replace(noise, long_run_w2=noise.long_run_w2 * meter.interval_s)
-    deviations, batch_s, count, fewest_j = 0.0, 0.0, 0, math.inf
-    for at in inside:
-        t, energy = pieces.edge_s[at], pieces.end_j[at]
-        batches = min(_BATCHES, (len(t) - 1) // 3)
-        if batches < 4:
-            continue
-        nearest = np.clip(np.searchsorted(t, np.linspace(t[0], t[-1], batches + 1)), 0, len(t) - 1)
-        seconds, joules = np.diff(t[nearest]), np.diff(energy[nearest])
-        mean_w = float(joules.sum() / seconds.sum())
-        deviations += float(np.sum((joules - mean_w * seconds) ** 2))
-        batch_s += float(seconds.sum())
-        fewest_j = min(fewest_j, float(np.abs(joules).min()))
-        count += batches - 1
-    if count == 0:
-        return NO_NOISE
-    batch_s /= count
-    # A difference of two counts is off by one of two neighbouring steps: up to 1/4, on the average over where the
-    # counts fall 1/6, of a step squared. From so few batches, what is within two standard deviations is no noise.
-    step_j = meter.accuracy.energy_resolution_j
-    rounding = step_j**2 / (6 if fewest_j > 10 * step_j else 4)
-    if deviations / count <= rounding * (1 + 2 * math.sqrt(2 / count)):
-        return Noise(0.0, 0.0, 0.0, 0.5, math.inf, count)
-    per_second = (deviations / count - step_j**2 / 6) / batch_s
-    return Noise(per_second, 0.0, 0.0, 0.5, float(count), count)
-
-
-def _edge_rounding_j(step_j: float, edge: Edge, power_w: float) -> float:
-    """Standard uncertainty of an accumulator's value interpolated at an edge, from counting in steps."""
-    if step_j <= 0:
-        return 0.0
-    apart = abs(power_w) * edge.interval_s / step_j
-    covariance = 1 / 12 - apart * (1 - apart) / 2 if apart < 1 else 0.0
-    f = edge.outside
-    return step_j * math.sqrt(((1 - f) ** 2 + f**2) / 12 + 2 * f * (1 - f) * covariance)
+    return accumulator_noise(pieces, windows, meter.accuracy.energy_resolution_j)
 
 
 def _quantisation_w(step_w: float, integral: Integral) -> float:

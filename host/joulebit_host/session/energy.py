@@ -15,6 +15,7 @@ interval's mean what was read, for linear ones at the edge itself. Half of what 
 `filled_j`; without a clear step it is what one at the edge would change, f (1 - f) h |P+ - P-| for constant pieces
 and (1 - f)^2 h |P+ - P-| / 2 for linear ones, f being the share of the interval h outside the window. And the
 samples' times may be off together: `jump_w` is the change of power across the edge, by which a time error counts.
+Changes count as far as the neighbours' scatter does not explain them: noise is a term of its own.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import numpy as np
 from joulebit_host.meters.base import Reading
 from joulebit_host.session.window import Floats, Pieces, Window
 
-_NEIGHBOURS = 3  #: pieces on either side whose mean says what the power is there
+_NEIGHBOURS = 3  #: readings on either side whose mean says what the power is there
 _CLEAR = 6.0  #: a step is clear when it exceeds the neighbours' scatter by this factor
 
 
@@ -174,33 +175,42 @@ def _edge(pieces: Pieces, t_s: float, starts: bool) -> Edge:
     at = min(max(at, 0), len(edge) - 2)
     interval_s = float(edge[at + 1] - edge[at])
     share = float(t_s - edge[at]) / interval_s if interval_s > 0 else 0.0
-    before, after = _neighbours(pieces, at - 1, -1), _neighbours(pieces, at + 1, 1)
+    if pieces.reading is Reading.POINT and not pieces.gap[at]:
+        before, after = _neighbours(pieces, at, -1), _neighbours(pieces, at, 1)
+    else:
+        before, after = _neighbours(pieces, at - 1, -1), _neighbours(pieces, at + 1, 1)
     left_w, right_w = float(pieces.left_w[at]), float(pieces.right_w[at])
     # As seen from inside the window: `outside` is the share of the interval beyond the edge.
     outside, inner, outer = (share, after, before) if starts else (1.0 - share, before, after)
     inner_end_w, outer_end_w = (right_w, left_w) if starts else (left_w, right_w)
     correction_j = filled_j = 0.0
-    levels = [float(np.mean(powers)) for powers in (inner, outer) if len(powers)]
+    known = [powers for powers in (inner, outer) if len(powers)]
+    scatter = np.concatenate([powers - powers.mean() for powers in known]) if known else np.zeros(0)
+    scatter_w = float(np.sqrt(np.sum(scatter**2) / max(len(scatter) - len(known), 1)))
+    jumps = [0.0]
+    if len(known) == 2:
+        inner_w, outer_w = float(inner.mean()), float(outer.mean())
+        noise_w2 = scatter_w**2 * (1 / len(inner) + 1 / len(outer))
+        jumps.append(_beyond_noise(inner_w - outer_w, noise_w2))
     if not pieces.gap[at]:
-        levels += [left_w, right_w]
-        if len(inner) and len(outer):
-            inner_w, outer_w = float(np.mean(inner)), float(np.mean(outer))
-            scatter = np.concatenate((inner - inner_w, outer - outer_w))
-            scatter_w = float(np.sqrt(np.sum(scatter**2) / max(len(scatter) - 2, 1)))
+        # One reading is no level: it counts where it stands out.
+        changes = [abs(own_w - powers.mean()) for own_w in (left_w, right_w) for powers in known]
+        jumps += [change_w for change_w in changes if change_w > _CLEAR * scatter_w]
+        if len(known) == 2:
             clear = len(scatter) > 3 and abs(inner_w - outer_w) > _CLEAR * scatter_w
             inside_s = (1 - outside) * interval_s
             if pieces.reading is Reading.POINT:
                 step_j = inside_s * (inner_w - (inner_end_w + _between(inner_end_w, outer_end_w, outside)) / 2)
-                filled_j = (1 - outside) ** 2 * interval_s * abs(inner_end_w - outer_end_w) / 2
+                filled_j = (1 - outside) ** 2 * interval_s / 2 * _beyond_noise(inner_w - outer_w, noise_w2)
             else:
                 beyond = (inner_w - left_w) / (inner_w - outer_w) if inner_w != outer_w else outside
                 whole = left_w * interval_s - outer_w * outside * interval_s
                 step_j = (inner_w * inside_s if beyond <= outside else whole) - left_w * inside_s
-                filled_j = outside * inside_s * abs(inner_w - outer_w)
+                filled_j = outside * inside_s * _beyond_noise(inner_w - outer_w, noise_w2)
             if clear:
                 correction_j, filled_j = step_j, abs(step_j) / 2
     return Edge(
-        jump_w=max(levels) - min(levels) if levels else 0.0,
+        jump_w=float(max(jumps)),
         correction_j=correction_j,
         filled_j=filled_j,
         time_error_s=float(pieces.time_error_s[at]),
@@ -209,15 +219,20 @@ def _edge(pieces: Pieces, t_s: float, starts: bool) -> Edge:
     )
 
 
+def _beyond_noise(change_w: float, variance_w2: float) -> float:
+    """What of a change its noise does not explain: the root of the unbiased estimate of its square."""
+    return float(np.sqrt(max(change_w**2 - variance_w2, 0.0)))
+
+
 def _between(inner_w: float, outer_w: float, outside: float) -> float:
     """Power at the edge on the straight line between an interval's two ends."""
     return outer_w + (inner_w - outer_w) * outside
 
 
 def _neighbours(pieces: Pieces, at: int, direction: int) -> Floats:
-    """Mean powers of the nearest few pieces on one side, up to a gap."""
+    """The nearest few readings on one side, up to a gap: the farther end of each piece."""
     found: list[float] = []
     while 0 <= at < len(pieces.gap) and not pieces.gap[at] and len(found) < _NEIGHBOURS:
-        found.append(float(pieces.left_w[at] + pieces.right_w[at]) / 2)
+        found.append(float(pieces.left_w[at] if direction < 0 else pieces.right_w[at]))
         at += direction
     return np.array(found, dtype=np.float64)

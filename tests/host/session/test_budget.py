@@ -78,8 +78,9 @@ def test_the_standard_uncertainty_is_the_spread_of_results(
     reading: Reading, options: dict[str, object], what: str
 ) -> None:
     deviation, u = spread(what, reading=reading, **options)
-    # Of 250 draws, a standard deviation is known to 4.5 %.
-    assert u == pytest.approx(deviation, rel=0.15)
+    # Of 250 draws, a standard deviation is known to 4.5 %. Steps of 1 J may hide noise, which is counted.
+    hidden = 1.25 if options.get("sigma_w") == 0.001 else 1.15
+    assert 0.85 * deviation <= u <= hidden * deviation
 
 
 @pytest.mark.parametrize(
