@@ -365,6 +365,11 @@ class Accountant:
         dram = features * pooled + outputs * bits.g + 2 * head.macs * bits.accumulator
         self._bytes("weight_gradient", dram, macs * (pooled + bits.g))
 
+    def join(self, elements: int) -> None:
+        """Two gradients of so many elements are added up; phase input_gradient."""
+        self._ops("input_gradient", self.widths.operation(self.widths.g), elements)
+        self._bytes("input_gradient", 3 * elements * self.widths.g)
+
     def pool(self, in_shape: Shape, out_shape: Shape, samples: int, backward: bool) -> None:
         """Maximum pooling: one comparison per input element."""
         bits = self.widths

@@ -77,6 +77,7 @@ def build_network(
         "sign_weight_decay": training.sign_weight_decay,
         "head_only": training.layers == "head",
         "stochastic_depth": StochasticDepth(depth) if depth < 1 else None,
+        "exits": method.exits if method.exits.count else None,
     }
     network: Network
     if config.engine == "float32":

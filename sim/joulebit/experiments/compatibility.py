@@ -116,6 +116,7 @@ def check_together(config: RunConfig) -> None:
     _check_kinds(config)
     _check_width_rule(config)
     _check_distillation(config)
+    _check_exits(config)
     _check_variational(config)
     _check_dataset(config.data.name)
 
@@ -183,6 +184,23 @@ def _check_distillation(config: RunConfig) -> None:
             'method.distillation.teacher "self" does not know which binary weights are pruned: '
             "use a trained teacher, or other weights"
         )
+
+
+def _check_exits(config: RunConfig) -> None:
+    """Exits sit on residual blocks, and are trained with the whole network."""
+    count = config.method.exits.count
+    if not count:
+        return
+    blocks = sum(isinstance(layer, Residual) for layer in _layers(config.model.name))
+    if count >= blocks:
+        raise ConfigError(
+            f"method.exits.count {count} needs at least {count + 1} residual blocks, model "
+            f"{config.model.name} has {blocks}"
+        )
+    if config.training.layers == "head":
+        raise ConfigError('training.layers "head" trains the last classifier alone: it goes without method.exits')
+    if config.method.growing.kind == "depth":
+        raise ConfigError('method.growing.kind "depth" moves the blocks that method.exits reads: use one of them')
 
 
 def _check_width_rule(config: RunConfig) -> None:

@@ -31,6 +31,10 @@ def build_hooks(config: RunConfig, plan: NetworkPlan, measured_j: Callable[[], f
         from joulebit.experiments.distillation import DistillationHook
 
         hooks.append(DistillationHook(config))
+    if config.method.exits.count:
+        from joulebit.train.exits import ExitsHook
+
+        hooks.append(ExitsHook())
     if config.method.early_bird.ratio > 0 or config.method.growing.kind != "off":
         from joulebit.experiments.structure import resizing_hook
 

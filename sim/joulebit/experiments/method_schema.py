@@ -9,6 +9,8 @@ from attrs import field, frozen
 from joulebit.experiments.validators import ConfigError, at_least, between, one_of, rising_shares
 from joulebit.techniques.cyclic_precision import CyclicPrecision
 from joulebit.techniques.data_selection import NO_SELECTION, DataSelection
+from joulebit.techniques.exits import OFF as NO_EXITS
+from joulebit.techniques.exits import Exits
 from joulebit.techniques.growing import KINDS as GROWING_KINDS
 from joulebit.techniques.low_bit_weights import LOW_BIT_KINDS
 from joulebit.techniques.neuron_selection import BUDGETED, NeuronSelection, Scheme
@@ -200,6 +202,7 @@ class MethodConfig:
     low_bit_weights: LowBitWeightsConfig = LowBitWeightsConfig()
     width_rule: WidthRuleConfig = WidthRuleConfig()
     distillation: DistillationConfig = DistillationConfig()
+    exits: Exits = NO_EXITS  #: its keys: joulebit.techniques.exits
     data_selection: DataSelection = NO_SELECTION  #: its keys: joulebit.techniques.data_selection
     variational: Variational = NOT_VARIATIONAL  #: its keys: joulebit.techniques.variational
 
@@ -223,6 +226,8 @@ class MethodConfig:
             parts.append(self.low_bit_weights.kind)
         if self.distillation.teacher:
             parts.append("distilled")
+        if self.exits.count:
+            parts.append("exits")
         if self.variational.enabled:
             parts.append("bayes")
         if self.data_selection.on:

@@ -61,6 +61,8 @@ class Accountant(Protocol):
 
     def head(self, head: HeadPlan, samples: int, backward: bool, input_needed: bool = True) -> None: ...
 
+    def join(self, elements: int) -> None: ...
+
 
 @dataclass
 class Pass:
@@ -79,6 +81,7 @@ class Pass:
     summing: Engine | None = None  #: with the widest accumulator: forms a worker's part of a weight gradient
     costs: bool = False  #: this pass is no training, but its work counts
     outputs: dict[str, NDArray[np.int16]] | None = None  #: z of every convolution, where asked for
+    exits: bool = False  #: the exits answer in a pass that does not train
     all_open: bool = False  #: every sample enters every block: gates are not asked, nothing is drawn
 
     @property

@@ -29,10 +29,22 @@ class Outcome:
 
 
 class Head:
-    """A `HeadPlan` with its parameters ("head.weight" [classes, features] and "head.bias")."""
+    """A `HeadPlan` with its parameters (NAME.weight [classes, features] and NAME.bias).
 
-    def __init__(self, plan: HeadPlan, weight: HostParameters, bias: HostParameters, g_bits: int) -> None:
+    number: of its rounding keys.
+    """
+
+    def __init__(
+        self,
+        plan: HeadPlan,
+        weight: HostParameters,
+        bias: HostParameters,
+        g_bits: int,
+        name: str = "head",
+        number: int = 1 << 20,
+    ) -> None:
         self.plan = plan
+        self.name, self.number = name, number
         self._weight = weight
         self._bias = bias
         self._g_bits = g_bits
@@ -49,7 +61,7 @@ class Head:
         features = self._features(x.data, run)
         w, w_exponent = self._quantised(run)
         exponent = x.exponent - self._pool_shift + w_exponent
-        logits = integer_matmul(features, w.T) + shift_round(self._bias.view("head.bias"), 28 + exponent)
+        logits = integer_matmul(features, w.T) + shift_round(self._bias.view(f"{self.name}.bias"), 28 + exponent)
         if run.training:
             self._saved = (x, features)
         if run.counted:
@@ -63,7 +75,7 @@ class Head:
 
     def _quantised(self, run: Pass) -> tuple[Int64Array, int]:
         bits = run.engine.arithmetic.w_bits
-        master = self._weight.view("head.weight")
+        master = self._weight.view(f"{self.name}.weight")
         shift = max(0, bit_length(peak(master)) - (bits - 1))
         return saturate(shift_round(master, shift), bits), shift - 28
 
@@ -75,10 +87,12 @@ class Head:
         run: Pass,
         input_needed: bool,
         lesson: Lesson | None = None,
+        weight_log2: int = 0,
     ) -> tuple[Tensor | None, Outcome]:
         """(gradient of the input, loss and correct answers of the whole batch); sets the head's own gradients.
 
         lesson: of a teacher, for the samples that are here. The loss reported is the cross-entropy alone.
+        weight_log2: log2 of the weight of this loss.
         """
         assert self._saved is not None, "backward without forward"
         x, features = self._saved
@@ -89,12 +103,12 @@ class Head:
             full, chosen, correct, head_room = distilled_gradient(logits, labels, exponent, lesson)
         outcome = self._outcome(chosen, correct, x, run)
         g = saturate(shift_round(full, 16 - self._g_bits + head_room), self._g_bits)
-        g_exponent = 1 - self._g_bits + head_room
+        g_exponent = 1 - self._g_bits + head_room + weight_log2
         weight_exponent = g_exponent + x.exponent - self._pool_shift
 
         def set_gradients(of_weight: Int64Array, of_bias: Int64Array) -> None:
-            self._weight.set_gradient("head.weight", of_weight, weight_exponent)
-            self._bias.set_gradient("head.bias", of_bias, g_exponent)
+            self._weight.set_gradient(f"{self.name}.weight", of_weight, weight_exponent)
+            self._bias.set_gradient(f"{self.name}.bias", of_bias, g_exponent)
 
         run.totals.later([integer_matmul(g.T, features), g.sum(0)], set_gradients)
         run.accountant.head(self.plan, x.samples, backward=True, input_needed=input_needed)
@@ -104,14 +118,14 @@ class Head:
         value = integer_matmul(g, w)
         like = x.data if self.plan.pooled else x.data.reshape(x.data.shape[0], 1, 1, self.plan.features)
         elements = prod(self.plan.in_shape)
-        key = run.rounding_key(1 << 20, 3, x.before * elements)
+        key = run.rounding_key(self.number, 3, x.before * elements)
         result, result_exponent = self.g_exponent.quantise(
             g_exponent + w_exponent - self._pool_shift,
             lambda shift: run.engine.spread(value, like, shift, x.masked, x.mask_below, key),
             run.totals,
         )
-        run.record("head", gradient_elements=x.samples * elements)
-        run.record_total("head", "gradient_saturated", result.saturated)
+        run.record(self.name, gradient_elements=x.samples * elements)
+        run.record_total(self.name, "gradient_saturated", result.saturated)
         return Tensor(result.data.reshape(x.data.shape), result_exponent), outcome
 
     def _outcome(self, chosen: Int64Array, correct: int, x: Tensor, run: Pass) -> Outcome:

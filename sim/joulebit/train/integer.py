@@ -30,8 +30,10 @@ from joulebit.nn.tensor import Tensor
 from joulebit.nn.trained import Trained, gradient_flow
 from joulebit.nn.weight_gradient import check_exact_sums
 from joulebit.nn.workers import OneWorker, Share, Totals, Workers, part_of
+from joulebit.techniques.exits import Exits
 from joulebit.techniques.slu import GatePolicy, SelectiveLayerUpdate
 from joulebit.techniques.stochastic_depth import StochasticDepth
+from joulebit.train.exits import ExitClassifiers
 from joulebit.train.network import Batch, StepResult
 
 Int64Array = NDArray[np.int64]
@@ -51,6 +53,7 @@ class TrainingMethod:
     head_only: bool = False  #: train the classifier alone
     slu: SelectiveLayerUpdate | None = None
     stochastic_depth: StochasticDepth | None = None
+    exits: Exits | None = None
     observe_every: int = 0  #: steps between evaluations of the predictor's bound; 0 = never
 
 
@@ -122,6 +125,8 @@ class IntegerNetwork:
         self._selection = False  #: some neurons may be frozen
         self._lowest: int | None = 0  #: the first node whose output needs a gradient; None: not even the last one
         self._gates = GatePolicy(plan, self.method.slu, seed) if self.method.slu else None
+        exits = self.method.exits
+        self._exits = ExitClassifiers(plan, exits, seed, engine.arithmetic.g_bits) if exits else None
         if self._gates:
             for node in self._nodes:
                 if isinstance(node, ResidualBlock):
@@ -158,6 +163,8 @@ class IntegerNetwork:
         self.engine, self._summing = self._engines[arithmetic]
         self._accountant.widths = Widths.of(arithmetic)
         self._head.use(arithmetic.g_bits)
+        if self._exits:
+            self._exits.use(arithmetic.g_bits)
         for layer in self._layers:
             layer.use(self.engine)
 
@@ -203,6 +210,8 @@ class IntegerNetwork:
         logits, exponent = self._head.forward(output, run)
         input_needed = not method.head_only and self._lowest is not None
         gradient, outcome = self._head.backward(logits, exponent, batch.labels, run, input_needed, batch.lesson)
+        if self._exits and not saliency:
+            self._exits.backward((logits, exponent), batch.labels, self._lowest, run)
         if gradient is not None:
             self._backward(gradient, share, run, pools)
         run.totals.settle()
@@ -276,6 +285,9 @@ class IntegerNetwork:
         if self._gates and not run.all_open:
             self._gates.gates.start(len(images))
         open_blocks = self._drawn_depth(draw)
+        exits = self._exits if self._exits and (draw is not None or run.exits) else None
+        if exits:
+            exits.start()
         for position, node in enumerate(self._nodes):
             if isinstance(node, ConvLayer):
                 current = node.forward(current, run)
@@ -287,6 +299,8 @@ class IntegerNetwork:
                 if run.counted:
                     self._accountant.pool(node.in_shape, node.out_shape, share.total, backward=False)
                 current = current._replace(data=max_pool(self.engine, current.data, node))
+            if exits and position in exits:
+                exits.forward(position, current, run)
         return current
 
     def _drawn_depth(self, draw: tuple[int, Int64Array] | None) -> list[bool] | None:
@@ -336,6 +350,8 @@ class IntegerNetwork:
         lowest = self._lowest or 0
         for position in range(len(self._nodes) - 1, lowest - 1, -1):
             node = self._nodes[position]
+            if self._exits and not run.all_open:
+                current = self._exits.joined(position, current, run)
             if isinstance(node, ConvLayer):
                 if position == lowest:
                     node.backward_last(current, run)
@@ -371,6 +387,8 @@ class IntegerNetwork:
         if self._gates and method.slu:
             gate_rule = _rule(method.slu.gate_learning_rate, method.momentum, method.weight_decay)
             changed += self._gates.gates.update(samples, gate_rule)
+        if self._exits:
+            changed += self._exits.update(samples, decayed, plain)
         self._accountant.update(changed)
 
     def _count_details(self, details: Mapping[str, Mapping[str, Any]]) -> None:
@@ -444,6 +462,17 @@ class IntegerNetwork:
         """int64 [N, classes] of images that are the same for every worker; nothing changes."""
         return self._all_logits(images)[0]
 
+    def exit_logits(self, images: NDArray[np.uint8]) -> list[Int64Array]:
+        """int64 [N, classes] of every exit, with the statistics of the last prepare_evaluation.
+
+        Images are the same for every worker, and each computes them all.
+        """
+        assert self._exits, "the method has exits"
+        self._switch(self._evaluation_arithmetic)
+        run = Pass(self.engine, self._vectors, self._accountant, Mode.EVALUATE, exits=True)
+        self._forward(images, Share(0, len(images)), run, None)
+        return [logits for logits, _ in self._exits.logits]
+
     def sample_losses(
         self,
         images: NDArray[np.uint8],
@@ -492,9 +521,8 @@ class IntegerNetwork:
                     found[vector] = self._vectors.view(vector)
         found["head.weight"] = self._classifier.view("head.weight")
         found["head.bias"] = self._vectors.view("head.bias")
-        if self._gates:
-            gates = self._gates.gates.parameters
-            found.update({name: gates.view(name) for name in gates})
+        for group in self._groups()[2:]:
+            found.update({name: group.view(name) for name in group})
         return found
 
     def load_weights(self, weights: Mapping[str, NDArray[Any]]) -> None:
@@ -510,7 +538,8 @@ class IntegerNetwork:
 
     def _groups(self) -> list[HostParameters]:
         groups = [self._vectors, self._classifier]
-        return [*groups, self._gates.gates.parameters] if self._gates else groups
+        groups += [self._gates.gates.parameters] if self._gates else []
+        return [*groups, *self._exits.groups] if self._exits else groups
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Masters, momentum and exponents, as copies."""
@@ -520,6 +549,8 @@ class IntegerNetwork:
             state[f"{layer.plan.name}.momentum"] = np.array(self.engine.to_numpy(layer.weight.momentum))
             state[f"{layer.plan.name}.exponents"] = layer.exponents()
         state["head.exponent"] = np.array([self._head.g_exponent.to_int()], np.int64)
+        if self._exits:
+            state["exits.exponents"] = self._exits.exponents()
         for i, group in enumerate(self._groups()):
             state[f"group{i}.masters"] = group.master.copy()
             state[f"group{i}.momentum"] = group.momentum.copy()
@@ -532,10 +563,11 @@ class IntegerNetwork:
             layer.weight.load(state[layer.weight.name], state[f"{layer.plan.name}.momentum"])
             layer.load_exponents(state[f"{layer.plan.name}.exponents"])
         self._head.g_exponent.from_int(int(state["head.exponent"][0]))
+        if self._exits:
+            self._exits.load_exponents(state["exits.exponents"])
         for i, group in enumerate(self._groups()):
             group.master[...] = state[f"group{i}.masters"]
             group.momentum[...] = state[f"group{i}.momentum"]
-
 
     def snapshot(self) -> Snapshot:
         """Masters, momenta and exponents by name, as copies."""
@@ -547,7 +579,8 @@ class IntegerNetwork:
         for group in self._groups():
             parameters.update({name: group.copies(name) for name in group})
         exponents = {layer.plan.name: layer.exponents() for layer in self._layers}
-        return Snapshot(parameters, exponents, np.array([self._head.g_exponent.to_int()], np.int64))
+        head = [self._head.g_exponent.to_int(), *(self._exits.exponents() if self._exits else ())]
+        return Snapshot(parameters, exponents, np.array(head, np.int64))
 
     def load_snapshot(self, snapshot: Snapshot) -> None:
         """The reverse of `snapshot`; ValueError names what is missing or of another shape."""
@@ -557,6 +590,8 @@ class IntegerNetwork:
             layer.weight.load(*snapshot.parameters[layer.weight.name])
             layer.load_exponents(snapshot.exponents[layer.plan.name])
         self._head.g_exponent.from_int(int(snapshot.head[0]))
+        if self._exits:
+            self._exits.load_exponents(snapshot.head[1:])
         for group in self._groups():
             for name in group:
                 group.load(name, *snapshot.parameters[name])

@@ -193,10 +193,6 @@ class VariationalNetwork(IntegerNetwork):
 
     # --- state ---------------------------------------------------------------------------------------
 
-    def weights(self) -> dict[str, NDArray[Any]]:
-        """int32 masters (Q3.28) by name: the means and all else in network order, then rho."""
-        return super().weights() | {name: self._rho.view(name) for name in self._rho}
-
     def _groups(self) -> list[HostParameters]:
         return [*super()._groups(), self._rho]
 

@@ -1,0 +1,112 @@
+"""Exits: places, the sum of two gradients against exact fractions, engines, interruptions, workers, counters."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from technique_bench import PARTNERS, alone, outcome, shared, small
+
+from joulebit.experiments.config import ConfigError
+from joulebit.experiments.run import Trainer
+from joulebit.nn.graph import plan
+from joulebit.nn.models import model
+from joulebit.techniques.exits import Exits, exit_head
+from joulebit.train.exits import _sum
+from joulebit.train.progress import SilentProgress
+
+PRESET = "digits-resnet8-exits"
+PLAIN = "digits-resnet8-fixed"
+
+
+@pytest.mark.parametrize(
+    "name, count, blocks",
+    [("resnet8", 2, [1, 2]), ("resnet20", 2, [3, 6]), ("resnet20", 1, [5]), ("resnet8", 1, [2])],
+)
+def test_exits_are_spread_over_the_blocks(name, count, blocks):
+    resolved = plan(model(name, 10), (32, 32, 3))
+    found = [resolved.nodes[position].index + 1 for position in Exits(count).places(resolved)]
+    assert found == blocks
+
+
+@pytest.mark.parametrize("a_exponent, b_exponent", [(-12, -15), (-15, -12), (-4, -4), (0, -33), (-50, -3)])
+def test_two_gradients_are_added_exactly_up_to_30_bits(a_exponent, b_exponent):
+    random = np.random.default_rng(1)
+    a, b = random.integers(-(2**15) + 1, 2**15, (2, 40))
+    total, exponent = _sum(a, a_exponent, b, b_exponent)
+    for one, other, found in zip(a.tolist(), b.tolist(), total.tolist()):
+        exact = one * Fraction(2) ** a_exponent + other * Fraction(2) ** b_exponent
+        error = abs(found * Fraction(2) ** exponent - exact)
+        assert error <= (Fraction(2) ** exponent / 2 if abs(a_exponent - b_exponent) > 30 else 0)
+
+
+def test_engines_and_a_resumed_run_give_the_same_bits(tmp_path):
+    found = {e: outcome(small(PRESET, engine=e), tmp_path / e) for e in ("numpy", "numba", "torch")}
+    assert found["numpy"] == found["numba"] == found["torch"]
+    assert outcome(small(PRESET), tmp_path / "resumed", stop_after=3) == found["numpy"]
+
+
+@pytest.mark.parametrize("rounding", ["half_up", "stochastic"])
+def test_workers_share_a_run(rounding):
+    config = small(PRESET, f"arithmetic.rounding={rounding}")
+    assert shared(config, 2) == [alone(config)] * 2
+
+
+@pytest.mark.parametrize("partner", PARTNERS)
+def test_it_combines_with(partner, tmp_path):
+    config = [small(PRESET, *PARTNERS[partner], engine=engine) for engine in ("numpy", "numba")]
+    whole = outcome(config[0], tmp_path / "numpy")
+    assert outcome(config[1], tmp_path / "numba", stop_after=3) == whole
+
+
+def test_the_counters_hold_the_exits_work_and_nothing_else():
+    runs = [Trainer(small(preset), None) for preset in (PRESET, PLAIN)]
+    for run in runs:
+        run.train(SilentProgress(), lambda: 0)
+    with_exits, plain = (run.network.counters for run in runs)
+    resolved, samples = runs[0].plan, plain["samples.seen"]
+    heads = [exit_head(resolved, position) for position in Exits(2).places(resolved)]
+    macs = samples * sum(head.macs for head in heads)
+    for phase in ("forward", "input_gradient", "weight_gradient"):
+        assert with_exits.total(f"macs.{phase}.") - plain.total(f"macs.{phase}.") == macs
+    parameters = sum(head.features * head.classes + head.classes for head in heads)
+    assert with_exits["updated"] - plain["updated"] == plain["steps"] * parameters
+
+
+def test_exits_learn_and_are_evaluated(tmp_path):
+    """On more digits an exit is far better than chance, and its weights moved."""
+    run = Trainer(small(PRESET, "data.train_limit=300", "training.iterations=60"), None)
+    before = run.network.weights()["exit1.weight"].copy()
+    run.train(SilentProgress(), lambda: 0)
+    for hook in run.hooks:
+        hook.finish(run)
+    top1 = run.hooks[0].summary()["top1"]
+    assert len(top1) == 2 and max(top1) > 30
+    assert (run.network.weights()["exit1.weight"] != before).mean() > 0.9
+
+
+def test_the_loss_of_an_exit_reaches_the_first_layer():
+    """With the exits' weight the first layer's step differs, though the last classifier's loss is the same."""
+    steps = []
+    for weight in (1.0, 1 / 1024):
+        run = Trainer(small(PRESET, f"method.exits.weight={weight}"), None)
+        before = run.network.weights()["conv1.weight"].astype(np.int64)
+        run._one_step()
+        steps.append(run.network.weights()["conv1.weight"] - before)
+    assert np.corrcoef(steps[0].ravel(), steps[1].ravel())[0, 1] < 0.99
+
+
+@pytest.mark.parametrize(
+    "overrides, words",
+    [
+        (("method.exits.count=3",), "needs at least 4 residual blocks"),
+        (("method.exits.weight=0.3",), "power of two"),
+        (("method.exits.teaching=1.5",), "teaching must be"),
+        (("method.growing.kind=depth", "model.name=resnet14"), "moves the blocks"),
+        (("model.name=lenet5",), "needs at least 3 residual blocks"),
+    ],
+)
+def test_what_cannot_be_is_refused(overrides, words):
+    with pytest.raises(ConfigError, match=words):
+        small(PRESET, *overrides)
