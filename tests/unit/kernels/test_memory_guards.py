@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from itertools import product
 from typing import Any
@@ -14,6 +17,7 @@ from joulebit.engine import base, depthwise_kernels, fast_kernels, norm_kernels,
 from joulebit.engine.base import ConvGeometry, NormConstants, NormGradientConstants
 from joulebit.engine.numba_engine import NumbaEngine
 from joulebit.fixed.arithmetic import Arithmetic
+from joulebit.kernels.cpu import CpuLevel, missing_features
 
 MODULES = (numba_engine, fast_kernels, depthwise_kernels, norm_kernels)
 ENGINES = {threads: NumbaEngine(Arithmetic(), threads) for threads in (1, 2)}
@@ -112,6 +116,20 @@ def test_convolutions_stay_within_their_memory(monkeypatch, kernel: int, stride:
         shape = (number % 5 + 1, *fitting(kernel, stride, padding, rng), c_in)
         geometry = ConvGeometry(kernel, kernel, stride, padding, padding)
         check(monkeypatch, convolution(shape, c_out, geometry, number % 2 == 1, number))
+
+
+@needs_vectors
+@pytest.mark.parametrize("channels", [(16, 16), (16, 48), (32, 20), (64, 32), (70, 64)])
+def test_products_shared_by_positions_stay_within_their_memory(monkeypatch, channels: tuple[int, int]) -> None:
+    """Kernels three columns wide, stride 1, whole blocks of channels: what minimal filtering serves."""
+    for number, (height, width) in enumerate(((1, 4), (2, 5), (4, 4), (7, 6), (9, 13), (3, 34))):
+        geometry = ConvGeometry(number % 3 + 1, 3, 1, min(1, number % 3), number % 2)
+        check(
+            monkeypatch,
+            convolution(
+                (number % 5 + 1, height + 2, width, channels[0]), channels[1], geometry, number % 2 == 1, number
+            ),
+        )
 
 
 @needs_vectors
@@ -262,3 +280,23 @@ def test_scratch_memory_that_is_too_small_is_seen(monkeypatch, name: str) -> Non
     _, overruns = run(monkeypatch, SMALL[name], 1, 0xA5, lambda area, size: size * 7 // 8 * (area == "scratch"))
     assert len(overruns) == 6
     assert all(line.startswith("scratch") for line in overruns)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(missing_features(CpuLevel.AVX2)), reason="needs a processor with AVX2")
+def test_avx2_kernels_stay_within_their_memory() -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "-p",
+        "no:cacheprovider",
+        __file__,
+        "-k",
+        "their_memory",
+    ]
+    environment = {**os.environ, "JOULEBIT_CPU": "avx2"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:]
