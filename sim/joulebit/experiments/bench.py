@@ -15,7 +15,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -30,6 +30,7 @@ from joulebit.nn.models import model as named_model
 from joulebit.train.integer import IntegerNetwork, TrainingMethod
 from joulebit.train.network import Batch, Network
 
+Step = Callable[[int], object]  #: one training step; its number says on which batch
 CONTESTANTS = ("integer", "integer_psg", "float32_channels_last", "float32_nchw")
 _IMAGE = {"lenet5": (28, 28, 1)}
 _BATCHES = 4  # distinct batches that the steps cycle through
@@ -42,6 +43,7 @@ def bench_step(
     threads: int = 0,
     rounds: int = 10,
     note: Callable[[str], None] | None = None,
+    memory: bool = True,
 ) -> dict[str, Any]:
     """Time training steps on random images.
 
@@ -50,31 +52,24 @@ def bench_step(
         batch: samples per step.
         threads: of every contestant; 0 = all processors that this process may use.
         rounds: turns of each contestant: of one step, or of as many short ones as take 20 ms.
+        note: hears what goes on.
+        memory: also measure peak memory, which takes a process of its own for each.
 
     Returns:
         step_s and float32_step_s (medians, seconds; float32's is the faster memory format), ratio (median of
         paired ratios), ratio_low and ratio_high (10th and 90th percentile), cpu_ratio (of the processor time of
         all threads, which other processes on the machine disturb less), psg_ratio (integer PSG step against
-        integer step), memory_ratio (peak resident bytes), and the medians of all contestants.
+        integer step), the medians of all contestants, relative (each to float32, with percentiles),
+        and with `memory` memory_ratio (peak resident bytes).
     """
     threads = threads or len(os.sched_getaffinity(0))
-    networks = {name: _network(name, model, threads) for name in CONTESTANTS}
-    batches = random_batches(next(iter(networks.values())).plan, batch)
-    times: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
-    cpu_times: dict[str, list[float]] = {name: [] for name in CONTESTANTS}
-    steps = {name: _steps_per_turn(network, batches) for name, network in networks.items()}
-    for number in range(1, rounds + 1):
-        if note:
-            note(f"round {number} of {rounds}")
-        for name, network in networks.items():
-            wall, cpu = _turn(network, batches, steps[name])
-            times[name].append(wall)
-            cpu_times[name].append(cpu)
+    networks = {name: network(name, model, threads) for name in CONTESTANTS}
+    batches = random_batches(networks["integer"].plan, batch)
+    times, cpu_times = alternate({name: stepper(each, batches) for name, each in networks.items()}, rounds, note)
     medians = {name: median(values) for name, values in times.items()}
     fastest = min((name for name in CONTESTANTS if name.startswith("float32")), key=medians.__getitem__)
-    paired = np.array(times["integer"]) / np.array(times[fastest])
-    cpu_ratio = float(np.median(np.array(cpu_times["integer"]) / np.array(cpu_times[fastest])))
-    memory = {name: _peak_memory(name, model, batch, threads) for name in ("integer", fastest)}
+    relative = {name: ratio(times[name], times[fastest]) for name in CONTESTANTS}
+    peaks = {name: _peak_memory(name, model, batch, threads) for name in ("integer", fastest)} if memory else None
     return {
         "model": model,
         "batch": batch,
@@ -83,34 +78,62 @@ def bench_step(
         "step_s": medians["integer"],
         "float32_step_s": medians[fastest],
         "float32_format": fastest.removeprefix("float32_"),
-        "ratio": float(np.median(paired)),
-        "ratio_low": float(np.percentile(paired, 10)),
-        "ratio_high": float(np.percentile(paired, 90)),
-        "cpu_ratio": cpu_ratio,
+        **relative["integer"],
+        "cpu_ratio": ratio(cpu_times["integer"], cpu_times[fastest])["ratio"],
         "cpu_s": {name: median(values) for name, values in cpu_times.items()},
-        "psg_ratio": float(np.median(np.array(times["integer_psg"]) / np.array(times["integer"]))),
+        "psg_ratio": ratio(times["integer_psg"], times["integer"])["ratio"],
         "median_s": medians,
-        "peak_memory_bytes": memory,
-        "memory_ratio": memory["integer"] / memory[fastest],
+        "relative": relative,
+        **({"peak_memory_bytes": peaks, "memory_ratio": peaks["integer"] / peaks[fastest]} if peaks else {}),
     }
 
 
-def _turn(network: Network, batches: list[Batch], steps: int) -> tuple[float, float]:
+def ratio(times: Sequence[float], others: Sequence[float]) -> dict[str, float]:
+    """Of paired times: ratio (the median), ratio_low and ratio_high (10th and 90th percentile)."""
+    paired = np.array(times) / np.array(others)
+    low, middle, high = np.percentile(paired, (10, 50, 90))
+    return {"ratio": float(middle), "ratio_low": float(low), "ratio_high": float(high)}
+
+
+def alternate(
+    steps: Mapping[str, Step], rounds: int, note: Callable[[str], None] | None = None
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Seconds, and processor seconds, per step of each contestant in each round; all take turns."""
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    cpu_times: dict[str, list[float]] = {name: [] for name in steps}
+    counts = {name: _steps_per_turn(step) for name, step in steps.items()}
+    for number in range(1, rounds + 1):
+        if note:
+            note(f"round {number} of {rounds}")
+        for name, step in steps.items():
+            wall, cpu = _turn(step, counts[name])
+            times[name].append(wall)
+            cpu_times[name].append(cpu)
+    return times, cpu_times
+
+
+def _turn(step: Step, count: int) -> tuple[float, float]:
     """Seconds and processor seconds per step, of so many after one that does not count."""
-    network.train_step(batches[-1], 0.1, 2**-9)
+    step(-1)
     start, cpu_start = time.perf_counter(), time.process_time()
-    for step in range(steps):
-        network.train_step(batches[step % len(batches)], 0.1, 2**-9)
-    return (time.perf_counter() - start) / steps, (time.process_time() - cpu_start) / steps
+    for number in range(count):
+        step(number)
+    return (time.perf_counter() - start) / count, (time.process_time() - cpu_start) / count
 
 
-def _steps_per_turn(network: Network, batches: list[Batch]) -> int:
+def _steps_per_turn(step: Step) -> int:
     """Found by steps that also compile kernels and fill pools of memory."""
-    network.train_step(batches[0], 0.1, 2**-9)
-    return max(1, math.ceil(_TURN_S / _turn(network, batches, 1)[0]))
+    step(0)
+    return max(1, math.ceil(_TURN_S / _turn(step, 1)[0]))
 
 
-def _network(name: str, model: str, threads: int) -> Network:
+def stepper(network: Network, batches: Sequence[Batch]) -> Step:
+    """The training steps of a network, on these batches in turn."""
+    return lambda number: network.train_step(batches[number % len(batches)], 0.1, 2**-9)
+
+
+def network(name: str, model: str, threads: int) -> Network:
+    """One of CONTESTANTS for a model that `joulebit.nn.models` knows."""
     resolved = plan(named_model(model, 10), image_shape(model))
     if name.startswith("integer"):
         update = Update.PSG if name == "integer_psg" else Update.SGD
@@ -153,9 +176,9 @@ def _peak_memory(name: str, model: str, batch: int, threads: int) -> int:
 
 
 def _train_and_print_peak(name: str, model: str, batch: int, threads: int) -> None:
-    network = _network(name, model, threads)
-    for entry in random_batches(network.plan, batch)[:3]:
-        network.train_step(entry, 0.1, 2**-9)
+    contestant = network(name, model, threads)
+    for entry in random_batches(contestant.plan, batch)[:3]:
+        contestant.train_step(entry, 0.1, 2**-9)
     print(own_peak_memory())
 
 
