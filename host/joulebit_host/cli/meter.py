@@ -72,13 +72,20 @@ def _show_options(kind_name: str, as_json: bool) -> None:
         }
         for field in fields
     ]
+    limits = None if kind_name == "replay" else registry.describe(kind_name, {})[1]
     if as_json:
-        emit_json({"kind": kind_name, "options": rows})
+        known = None if limits is None else dataclasses.asdict(limits)
+        emit_json({"kind": kind_name, "options": rows, "error_limits": known})
         return
     for row in rows:
         choices = f" ({', '.join(map(str, row['choices']))})" if row["choices"] else ""
-        default = "" if row["default"] in ("", []) else f" [{row['default']} {row['unit']}".rstrip() + "]"
+        default = "" if row["default"] in (None, "", []) else f" [{row['default']} {row['unit']}".rstrip() + "]"
         show(f"{row['name']:<20} {row['text']}{choices}{default}")
+    if limits is not None:
+        from joulebit_host.meters.limits import limits_text
+
+        show(f"error limits: {limits_text(limits)}")
+        show(f"source: {limits.source}")
 
 
 @meter.command()

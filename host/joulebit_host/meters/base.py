@@ -103,6 +103,7 @@ class Accuracy:
         energy_resolution_j: one step of the energy accumulator; 0 without one.
         time_s: how far t_s of a sample may be off.
         source: data sheet and section.
+        assumed: fields that rest on no data sheet; the budget's terms say so.
     """
 
     gain: float
@@ -111,6 +112,7 @@ class Accuracy:
     energy_resolution_j: float = 0.0
     time_s: float = 0.0
     source: str = ""
+    assumed: tuple[str, ...] = ()
 
 
 class Decoder(Protocol):

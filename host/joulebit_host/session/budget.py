@@ -74,7 +74,8 @@ class MeterFacts:
         """From the field `meter` of an evidence log's header."""
         key = json.dumps([header["kind"], header["identity"], header["settings"]], sort_keys=True)
         name = f"{header['kind']} {hashlib.sha256(key.encode()).hexdigest()[:8]}"
-        return cls(Reading(header["reading"]), header["interval_s"], Accuracy(**header["accuracy"]), name)
+        limits_of = {**header["accuracy"], "assumed": tuple(header["accuracy"].get("assumed", ()))}
+        return cls(Reading(header["reading"]), header["interval_s"], Accuracy(**limits_of), name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,8 +155,8 @@ def _gross(
 ) -> Quantity:
     accuracy, seconds = meter.accuracy, window.seconds
     terms = [
-        limits(f"gain of {meter.name}", "gain", accuracy.gain * integral.energy_j),
-        limits(f"offset of {meter.name}", "offset", accuracy.offset_w * seconds),
+        limits(f"gain of {meter.name}", term_name("gain", "gain", accuracy), accuracy.gain * integral.energy_j),
+        limits(f"offset of {meter.name}", term_name("offset", "offset_w", accuracy), accuracy.offset_w * seconds),
     ]
     if meter.reading is Reading.ENERGY:
         variance = noise.long_run_w2 * seconds
@@ -179,12 +180,21 @@ def _gross(
             jump_w = max(jump_w - steps_w, 0.0)
             filled_j = max(filled_j - edge.outside * (1 - edge.outside) * edge.interval_s * steps_w, 0.0)
         terms += [
-            limits(f"time at the {side} of {name}", f"edge, {side}: time of the samples", jump_w * time_s),
+            limits(
+                f"time at the {side} of {name}",
+                term_name(f"edge, {side}: time of the samples", "time_s", accuracy),
+                jump_w * time_s,
+            ),
             limits(f"filling at the {side} of {name}", f"edge, {side}: interpolation", filled_j),
         ]
     terms += _marks(window, integral.mean_w, name)
     terms.append(limits(f"gaps in {name}", "gaps", integral.gap_j))
     return Quantity(integral.energy_j, "J", tuple(term for term in terms if term.u != 0))
+
+
+def term_name(name: str, limit: str, accuracy: Accuracy) -> str:
+    """A term's name, which says where its limit is not from a data sheet."""
+    return f"{name} (assumed)" if limit in accuracy.assumed else name
 
 
 def _marks(window: Window, power_w: float, name: str) -> tuple[Term, ...]:

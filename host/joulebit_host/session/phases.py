@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from joulebit.errors import JoulebitError
-from joulebit_host.session.budget import MeterFacts, WindowEnergy
+from joulebit_host.session.budget import MeterFacts, WindowEnergy, term_name
 from joulebit_host.session.energy import energies, seconds_in_gaps
 from joulebit_host.session.uncertainty import Quantity, Term, difference, limits, linear
 from joulebit_host.session.window import Floats, Pieces, Window
@@ -179,8 +179,10 @@ def phases_by_markers(
         middle_w = (integral.min_w + integral.max_w) / 2
         value = joules + gap_s * middle_w
         terms = (
-            limits(f"gain of {meter.name}", "gain", accuracy.gain * value),
-            limits(f"offset of {meter.name}", "offset", accuracy.offset_w * spent_s),
+            limits(f"gain of {meter.name}", term_name("gain", "gain", accuracy), accuracy.gain * value),
+            limits(
+                f"offset of {meter.name}", term_name("offset", "offset_w", accuracy), accuracy.offset_w * spent_s
+            ),
             Term(f"noise of {phase} in {name}", "noise", math.sqrt(noise_w2 * spent_s), dof=dof),
             limits(f"time of {phase} in {name}", "boundaries: time of the samples", jumps_w * time_s),
             limits(f"spread of {phase} in {name}", "boundaries: interpolation", jumps_w * interval_s / 6),

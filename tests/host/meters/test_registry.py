@@ -19,7 +19,7 @@ from joulebit_host.meters.options import as_settings, parse_options
     [
         ("ina22:/dev/ttyUSB0", r"unknown meter 'ina22' \(did you mean ina226\?\)"),
         ("", "unknown meter"),
-        ("ina226:/dev/x?shunt=0.01", r"unknown option 'shunt' \(did you mean shunt_ohm\?\); known: chip"),
+        ("ina226:/dev/x?shunt=0.01", r"unknown option 'shunt' \(did you mean shunt_ohm\?\); known: gain_error"),
         ("ina226:/dev/x?shunt_ohm=abc", "shunt_ohm must be a number, got 'abc'"),
         ("ina226:/dev/x?shunt_ohm=nan", "must be a number"),
         ("ina226:/dev/x?shunt_ohm=-1", "at least|in "),

@@ -32,6 +32,7 @@ from joulebit_host.meters.base import Accuracy, Fault, Meter, Reading, Sample
 from joulebit_host.meters.counters import Accumulator, Step
 from joulebit_host.meters.decoding import FilesDecoder
 from joulebit_host.meters.kind import Kind
+from joulebit_host.meters.limits import ErrorLimits
 from joulebit_host.meters.options import option
 from joulebit_host.meters.transports.files import FileMeter, read_number, read_text
 
@@ -41,13 +42,11 @@ _PAIR = re.compile(r"(in\d+)\*(curr\d+)")
 
 
 @dataclass(frozen=True)
-class HwmonOptions:
+class HwmonOptions(ErrorLimits):
     """Options of hwmon; `files` is filled in when the meter is opened."""
 
     interval_s: float = option(0.1, "mean time between polls", unit="s", low=0.001, high=60)
     max_power_w: float = option(1000.0, "more than the sensors together can see", unit="W", low=0.001)
-    gain_error: float = option(0.05, "relative error limit", low=0, high=1)
-    offset_w: float = option(0.0, "absolute error limit", unit="W", low=0)
     resolution_w: float = option(0.001, "one step of the power", unit="W", low=0)
     update_s: float = option(0.1, "how old a reading may be", unit="s", low=0, high=60)
     averaging: bool = option(False, "readings are means over the interval, not values of an instant")
@@ -61,15 +60,17 @@ class HwmonOptions:
         return Reading.AVERAGE if self.averaging else Reading.POINT
 
     def accuracy(self) -> Accuracy:
-        """As given in the options: the kernel does not know."""
-        return Accuracy(
-            gain=self.gain_error,
-            offset_w=self.offset_w,
+        """Assumed, where the options do not give the sensor's own: the kernel does not know."""
+        known = Accuracy(
+            gain=0.05,
+            offset_w=0.0,
             power_resolution_w=self.resolution_w,
             energy_resolution_j=1e-6 if self.reading() is Reading.ENERGY else 0.0,
             time_s=self.update_s,
-            source="options gain_error, offset_w, resolution_w, update_s: from the sensor's data sheet",
+            source="gain 5 %, no offset, readings as old as update_s assumed: give the sensor's own",
+            assumed=("gain", "offset_w", "time_s"),
         )
+        return self.limited(known)
 
     def interval(self) -> float:
         """Mean time between polls."""

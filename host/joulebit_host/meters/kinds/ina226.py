@@ -44,6 +44,7 @@ from joulebit_host.meters.clock import ClockAlignment
 from joulebit_host.meters.counters import ModularCounter
 from joulebit_host.meters.decoding import FrameDecoder, Lines
 from joulebit_host.meters.kind import Kind
+from joulebit_host.meters.limits import ErrorLimits
 from joulebit_host.meters.options import option
 from joulebit_host.meters.transports.serial_port import SerialPort
 from joulebit_host.meters.wire import Conversation, StreamMeter
@@ -74,7 +75,7 @@ CHIPS = {
 
 
 @dataclass(frozen=True)
-class InaOptions:
+class InaOptions(ErrorLimits):
     """Options of both chips."""
 
     chip: str = option("INA226", "which chip", choices=tuple(CHIPS))
@@ -97,13 +98,15 @@ class InaOptions:
     def accuracy(self) -> Accuracy:
         """Chip and shunt together."""
         chip = CHIPS[self.chip]
-        return Accuracy(
+        known = Accuracy(
             gain=chip.gain + self.shunt_error,
             offset_w=self.nominal_v * chip.offset_v / self.shunt_ohm,
             power_resolution_w=self.nominal_v * chip.shunt_v / self.shunt_ohm,
             time_s=1e-3,
-            source=f"{chip.source}; shunt {100 * self.shunt_error:g} %; arrival over USB 1 ms",
+            source=f"{chip.source}; shunt {100 * self.shunt_error:g} %; arrival over USB 1 ms assumed",
+            assumed=("time_s",),
         )
+        return self.limited(known)
 
     def interval(self) -> float:
         """Nominal seconds between lines."""

@@ -19,6 +19,7 @@ from joulebit.errors import JoulebitError, did_you_mean
 from joulebit_host.meters.base import Accuracy, Fault, Meter, Reading, Sample
 from joulebit_host.meters.decoding import FilesDecoder
 from joulebit_host.meters.kind import Kind
+from joulebit_host.meters.limits import ErrorLimits
 from joulebit_host.meters.options import option
 from joulebit_host.meters.transports.files import FileMeter, read_text
 
@@ -28,7 +29,7 @@ _MILLIWATTS, _MILLIVOLTS, _MILLIAMPERES = "mW", "mV", "mA"
 
 
 @dataclass(frozen=True)
-class JetsonOptions:
+class JetsonOptions(ErrorLimits):
     """Options of the INA3221; `rails` is filled in when the meter is opened."""
 
     interval_s: float = option(0.1, "mean time between polls", unit="s", low=0.005, high=60)
@@ -42,13 +43,15 @@ class JetsonOptions:
 
     def accuracy(self) -> Accuracy:
         """Assumed, except for the step."""
-        return Accuracy(
+        known = Accuracy(
             gain=0.05,
             offset_w=0.05,
             power_resolution_w=0.04,
             time_s=0.02,
-            source="gain 5 % and offset 50 mW assumed; one step of 8 mA at 5 V",
+            source="gain 5 %, offset 50 mW and 20 ms assumed; one step of 8 mA at 5 V",
+            assumed=("gain", "offset_w", "time_s"),
         )
+        return self.limited(known)
 
     def interval(self) -> float:
         """Mean time between polls."""

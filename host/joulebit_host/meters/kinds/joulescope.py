@@ -35,6 +35,7 @@ from joulebit_host.meters.base import Accuracy, Fault, Meter, Reading, Received,
 from joulebit_host.meters.clock import ClockAlignment
 from joulebit_host.meters.decoding import FrameDecoder, Lines
 from joulebit_host.meters.kind import Kind
+from joulebit_host.meters.limits import ErrorLimits
 from joulebit_host.meters.options import option
 
 _SAMPLE_HZ = 1_000_000
@@ -43,11 +44,10 @@ _SLACK_S = 2.0  #: the longest delay that is taken for a delay
 
 
 @dataclass(frozen=True)
-class JoulescopeOptions:
+class JoulescopeOptions(ErrorLimits):
     """Options of the JS220."""
 
     interval_s: float = option(0.1, "time of a statistics block", unit="s", low=0.0005, high=10)
-    gain_error: float = option(0.0025, "relative error limit of the power", low=0, high=1)
     offset_a: float = option(25e-6, "offset of the current in the range used", unit="A", low=0)
     nominal_v: float = option(12.0, "supply voltage, for the error limits", unit="V", low=0, high=15)
 
@@ -57,14 +57,17 @@ class JoulescopeOptions:
 
     def accuracy(self) -> Accuracy:
         """As given in the options."""
-        return Accuracy(
-            gain=self.gain_error,
+        known = Accuracy(
+            gain=0.0025,
             offset_w=self.nominal_v * self.offset_a,
             power_resolution_w=0.0,
             energy_resolution_j=1e-9,
             time_s=0.002,
-            source="options gain_error, offset_a: from the certificate; arrival over USB 2 ms assumed",
+            source="gain 0.25 %, offset of the current 25 uA (offset_a) and arrival over USB within 2 ms assumed: "
+            "give the certificate's",
+            assumed=("gain", "offset_w", "time_s"),
         )
+        return self.limited(known)
 
     def interval(self) -> float:
         """Time of a block."""

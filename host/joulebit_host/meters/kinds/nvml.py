@@ -28,12 +28,13 @@ from joulebit_host.meters.base import Accuracy, Fault, Meter, Reading, Received,
 from joulebit_host.meters.counters import Accumulator, Step
 from joulebit_host.meters.decoding import FrameDecoder
 from joulebit_host.meters.kind import Kind
+from joulebit_host.meters.limits import ErrorLimits
 from joulebit_host.meters.options import option
 from joulebit_host.meters.transports.files import Pacer
 
 
 @dataclass(frozen=True)
-class NvmlOptions:
+class NvmlOptions(ErrorLimits):
     """Options of NVML; `counter` is filled in when the meter is opened."""
 
     interval_s: float = option(0.1, "mean time between polls", unit="s", low=0.005, high=60)
@@ -46,14 +47,16 @@ class NvmlOptions:
 
     def accuracy(self) -> Accuracy:
         """Of the documentation and of measurements."""
-        return Accuracy(
+        known = Accuracy(
             gain=0.05,
             offset_w=0.0 if self.counter else 5.0,
             power_resolution_w=0.001,
             energy_resolution_j=0.001 if self.counter else 0.0,
             time_s=0.1,
             source="arXiv 2312.02741: gain 5 %; NVML API: power +-5 W; counter updated every 0.1 s assumed",
+            assumed=("time_s",),
         )
+        return self.limited(known)
 
     def interval(self) -> float:
         """Mean time between polls."""

@@ -28,11 +28,14 @@ from joulebit.errors import JoulebitError
 from joulebit_host.meters.base import Accuracy, Fault, Meter, Reading, Received, Sample
 from joulebit_host.meters.decoding import FrameDecoder
 from joulebit_host.meters.kind import Kind
+from joulebit_host.meters.limits import ErrorLimits
 from joulebit_host.meters.options import option
 from joulebit_host.meters.transports.serial_port import SerialPort
 from joulebit_host.meters.wire import Conversation, PolledMeter, Step
 
 _READ_INPUT = 4
+_DC_MANUAL = "Peacefair PZEM-003/017 manual, 1.3.3 (accuracy 1 %), 1.3.2 (resolution)"
+_AC_MANUAL = "Peacefair PZEM-004T V3.0 manual, 1.3.5 (accuracy 0.5 %), 1.3.3 (resolution)"
 _EXCEPTION = 0x80
 
 
@@ -57,7 +60,7 @@ MODELS = {
 
 
 @dataclass(frozen=True)
-class PzemOptions:
+class PzemOptions(ErrorLimits):
     """Options of the PZEM meters."""
 
     model: str = option("017", "which meter", choices=tuple(MODELS))
@@ -76,14 +79,16 @@ class PzemOptions:
     def accuracy(self) -> Accuracy:
         """1 % of power on the DC meters, 0.5 % on the 004T."""
         model = MODELS[self.model]
-        return Accuracy(
+        known = Accuracy(
             gain=0.01 if model.dc else 0.005,
             offset_w=self.nominal_v * self.full_scale_a * 1e-3,
-            power_resolution_w=max(0.1, self.nominal_v * model.ampere),
+            power_resolution_w=0.1,
             energy_resolution_j=3600.0,
             time_s=1.0,
-            source=f"PZEM-{self.model} user manual, 1; offset 0.1 % of full scale, update every 1 s assumed",
+            source=f"{_DC_MANUAL if model.dc else _AC_MANUAL}; offset 0.1 % of full scale, update in 1 s assumed",
+            assumed=("offset_w", "time_s"),
         )
+        return self.limited(known)
 
     def interval(self) -> float:
         """Mean time between polls."""

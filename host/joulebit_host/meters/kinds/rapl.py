@@ -25,19 +25,19 @@ from joulebit.errors import JoulebitError, did_you_mean
 from joulebit_host.meters.base import Accuracy, Fault, Meter, Reading, Received, Sample
 from joulebit_host.meters.decoding import FrameDecoder
 from joulebit_host.meters.kind import Kind
+from joulebit_host.meters.limits import ErrorLimits
 from joulebit_host.meters.options import option
 from joulebit_host.meters.transports.files import FileMeter, read_number, read_text
 
 
 @dataclass(frozen=True)
-class RaplOptions:
+class RaplOptions(ErrorLimits):
     """Options of RAPL; `domains` and `ranges_uj` are filled in when the meter is opened."""
 
     interval_s: float = option(0.1, "mean time between polls", unit="s", low=0.001, high=60)
     max_power_w: float = option(
         1000.0, "more than any domain can take; bounds the turns of a counter", unit="W", low=1
     )
-    gain_error: float = option(0.05, "relative error limit", low=0, high=1)
     root: str = option("/sys/class/powercap", "where powercap is")
     domains: tuple[str, ...] = option((), "directories of the domains, as recorded")
     ranges_uj: tuple[int, ...] = option((), "their counters' ranges, as recorded")
@@ -48,13 +48,15 @@ class RaplOptions:
 
     def accuracy(self) -> Accuracy:
         """The gain is an assumption."""
-        return Accuracy(
-            gain=self.gain_error,
+        known = Accuracy(
+            gain=0.05,
             offset_w=0.0,
             energy_resolution_j=61e-6 * max(1, len(self.domains)),
             time_s=0.001,
-            source="no data sheet: gain assumed (option gain_error); one step 2^-14 J, update every 1 ms",
+            source="no data sheet: gain 5 % assumed; one step 2^-14 J, update every 1 ms",
+            assumed=("gain",),
         )
+        return self.limited(known)
 
     def interval(self) -> float:
         """Mean time between polls."""

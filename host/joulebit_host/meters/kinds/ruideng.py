@@ -25,8 +25,9 @@ What remains possible is said plainly: on the UM24C and UM25C a disturbed bit th
 that tolerance (25 mW and 3 mW at 12 V) is not found. On the UM34C the checksum covers watts and volts; amperes can
 be off by as much unnoticed.
 
-Layout: sigrok wiki "RDTech UM series"; limits: the makers' manuals (UM24C, UM25C, UM34C), sections on
-specifications.
+Layout, steps and largest currents: sigrok wiki "RDTech UM series". The limits of error (UM25C 0.05 % + 2 steps of
+volts and 0.1 % + 5 steps of amperes, the others 0.5 % + 2 and 0.8 % + 3) could not be confirmed: no data sheet of
+the maker was found. They count as assumed, and the options `gain_error` and `offset_w` take better ones.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from joulebit_host.meters.base import Accuracy, Fault, Meter, Reading, Received,
 from joulebit_host.meters.counters import Accumulator, Step
 from joulebit_host.meters.decoding import FrameDecoder
 from joulebit_host.meters.kind import Kind
+from joulebit_host.meters.limits import ErrorLimits
 from joulebit_host.meters.options import option
 from joulebit_host.meters.transports.serial_port import SerialPort
 from joulebit_host.meters.wire import Conversation, PolledMeter
@@ -104,7 +106,7 @@ MODELS = {
 
 
 @dataclass(frozen=True)
-class RuidengOptions:
+class RuidengOptions(ErrorLimits):
     """Options of the UM series."""
 
     model: str = option("UM25C", "which tester", choices=tuple(MODELS))
@@ -119,15 +121,17 @@ class RuidengOptions:
     def accuracy(self) -> Accuracy:
         """Volts and amperes together, at the nominal voltage."""
         model = MODELS[self.model]
-        return Accuracy(
+        known = Accuracy(
             gain=model.gain,
             offset_w=self.nominal_v * model.offset_a + model.offset_v,
             power_resolution_w=self.nominal_v * model.ampere,
             energy_resolution_j=_ENERGY_STEP_J,
             time_s=0.25,
-            source=f"{self.model} manual, specifications (voltage and current limits added; 1 A assumed for the "
-            "volts' offset); age of a record up to 0.25 s assumed",
+            source=f"{self.model}: no data sheet was found, limits of volts and amperes assumed (added; 1 A for "
+            "the volts' offset); steps: sigrok wiki, RDTech UM series; age of a record up to 0.25 s assumed",
+            assumed=("gain", "offset_w", "time_s"),
         )
+        return self.limited(known)
 
     def interval(self) -> float:
         """Mean time between polls."""

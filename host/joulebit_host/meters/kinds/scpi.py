@@ -29,6 +29,7 @@ from joulebit.errors import JoulebitError
 from joulebit_host.meters.base import Accuracy, Fault, Meter, Reading, Received, Sample
 from joulebit_host.meters.decoding import FrameDecoder, number
 from joulebit_host.meters.kind import Kind
+from joulebit_host.meters.limits import ErrorLimits
 from joulebit_host.meters.options import option
 from joulebit_host.meters.transports.serial_port import SerialPort
 from joulebit_host.meters.wire import Conversation, PolledMeter, Step, lines_complete
@@ -37,7 +38,7 @@ _INFINITY, _NAN = 9.9e37, 9.91e37
 
 
 @dataclass(frozen=True)
-class ScpiOptions:
+class ScpiOptions(ErrorLimits):
     """Options of SCPI instruments."""
 
     voltage: str = option("MEAS:VOLT?", "question for volts")
@@ -49,8 +50,6 @@ class ScpiOptions:
     max_v: float = option(60.0, "largest possible voltage", unit="V", low=0)
     max_a: float = option(20.0, "largest possible current", unit="A", low=0)
     consistency: float = option(0.1, "allowed |W - V A|, relative; 0 checks nothing", low=0, high=10)
-    gain_error: float = option(0.002, "relative error limit of the power", low=0, high=1)
-    offset_w: float = option(0.05, "absolute error limit of the power", unit="W", low=0)
     resolution_w: float = option(0.012, "one step of the power", unit="W", low=0)
     interval_s: float = option(0.5, "mean time between polls", unit="s", low=0.01, high=3600)
     answer_s: float = option(2.0, "an answer that takes longer is overdue", unit="s", low=0.05, high=60)
@@ -70,14 +69,16 @@ class ScpiOptions:
         return Reading.POINT
 
     def accuracy(self) -> Accuracy:
-        """As given in the options."""
-        return Accuracy(
-            gain=self.gain_error,
-            offset_w=self.offset_w,
+        """Assumed, where the options do not give the instrument's own."""
+        known = Accuracy(
+            gain=0.002,
+            offset_w=0.05,
             power_resolution_w=self.resolution_w,
             time_s=0.05,
-            source="options gain_error, offset_w, resolution_w: from the instrument's data sheet",
+            source="0.2 % + 50 mW and 50 ms assumed: give the instrument's own",
+            assumed=("gain", "offset_w", "time_s"),
         )
+        return self.limited(known)
 
     def interval(self) -> float:
         """Mean time between polls."""
@@ -91,6 +92,7 @@ class ScpiDecoder(FrameDecoder):
         super().__init__()
         self._options = options
         self._quantities = options.quantities()
+        self._offset_w = options.accuracy().offset_w
 
     def decode(self, received: Received) -> list[Sample]:
         """See `FrameDecoder`."""
@@ -146,7 +148,7 @@ class ScpiDecoder(FrameDecoder):
             return False
         if len(values) < 3 or not options.consistency:
             return True
-        return abs(watts - volts * amperes) <= options.consistency * abs(volts * amperes) + options.offset_w
+        return abs(watts - volts * amperes) <= options.consistency * abs(volts * amperes) + self._offset_w
 
 
 class _Dialogue:

@@ -20,6 +20,7 @@ from joulebit_host.meters.base import Accuracy, Fault, Meter, Reading, Received,
 from joulebit_host.meters.decoding import FrameDecoder, Lines
 from joulebit_host.meters.kind import Kind
 from joulebit_host.meters.kinds.jetson import JetsonOptions
+from joulebit_host.meters.limits import ErrorLimits
 from joulebit_host.meters.options import option
 from joulebit_host.meters.transports.process import ProcessPort
 from joulebit_host.meters.wire import Conversation, StreamMeter
@@ -29,7 +30,7 @@ _ENTRY = r"(?:(?<=\s)|^){}\s(\d{{1,6}})(?:mW)?/(\d{{1,6}})(?:mW)?(?=\s|$)"
 
 
 @dataclass(frozen=True)
-class TegrastatsOptions:
+class TegrastatsOptions(ErrorLimits):
     """Options of tegrastats."""
 
     interval_s: float = option(0.1, "time between lines", unit="s", low=0.01, high=60)
@@ -43,7 +44,7 @@ class TegrastatsOptions:
 
     def accuracy(self) -> Accuracy:
         """As for the INA3221 itself."""
-        return JetsonOptions().accuracy()
+        return self.limited(JetsonOptions().accuracy())
 
     def interval(self) -> float:
         """Time between lines."""

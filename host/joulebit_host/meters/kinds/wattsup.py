@@ -25,6 +25,7 @@ from joulebit_host.meters.base import Accuracy, Fault, Meter, Reading, Received,
 from joulebit_host.meters.counters import Accumulator, Step
 from joulebit_host.meters.decoding import FrameDecoder, Lines
 from joulebit_host.meters.kind import Kind
+from joulebit_host.meters.limits import ErrorLimits
 from joulebit_host.meters.options import option
 from joulebit_host.meters.transports.serial_port import SerialPort
 from joulebit_host.meters.wire import Conversation, StreamMeter
@@ -35,7 +36,7 @@ _WATT, _VOLT, _AMPERE, _WH, _MAX, _MIN, _FACTOR = 0, 1, 2, 3, 7, 10, 13
 
 
 @dataclass(frozen=True)
-class WattsUpOptions:
+class WattsUpOptions(ErrorLimits):
     """Options of the Watts Up? PRO."""
 
     interval_s: float = option(1.0, "time between packets", unit="s", choices=(1.0, 2.0, 5.0, 10.0))
@@ -48,14 +49,16 @@ class WattsUpOptions:
 
     def accuracy(self) -> Accuracy:
         """Of the manual."""
-        return Accuracy(
+        known = Accuracy(
             gain=0.015,
             offset_w=0.3,
             power_resolution_w=0.1,
             energy_resolution_j=360.0,
             time_s=0.1,
-            source="Watts Up? PRO manual: 1.5 % + 0.3 W above 10 W; arrival within 0.1 s assumed",
+            source="Watts up? manual, technical specifications: 1.5 % + 3 counts; arrival within 0.1 s assumed",
+            assumed=("time_s",),
         )
+        return self.limited(known)
 
     def interval(self) -> float:
         """Time between packets."""

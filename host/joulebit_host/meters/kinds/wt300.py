@@ -22,8 +22,12 @@ much (RANGE: U, I and P are measured together). INF or an overrange bit (EESR an
 OVR1, 7 POV1, 8 POA1): OVERRANGE. NAN: NOT_A_NUMBER.
 
 Energy is the meter's own integrator, WH * 3600. TIME running backwards means that the integrator was reset: a new
-segment (WRAP_AMBIGUOUS). Commands: Yokogawa IM WT310E-17EN, chapter 6; error limits: Bulletin WT300E, DC 0.1 % of
-reading + 0.2 % of range.
+segment (WRAP_AMBIGUOUS). Commands: Yokogawa IM WT310E-17EN, chapter 6.
+
+Error limits: IM WT310E-02EN (WT300E; the same in IM WT310-02EN, WT300), 7.3.2 "Active Power Accuracy", DC: 0.1 %
+of reading + 0.2 % of range, 0.3 % of reading for the direct current input of WT310EH and WT310HC. After a change
+of temperature since the last zero compensation or change of range: voltage 0.02 % of range per K, current 0.5 mA
+per K (5 uA in the ranges up to 200 mA, 1 mA for EH and HC); counted as U dI + I dU at the ranges.
 """
 
 from __future__ import annotations
@@ -35,18 +39,26 @@ from joulebit.errors import JoulebitError
 from joulebit_host.meters.base import Accuracy, Fault, Meter, Reading, Received, Sample
 from joulebit_host.meters.decoding import FrameDecoder, number
 from joulebit_host.meters.kind import Kind, Range
+from joulebit_host.meters.limits import ErrorLimits
 from joulebit_host.meters.options import option
 from joulebit_host.meters.transports.serial_port import SerialPort
 from joulebit_host.meters.wire import Conversation, PolledMeter, Step, lines_complete
 
 ITEMS = ("U", "I", "P", "WH", "TIME")
+_MANUAL = "Yokogawa IM WT310E-02EN"
+_VOLT_SOURCE = "Yokogawa IM WT310E-17EN, :INPut:VOLTage:RANGe, crest factor 3"
+_AMPERE_SOURCE = "Yokogawa IM WT310E-01EN, 2 Measurement Conditions, Current Range, crest factor 3"
+_VOLTS = (15.0, 30.0, 60.0, 150.0, 300.0, 600.0)
+_SMALL_AMPERES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
+_AMPERES = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
+_LARGE_AMPERES = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0)
 _UPDATED = 1 << 0
 _OVER = 1 << 3 | 1 << 6 | 1 << 7 | 1 << 8
 _RANGE_SHARE = 0.002  #: of the range: the offset limits of U, I and P together
 
 
 @dataclass(frozen=True)
-class WtOptions:
+class WtOptions(ErrorLimits):
     """Options of the WT300 series."""
 
     mode: str = option(
@@ -54,6 +66,10 @@ class WtOptions:
     )
     voltage_range_v: float = option(15.0, "voltage range", unit="V", low=1, high=1000)
     current_range_a: float = option(0.5, "current range", unit="A", low=0.001, high=50)
+    high_current: bool = option(False, "a WT310HC or WT310EH with direct input, whose error limits are wider")
+    zero_change_c: float = option(
+        1.0, "change of the room's temperature since the zero compensation (*CAL?)", unit="K", low=0, high=40
+    )
     rate_s: float = option(0.1, "update rate", unit="s", choices=(0.1, 0.25, 0.5, 1.0, 2.0, 5.0))
     integrate: bool = option(True, "use the meter's integrator")
     repeat: bool = option(True, "ask every value twice, against disturbed lines")
@@ -65,17 +81,22 @@ class WtOptions:
         return Reading.ENERGY if self.integrate else Reading.AVERAGE
 
     def accuracy(self) -> Accuracy:
-        """DC limits at the configured range."""
+        """DC limits at the configured range: the sum of the errors of reading, range and zero."""
         range_w = self.voltage_range_v * self.current_range_a
+        ampere_per_k = 1e-3 if self.high_current else 5e-6 if self.current_range_a <= max(_SMALL_AMPERES) else 5e-4
+        watt_per_k = self.voltage_range_v * ampere_per_k + 2e-4 * range_w
         decade = 10.0 ** math.ceil(math.log10(range_w))
-        return Accuracy(
-            gain=0.001,
-            offset_w=0.002 * range_w,
+        sheet = Accuracy(
+            gain=0.003 if self.high_current else 0.001,
+            offset_w=0.002 * range_w + self.zero_change_c * watt_per_k,
             power_resolution_w=decade / 1e5,
             energy_resolution_j=decade / 1e6 * 3600 if self.integrate else 0.0,
             time_s=0.05,
-            source="Yokogawa Bulletin WT300E, DC: 0.1 % of reading + 0.2 % of range; four answers of up to 12 ms",
+            source=f"{_MANUAL}, 7.3.2, DC: {0.3 if self.high_current else 0.1} % of reading + 0.2 % of range + "
+            f"influence of {self.zero_change_c:g} K (zero_change_c); four answers of up to 12 ms assumed",
+            assumed=("time_s",),
         )
+        return self.limited(sheet)
 
     def interval(self) -> float:
         """The update rate."""
@@ -203,9 +224,14 @@ class _Dialogue:
             raise JoulebitError(
                 f"no answer of a WT300 to *IDN?, got {identity!r}: right port, baudrate, LF as terminator?"
             )
+        options = self._options
+        if _is_high_current(identity) != options.high_current:
+            raise JoulebitError(
+                f"the meter is a {fields[1].strip()}, whose error limits need high_current="
+                f"{str(not options.high_current).lower()}"
+            )
         if self._integrating and _ask(talk, ":INTEG:STAT?").upper().startswith("STAR"):
             return identity
-        options = self._options
         talk.send(b":INTEG:STOP\n:INTEG:RES\n:NUM:HOLD OFF\n*CLS\n")
         commands = [
             ":NUM:FORM ASCII",
@@ -267,13 +293,6 @@ def _open(address: str, options: WtOptions) -> Meter:
     )
 
 
-_SOURCE = "Yokogawa Bulletin WT300E, inputs: voltage and direct current input, crest factor 3"
-_VOLTS = (15.0, 30.0, 60.0, 150.0, 300.0, 600.0)
-_SMALL_AMPERES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
-_AMPERES = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
-_LARGE_AMPERES = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0)
-
-
 def voltage_ranges(identity: str) -> tuple[float, ...]:
     """Volts; of all models the same."""
     return _VOLTS
@@ -281,11 +300,18 @@ def voltage_ranges(identity: str) -> tuple[float, ...]:
 
 def current_ranges(identity: str) -> tuple[float, ...]:
     """Amperes by the answer to *IDN?: WT310HC and WT310EH 1..40 A, WT332 and WT333 0.5..20 A, WT310 5 mA..20 A."""
-    fields = identity.upper().split(",")
-    model = fields[1].strip() if len(fields) > 1 else ""
-    if model.startswith(("WT310HC", "WT310EH")):
+    if _is_high_current(identity):
         return _LARGE_AMPERES
-    return _AMPERES if model.startswith("WT33") else (*_SMALL_AMPERES, *_AMPERES)
+    return _AMPERES if _model(identity).startswith("WT33") else (*_SMALL_AMPERES, *_AMPERES)
+
+
+def _model(identity: str) -> str:
+    fields = identity.upper().split(",")
+    return fields[1].strip() if len(fields) > 1 else ""
+
+
+def _is_high_current(identity: str) -> bool:
+    return _model(identity).startswith(("WT310HC", "WT310EH"))
 
 
 KIND = Kind(
@@ -296,7 +322,7 @@ KIND = Kind(
     WtDecoder,
     _open,
     (
-        Range("voltage_range_v", "voltage_v", voltage_ranges, _SOURCE),
-        Range("current_range_a", "current_a", current_ranges, _SOURCE),
+        Range("voltage_range_v", "voltage_v", voltage_ranges, _VOLT_SOURCE),
+        Range("current_range_a", "current_a", current_ranges, _AMPERE_SOURCE),
     ),
 )
