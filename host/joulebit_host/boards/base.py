@@ -20,6 +20,8 @@ Rules that every board keeps:
   Both take a byte range, since on a remote board each moves those bytes over the network.
 * `Buffer.address` is that of the first byte. Addresses of parts are `address + offset`: a slice of pynq's remote
   buffers reports the base, so nobody ever asks a slice for its address.
+* `shared_bytes`, where a board has it, says how much of its memory tensors of the processor may occupy:
+  memory in which the processor works as quickly as in its own. Without it they are copied.
 * Every failure raises: nothing returns an empty buffer, zero, or None for "did not work".
 """
 

@@ -27,6 +27,7 @@ __all__ = ["FastFunctional"]
 
 Int64Array = NDArray[np.int64]
 _LISTS = 4096  #: lists that are remembered
+_PLACES = 512  #: of lists, whose bytes are remembered too
 _SUM_LIMIT = (1 << 47) - 1  #: beyond it the engine's weight gradient would be clamped
 
 
@@ -50,6 +51,7 @@ class FastFunctional(Functional):
         self._recogniser = Recogniser(config)
         self._layers = WholeLayers(compiled, threads)
         self._lists: dict[bytes, list[tuple[slice, Found | None]]] = {}
+        self._places: dict[int, tuple[bytes, list[tuple[slice, Found | None]]]] = {}  #: the last list at each
         self._weights_seen: tuple[WeightPacker, bool, NDArray[np.uint8], NDArray[np.int8] | None] | None = None
         self._views: dict[int, tuple[Found, tuple[int, int], Any]] = {}
         self._cuts: dict[int, tuple[Template, Tiles | None]] = {}
@@ -77,15 +79,21 @@ class FastFunctional(Functional):
 
     def _recognised(self, start: int, size: int) -> list[tuple[slice, Found | None]]:
         """The passes of the list at this offset; the same bytes are looked at once."""
-        data = self.memory[start : start + size]
-        digest = hashlib.blake2b(data.data, digest_size=16).digest()
+        raw = self.memory[start : start + size].tobytes()
+        last = self._places.get(start)
+        if last is not None and last[0] == raw:
+            return last[1]
+        digest = hashlib.blake2b(raw, digest_size=16).digest()
         known = self._lists.get(digest)
         if known is None:
-            listed = data.copy().view(DESCRIPTOR_DTYPE)
+            listed = np.frombuffer(raw, DESCRIPTOR_DTYPE)
             known = [(part, self._recogniser.find(listed[part])) for part in segments(listed)]
             if len(self._lists) >= _LISTS:
                 self._lists.clear()
             self._lists[digest] = known
+        if len(self._places) >= _PLACES:
+            self._places.clear()
+        self._places[start] = (raw, known)
         return known
 
     # --- one pass
@@ -140,23 +148,19 @@ class FastFunctional(Functional):
         for number, (piece, last) in enumerate(zip(pieces, lasts)):
             where = tuple(slice(*ends) for ends in piece[1:])
             part = dw[where]
-            data: NDArray[np.uint8]
-            if selective:
-                assert self._predicted is not None
-                guess = self._predicted[where]
-                decided = np.abs(guess) >= max(1, (found.threshold_q12 * self._predicted_max) >> 12)
-                direction = np.where(decided, np.sign(guess), np.sign(part)) & 3
-                data = (direction | np.where(decided, 128, 0)).astype(np.uint8).reshape(-1)
-                count = int(np.count_nonzero(decided))
-                elements = int(costs.macs[last]) // int(costs.positions[last])
-                own = piece_of_tile == number
-                fields["macs_gated"][own] = count * costs.positions[own]
-                fields["decided"][last], fields["undecided"][last] = count, elements - count
-                fields["peak"][last] = self._predicted_max
-            else:
+            data = self.memory[start + piece.offset :]
+            if not selective:
                 fields["peak"][last] = peak(part)
-                data = np.ascontiguousarray(part, "<i8").reshape(-1).view(np.uint8)
-            self.memory[start + piece.offset : start + piece.offset + data.size] = data
+                data[: 8 * part.size].view("<i8").reshape(part.shape)[...] = part
+                continue
+            assert self._predicted is not None
+            threshold = max(1, (found.threshold_q12 * self._predicted_max) >> 12)
+            count = self._layers.sign_bytes(part, self._predicted[where], threshold, data[: part.size])
+            elements = int(costs.macs[last]) // int(costs.positions[last])
+            own = piece_of_tile == number
+            fields["macs_gated"][own] = count * costs.positions[own]
+            fields["decided"][last], fields["undecided"][last] = count, elements - count
+            fields["peak"][last] = self._predicted_max
         self._finish(found, fields)
         return True
 
@@ -165,8 +169,9 @@ class FastFunctional(Functional):
         template = found.template
         key, counters = found.key, self.counters
         start = found.bases["result_address"] - self.base
-        blocks = self.memory[start : start + spec.RESULT_BYTES * len(template)].view(RESULT_DTYPE)
-        blocks[...] = template.blank_results
+        data = self.memory[start : start + spec.RESULT_BYTES * len(template)]
+        data.view(np.uint64).reshape(len(template), -1)[...] = template.blank_results
+        blocks = data.view(RESULT_DTYPE)
         for name, values in fields.items():
             blocks[name] = values
         gated = 0
@@ -244,7 +249,7 @@ class FastFunctional(Functional):
         same = known is not None and known[0] is packer and known[1] == x_unsigned
         if known is None or not same or not np.array_equal(known[2], packed):
             known = self._weights_seen = (
-                packer, x_unsigned, packed.copy(), packer.unpack(packed, shape, x_unsigned),
+                packer, x_unsigned, packed.copy(), self._layers.unpack(packer, packed, shape, x_unsigned),
             )  # fmt: skip
         return known[3]
 

@@ -62,6 +62,7 @@ class VirtualBoard:
         self._config = config
         self.fabric: Fabric = make_fabric(tier, config, memory_bytes, BASE)
         self.heap = Heap(memory_bytes)
+        self.shared_bytes = memory_bytes // 4 * 3
         self._open = True
 
     def load(self, bitstream: Bitstream) -> None:

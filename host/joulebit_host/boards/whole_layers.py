@@ -16,6 +16,7 @@ from joulebit.engine.base import ConvGeometry
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.fixed.matmul import integer_matmul
 from joulebit.fixed.rounding import Rounding, saturate, shift_round
+from joulebit_host.driver.packing import WeightPacker
 from joulebit_host.driver.plans import PassKey
 
 if TYPE_CHECKING:
@@ -42,6 +43,15 @@ class Tiles(NamedTuple):
     def regular(self) -> bool:
         """Whether all tiles but the last ones of their rows have `part` columns."""
         return bool((self.columns == self.part * np.arange(len(self.columns))).all())
+
+    def of_records(self, records: Int64Array) -> tuple[Int64Array, Int64Array]:
+        """(peak, saturated) per tile, in list order, of records [images, rows, parts of `part` columns, 2]."""
+        from joulebit.kernels.board_memory import tile_results
+
+        count = len(self.images) * len(self.rows) * len(self.columns)
+        peaks, saturated = np.empty(count, np.int64), np.empty(count, np.int64)
+        tile_results(records, self.images, self.rows, peaks, saturated)
+        return peaks, saturated
 
     def largest(self, values: Int64Array) -> Int64Array:
         """The maximum over each tile of [images, rows, columns or parts of them], in list order."""
@@ -102,7 +112,7 @@ class WholeLayers:
         if self._fast and not key.raw and not key.relu and key.rounding == 0 and tiles.regular:
             records = np.empty((*out.shape[:2], len(tiles.columns), 2), np.int64)
             if self._fast.conv_forward(x, w, _geometry(key.layer), shift, out, records, tiles.part):
-                return tiles.largest(records[..., 0]), tiles.total(records[..., 1])
+                return tiles.of_records(records)
         return _store(key, _forward_sums(x, w, key.layer), None, shift, out, tiles)
 
     def input_gradient(
@@ -117,7 +127,7 @@ class WholeLayers:
                 dz, w, _geometry(layer), (layer.height, layer.width), shift, 0, None, 1, 0, mask, key.mask_below,
                 out, records, tiles.part,
             ):  # fmt: skip
-                return tiles.largest(records[..., 0]), tiles.total(records[..., 1])
+                return tiles.of_records(records)
         return _store(key, _input_sums(dz, w, layer), mask, shift, out, tiles)
 
     def weight_gradient(self, x: NDArray[Any], dz: NDArray[np.int16], layer: Layer) -> Int64Array:
@@ -127,6 +137,30 @@ class WholeLayers:
     def predicted(self, x: NDArray[Any], dz: NDArray[np.int16], layer: Layer) -> Int64Array:
         """The predictor's sums, likewise."""
         return np.asarray(self._engine.conv_weight_gradient_msb(x, dz, _geometry(layer)))
+
+    def unpack(
+        self, packer: WeightPacker, packed: NDArray[np.uint8], shape: tuple[int, int, int, int], x_unsigned: bool
+    ) -> NDArray[np.int8] | None:
+        """`WeightPacker.unpack`."""
+        if self._fast is None:
+            return packer.unpack(packed, shape, x_unsigned)
+        from joulebit.kernels.board_memory import unpack_weights
+
+        w = np.empty(shape, np.int8)
+        if not unpack_weights(packed.view(np.int8), packer.inverse, packer.zeros, w.reshape(-1)):
+            return None
+        return w if packer.heads_fit(packed, w, x_unsigned) else None
+
+    def sign_bytes(self, exact: Int64Array, guess: Int64Array, threshold: int, out: NDArray[np.uint8]) -> int:
+        """Directions of a weight gradient into `out`, flat, 128 where |guess| decides; how many it decides."""
+        if self._fast is not None:
+            from joulebit.kernels import board_memory
+
+            return int(board_memory.sign_bytes(exact, guess, threshold, out))
+        decided = np.abs(guess) >= threshold
+        direction = np.where(decided, np.sign(guess), np.sign(exact)) & 3
+        out[...] = (direction | np.where(decided, 128, 0)).astype(np.uint8).reshape(-1)
+        return int(np.count_nonzero(decided))
 
 
 def _compiled(threads: int | None) -> tuple[Any, FastKernels | None]:

@@ -13,215 +13,33 @@ Everything that differs between boards is in `Board` (`joulebit_host.boards.base
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections import OrderedDict
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from joulebit.accelerator.packing import unpack_gradient, unpack_signs
-from joulebit.accelerator.tiling import Addresses, Layer
 from joulebit.spec import accelerator as spec
-from joulebit.spec.accelerator import CONFIGS, ArrayConfig, Operation, Register, specification_hash
-from joulebit.spec.descriptor import RESULT_DTYPE
+from joulebit.spec.accelerator import CONFIGS, ArrayConfig, Register, specification_hash
 from joulebit_host.boards.base import Bitstream, Board, BoardError, BoardMemoryError
 from joulebit_host.driver.faults import IncompatibleError, ResultError, explain
+from joulebit_host.driver.jobs import DeviceTensor, Entry, Job
+from joulebit_host.driver.lists import PreparedList
 from joulebit_host.driver.memory import Memory, Region
-from joulebit_host.driver.packing import WeightPacker, tensor_bytes, tensor_view, weight_packer, write_tensor
-from joulebit_host.driver.plans import PassKey, Template, template_of
+from joulebit_host.driver.packing import WeightPacker, tensor_bytes, weight_packer, write_tensor
+from joulebit_host.driver.plans import Template
 
-__all__ = ["Accelerator", "DeviceTensor", "Job", "PassResult"]
+__all__ = ["Accelerator", "default_bitstream"]
 
 _DONE, _ERROR = 2, 4
-_MOST = 0xFFFF  #: descriptors in a list
+_LISTS = 256  #: that are kept in board memory
 _COUNTERS = tuple(register for register in Register if register >= Register.CYCLES_TOTAL)
-_GAP_BYTES = spec.RESULT_BYTES  #: between the result blocks of two passes: shows where one ends
 
 
 def patience_s(board: Board) -> float:
     """How long a list may take: a board computes 100,000 times as fast as its simulated gates."""
     return 3600.0 if "rtl" in board.name or board.name.startswith("remote") else 60.0
-
-
-class DeviceTensor:
-    """An NHWC tensor in board memory, channels padded with zeros to a multiple of 8.
-
-    Attributes:
-        shape: without the padding.
-        dtype: uint8, int8 or int16.
-    """
-
-    def __init__(self, region: Region, shape: tuple[int, ...], dtype: Any, offset: int = 0) -> None:
-        self.region = region
-        self._offset = offset
-        self.shape = shape
-        self.dtype = np.dtype(dtype)
-
-    @property
-    def address(self) -> int:
-        return self.region.address + self._offset
-
-    def part(self, first: int, last: int) -> DeviceTensor:
-        """Samples first..last-1: the same memory."""
-        sample = tensor_bytes((1, *self.shape[1:]), self.dtype)
-        return DeviceTensor(
-            self.region, (last - first, *self.shape[1:]), self.dtype, self._offset + first * sample
-        )
-
-    @property
-    def unsigned(self) -> bool:
-        return bool(self.dtype.kind == "u")
-
-
-class PassResult:
-    """What one pass of a job gives, once the job has run.
-
-    Attributes:
-        blocks: its result blocks (RESULT_DTYPE), one per tile.
-    """
-
-    def __init__(
-        self, template: Template, config: ArrayConfig, out: Region | None, shape: tuple[int, ...]
-    ) -> None:
-        self.template = template
-        self.blocks = np.zeros(0, RESULT_DTYPE)
-        self._config = config
-        self._out = out
-        self._shape = shape
-
-    @property
-    def peak(self) -> int:
-        """max |sum| before the shift; of a selective weight gradient max |predicted sum|."""
-        return int(self.blocks["peak"].max())
-
-    @property
-    def saturated(self) -> int:
-        """Elements that were clamped."""
-        return self.total("saturated")
-
-    def total(self, name: str) -> int:
-        """The sum of a field over all tiles."""
-        return int(self.blocks[name].sum(dtype=np.uint64))
-
-    @property
-    def _data(self) -> NDArray[np.uint8]:
-        if self._out is None:
-            raise ValueError("a prediction stays on the chip: there is no tensor to read")
-        return self._out.array
-
-    def tensor(self) -> NDArray[Any]:
-        """z or the gradient of x: int16 (raw: int64; relu: uint8) [N, H, W, C], a view of board memory.
-
-        Copy it to let the memory go.
-        """
-        key = self.template.key
-        dtype = np.int64 if key.raw else np.uint8 if key.relu else np.int16
-        return tensor_view(self._data, self._shape, dtype)
-
-    def gradient(self) -> NDArray[np.int64]:
-        """The weight gradient, int64 [kernel_h, kernel_w, c_in, c_out]."""
-        return unpack_gradient(self._data, self.template.plan.pieces, self._kernel_shape(), self._config)
-
-    def signs(self) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
-        """Of a selective weight gradient: directions -1, 0, 1, and which were predicted."""
-        return unpack_signs(self._data, self.template.plan.pieces, self._kernel_shape(), self._config)
-
-    def _kernel_shape(self) -> tuple[int, int, int, int]:
-        a, b, c, d = self._shape
-        return a, b, c, d
-
-
-class Job:
-    """Passes that run as one list. They must not read what others of the same job write.
-
-    Operands may be shared: upload them once. A job runs once.
-    """
-
-    def __init__(self, accelerator: Accelerator) -> None:
-        self._accelerator = accelerator
-        self._entries: list[tuple[PassResult, Callable[[int], NDArray[Any]]]] = []
-        self._keep: list[Any] = []  # operands, until the list has run
-
-    def forward(
-        self, x: DeviceTensor, w: NDArray[np.int8], layer: Layer, shift: int = 0, rounding: int = 0,
-        raw: bool = False, relu: bool = False,
-    ) -> PassResult:  # fmt: skip
-        """z = SAT16(RND*(conv(x, w), shift)), or the raw sums. w: int8 [kernel_h, kernel_w, c_in, c_out]."""
-        key = PassKey(layer, Operation.FORWARD, x.unsigned, rounding, raw=raw, relu=relu)
-        shape = (layer.images, layer.out_h, layer.out_w, layer.c_out)
-        return self._add(key, shape, x=x, w=w, shift=shift)
-
-    def input_gradient(
-        self, dz: DeviceTensor, w: NDArray[np.int8], layer: Layer, shift: int = 0, rounding: int = 0,
-        raw: bool = False, mask: DeviceTensor | None = None, mask_below: int = 0,
-        predict: DeviceTensor | None = None,
-    ) -> PassResult:  # fmt: skip
-        """The gradient of x: 16 bits, or raw sums. mask: x (uint8). predict: x, for the predictor beside it."""
-        key = PassKey(
-            layer, Operation.INPUT_GRADIENT, predict is not None and predict.unsigned, rounding, raw=raw,
-            masked=mask is not None, mask_below=mask_below, predict=predict is not None,
-        )  # fmt: skip
-        shape = (layer.images, layer.height, layer.width, layer.c_in)
-        return self._add(key, shape, x=predict, g=dz, w=w, mask=mask, shift=shift)
-
-    def predict(self, x: DeviceTensor, dz: DeviceTensor, layer: Layer) -> PassResult:
-        """The predictor alone; its sums stay on the chip for the next `weight_signs` of the same layer."""
-        return self._add(PassKey(layer, Operation.PREDICT, x.unsigned), (), x=x, g=dz)
-
-    def weight_gradient(self, x: DeviceTensor, dz: DeviceTensor, layer: Layer) -> PassResult:
-        """Sum of x * dz: `PassResult.gradient`."""
-        key = PassKey(layer, Operation.WEIGHT_GRADIENT, x.unsigned)
-        return self._add(key, _kernel(layer), x=x, g=dz)
-
-    def weight_signs(self, x: DeviceTensor, dz: DeviceTensor, layer: Layer, threshold_q12: int) -> PassResult:
-        """Signs of the weight gradient, predicted where decided: `PassResult.signs`. Must follow a prediction."""
-        key = PassKey(layer, Operation.WEIGHT_GRADIENT, x.unsigned, selective=True)
-        return self._add(key, _kernel(layer), x=x, g=dz, threshold_q12=threshold_q12)
-
-    def _add(
-        self, key: PassKey, shape: tuple[int, ...], x: DeviceTensor | None = None, g: DeviceTensor | None = None,
-        w: NDArray[np.int8] | None = None, mask: DeviceTensor | None = None, shift: int = 0,
-        threshold_q12: int = 0,
-    ) -> PassResult:  # fmt: skip
-        accelerator = self._accelerator
-        template = template_of(key, accelerator.config)
-        packed = None if w is None else accelerator.packed_weights(w, template, x is not None and x.unsigned)
-        out = accelerator.memory.allocate(template.plan.out_bytes) if template.plan.out_bytes else None
-        result = PassResult(template, accelerator.config, out, shape)
-        self._keep.append((x, g, mask, packed, out))
-
-        def place(results: int) -> NDArray[Any]:
-            addresses = Addresses(
-                results, *(0 if part is None else part.address for part in (x, g, packed, mask, out))
-            )
-            return template.at(addresses, shift, threshold_q12)
-
-        self._entries.append((result, place))
-        return result
-
-    def __len__(self) -> int:
-        """Descriptors so far."""
-        return sum(len(result.template) for result, _ in self._entries)
-
-    def run(self) -> None:
-        """Runs all passes; BoardError when something fails, then no result is valid."""
-        entries, self._entries = self._entries, []
-        if not entries:
-            return
-        accelerator = self._accelerator
-        lists: list[list[tuple[PassResult, Callable[[int], NDArray[Any]]]]] = [[]]
-        for entry in entries:
-            if sum(len(result.template) for result, _ in (*lists[-1], entry)) > _MOST:
-                lists.append([])
-            lists[-1].append(entry)
-        for part in lists:
-            accelerator.submit(part)
-        self._keep = []
-
-
-def _kernel(layer: Layer) -> tuple[int, int, int, int]:
-    return layer.kernel_h, layer.kernel_w, layer.c_in, layer.c_out
 
 
 class Accelerator:
@@ -252,7 +70,8 @@ class Accelerator:
         self.timeout_s = patience_s(board) if timeout_s is None else timeout_s
         self.submissions = 0
         self.memory = Memory(board, memory_limit)
-        self._scratch: dict[str, Region] = {}
+        self._results: tuple[Region, NDArray[np.uint8]] | None = None
+        self._lists: OrderedDict[tuple[int, ...], tuple[tuple[Template, ...], PreparedList]] = OrderedDict()
         self._packed: tuple[weakref.ref[Any], WeightPacker, bool, Region] | None = None  #: the last weights
         self._broken: str | None = None
         if load:
@@ -280,7 +99,8 @@ class Accelerator:
 
     def close(self) -> None:
         """Gives the board's memory back; the board itself stays open."""
-        self._scratch = {}
+        self._results = None
+        self._lists.clear()
         self._packed = None
         self.memory.close()
 
@@ -322,7 +142,7 @@ class Accelerator:
 
     def upload(self, tensor: NDArray[Any]) -> DeviceTensor:
         """A tensor (uint8, int8 or int16, NHWC) in board memory."""
-        region = self.memory.allocate(tensor_bytes(tensor.shape, tensor.dtype))
+        region = self.allocate(tensor_bytes(tensor.shape, tensor.dtype))
         write_tensor(region.array, tensor)
         region.flush()
         return DeviceTensor(region, tensor.shape, tensor.dtype)
@@ -333,7 +153,7 @@ class Accelerator:
         known = self._packed
         if known is not None and known[0]() is w and known[1] is packer and known[2] == x_unsigned:
             return known[3]
-        region = self.memory.allocate(packer.size)
+        region = self.allocate(packer.size)
         packer.pack(w, region.array, x_unsigned)
         region.flush()
         self._packed = (weakref.ref(w), packer, x_unsigned, region)
@@ -352,48 +172,37 @@ class Accelerator:
         """An empty list of passes."""
         return Job(self)
 
-    def submit(self, entries: list[tuple[PassResult, Callable[[int], NDArray[Any]]]]) -> None:
+    def submit(self, entries: list[Entry]) -> None:
         """Runs passes (made by a `Job`) as one list of at most 65535 descriptors; checks their result blocks."""
         if self._broken:
             raise BoardError(f"the accelerator was given up after an error ({self._broken}): open the board again")
-        count = sum(len(result.template) for result, _ in entries)
-        spans, size = [], 0
-        for result, _ in entries:
-            spans.append(slice(size, size + spec.RESULT_BYTES * len(result.template)))
-            size = spans[-1].stop + _GAP_BYTES
-        results = self._region("results", size)
-        results.array[:size] = 0xFF
-        parts = [place(results.address + span.start) for (_, place), span in zip(entries, spans)]
-        listed = self._region("descriptors", spec.DESCRIPTOR_BYTES * count)
-        place_at, target = 0, listed.array
-        for part in parts:
-            target[place_at : place_at + part.nbytes] = part.view(np.uint8)
-            place_at += part.nbytes
-        results.flush()
-        listed.flush()
+        prepared = self._prepared(entries)
+        size = prepared.results_bytes
+        results, blocks = self._result_blocks(size)
+        prepared.place(entries, results.address)
+        blocks[:size] = 0xFF
+        results.flush(0, size)
+        if self.memory.lent:  # what the processor wrote there before must not come down on the results later
+            for entry in entries:
+                entry.result.flush()
         try:
-            self._run(listed.address, count, parts)
-            results.invalidate()
-            for (result, _), span in zip(entries, spans):
-                result.blocks = results.array[span].copy().view(RESULT_DTYPE)
-                _check_blocks(result)
-                if result._out is not None:
-                    result._out.invalidate()
+            self._run(prepared)
+            results.invalidate(0, size)
+            prepared.accept(entries, blocks)
         except BoardError as error:
             self._broken = str(error)
             raise
         self.submissions += 1
 
-    def _run(self, address: int, count: int, parts: list[NDArray[Any]]) -> None:
-        board = self.board
-        board.write(Register.DESC_ADDRESS, address)
+    def _run(self, prepared: PreparedList) -> None:
+        board, count = self.board, prepared.count
+        board.write(Register.DESC_ADDRESS, prepared.address)
         board.write(Register.DESC_COUNT, count)
         board.write(Register.CTRL, 1)
         status = board.wait(_DONE | _ERROR, self.timeout_s)
         if status & _ERROR:
             bits, index = board.read(Register.ERROR), board.read(Register.ERROR_INDEX)
-            descriptors = [descriptor for part in parts for descriptor in part]
-            raise explain(bits, index, count, descriptors[index] if index < count else None)
+            raise explain(bits, index, count, prepared.descriptor(index))
         done = board.read(Register.DESC_DONE)
         if done != count:
             raise ResultError(
@@ -401,13 +210,37 @@ class Accelerator:
                 "load the bitstream again"
             )
 
-    def _region(self, name: str, size: int) -> Region:
-        """A region that is kept from list to list."""
-        region = self._scratch.get(name)
-        if region is None or len(region) < size:
-            self._scratch.pop(name, None)
-            region = self._scratch[name] = self.memory.allocate(max(size, 4096))
-        return region
+    def _prepared(self, entries: list[Entry]) -> PreparedList:
+        """The list of these passes, in which it was used before if it was."""
+        templates = tuple([entry.result.template for entry in entries])
+        names = tuple([id(template) for template in templates])
+        known = self._lists.pop(names, None)
+        if known is None:
+            while len(self._lists) >= _LISTS:
+                self._lists.popitem(last=False)
+            known = (templates, PreparedList(templates, self.allocate))
+        self._lists[names] = known
+        return known[1]
+
+    def _result_blocks(self, size: int) -> tuple[Region, NDArray[np.uint8]]:
+        """Memory for the result blocks of a list, and its bytes: the same for all lists while it is enough."""
+        known = self._results
+        if known is None or len(known[0]) < size:
+            self._results = None
+            region = self.allocate(1 << max(12, (size - 1).bit_length()))
+            known = self._results = (region, region.array)
+        return known
+
+    def allocate(self, size: int) -> Region:
+        """Board memory; what is kept for later goes where there is not enough. BoardMemoryError: not even then."""
+        try:
+            return self.memory.allocate(size)
+        except BoardMemoryError:
+            if not self._lists and self._packed is None:
+                raise
+        self._lists.clear()
+        self._packed = None
+        return self.memory.allocate(size)
 
     def info(self) -> dict[str, Any]:
         """What the accelerator says of itself, for people and JSON."""
@@ -452,22 +285,3 @@ _BUILD = "load a bitstream of this version, or build one with `make -C hw vivado
 def default_bitstream(config: str = "default") -> Bitstream:
     """The bitstream of a configuration, as this version needs it."""
     return Bitstream(f"joulebit-{config}", config, specification_hash())
-
-
-def _check_blocks(result: PassResult) -> None:
-    """ResultError where result blocks contradict one another or the plan."""
-    blocks, template = result.blocks, result.template
-    wrong = (
-        (blocks["status"] != 1) | (blocks["error"] != 0) | (blocks["reserved0"] != 0) | (blocks["reserved1"] != 0)
-    )
-    wrong |= blocks["macs"] + blocks["macs_gated"] != template.macs
-    wrong |= blocks["compute_cycles"] > blocks["cycles"]
-    if wrong.any():
-        index = int(np.flatnonzero(wrong)[0])
-        block = blocks[index]
-        fields = ", ".join(f"{name} {int(block[name])}" for name in ("status", "error", "macs", "macs_gated"))
-        raise ResultError(
-            f"result block {index} of a {template.key.operation.name.lower()} of {template.key.layer} is not what "
-            f"its descriptor asks for ({fields}; {int(template.macs[index])} products expected): the board's "
-            "memory was overwritten, or its caches were not invalidated"
-        )

@@ -33,27 +33,38 @@ class Region:
         self._chunk = chunk
         self._offset = offset
         self._size = size
-        self.address = chunk.buffer.address + offset
-        start = chunk.buffer.array.__array_interface__["data"][0] + offset
+        self.address = chunk.address + offset
         self.__array_interface__: dict[str, Any] = {
-            "version": 3, "shape": (size,), "typestr": "|u1", "data": (start, False),
+            "version": 3, "shape": (size,), "typestr": "|u1", "data": (chunk.start + offset, False),
         }  # fmt: skip
 
     def __len__(self) -> int:
         return self._size
 
     @property
+    def chunk(self) -> _Chunk:
+        """The buffer that it is a part of."""
+        return self._chunk
+
+    @property
+    def start(self) -> int:
+        """Where the processor sees the first byte."""
+        return self._chunk.start + self._offset
+
+    @property
     def array(self) -> NDArray[np.uint8]:
         """The bytes (on a remote board the local copy). Views of it keep the region from being reused."""
         return np.asarray(self)
 
-    def flush(self) -> None:
-        """Makes what the processor wrote visible to the accelerator."""
-        self._chunk.buffer.flush(self._offset, self._offset + self._size)
+    def flush(self, start: int = 0, stop: int | None = None) -> None:
+        """Makes what the processor wrote to bytes start..stop-1 (default: all) visible to the accelerator."""
+        stop = self._size if stop is None else stop
+        self._chunk.buffer.flush(self._offset + start, self._offset + stop)
 
-    def invalidate(self) -> None:
-        """Makes what the accelerator wrote visible to the processor."""
-        self._chunk.buffer.invalidate(self._offset, self._offset + self._size)
+    def invalidate(self, start: int = 0, stop: int | None = None) -> None:
+        """Makes what the accelerator wrote to bytes start..stop-1 (default: all) visible to the processor."""
+        stop = self._size if stop is None else stop
+        self._chunk.buffer.invalidate(self._offset + start, self._offset + stop)
 
     def __del__(self) -> None:
         self._chunk.heap.free(self._offset)
@@ -67,7 +78,9 @@ def _chunks_above(size: int) -> list[int]:
 class _Chunk:
     def __init__(self, buffer: Buffer, size: int) -> None:
         self.buffer = buffer
+        self.address = buffer.address
         self.memory = buffer.array  # regions point into it, perhaps longer than the buffer lives
+        self.start = int(self.memory.__array_interface__["data"][0])
         self.heap = Heap(size)
 
 
@@ -76,14 +89,19 @@ class Memory:
 
     Attributes:
         limit: bytes that may be asked of the board in all; None: as many as it has.
+        lent: whether the processor has had regions to work in, which it may have written to without a flush.
     """
 
     def __init__(self, board: Board, limit: int | None = None) -> None:
         self._board = board
         self.limit = limit
+        self.lent = False
         #: Where moving a part of a buffer moves all before it, too, each region has a buffer of its own.
         self._apart = not getattr(board, "moves_ranges", True)
         self._chunks: list[_Chunk] = []
+
+    def __contains__(self, region: Region) -> bool:
+        return region.chunk in self._chunks
 
     @property
     def held(self) -> int:

@@ -14,11 +14,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from joulebit.accelerator.packing import pack_weights, pad8
+from joulebit.accelerator.packing import GradientPiece, pack_weights, pad8
 from joulebit.spec.accelerator import ArrayConfig, Operation
 from joulebit.spec.descriptor import ceil_div, weight_bytes
 
-__all__ = ["WeightPacker", "tensor_bytes", "tensor_view", "weight_packer", "write_tensor"]
+__all__ = [
+    "WeightPacker",
+    "tensor_bytes",
+    "tensor_view",
+    "unpack_directions",
+    "unpack_sums",
+    "weight_packer",
+    "write_tensor",
+]
 
 _DIGIT = 100  #: of the numbers by which the order of packed weights is found: fits int8
 
@@ -41,10 +49,50 @@ def tensor_view(data: NDArray[np.uint8], shape: Sequence[int], dtype: Any) -> ND
 def write_tensor(data: NDArray[np.uint8], tensor: NDArray[Any]) -> None:
     """An NHWC tensor into `data` (flat bytes of its size); the channels of padding become 0."""
     channels = tensor.shape[3]
-    if channels != pad8(channels):
-        whole = tensor_view(data, (*tensor.shape[:3], pad8(channels)), tensor.dtype)
-        whole[..., channels:] = 0
-    np.copyto(tensor_view(data, tensor.shape, tensor.dtype), tensor, casting="no")
+    target = tensor_view(data, tensor.shape, tensor.dtype)
+    if channels == pad8(channels):
+        np.copyto(target, tensor, casting="no")
+        return
+    data[: tensor_bytes(tensor.shape, tensor.dtype)] = 0
+    if channels > pad8(channels) // 2:
+        np.copyto(target, tensor, casting="no")
+        return
+    for channel in range(channels):  # numpy's inner loop is over pixels then
+        np.copyto(target[..., channel], tensor[..., channel], casting="no")
+
+
+def unpack_sums(
+    data: NDArray[np.uint8], pieces: Sequence[GradientPiece], shape: tuple[int, int, int, int], config: ArrayConfig
+) -> NDArray[np.int64]:
+    """`joulebit.accelerator.packing.unpack_gradient`: int64 [kernel_h, kernel_w, c_in, c_out], by one copy."""
+    return _collect(data.view("<i8"), 8, pieces, shape, config)
+
+
+def unpack_directions(
+    data: NDArray[np.uint8], pieces: Sequence[GradientPiece], shape: tuple[int, int, int, int], config: ArrayConfig
+) -> NDArray[np.int64]:
+    """The directions of `joulebit.accelerator.packing.unpack_signs`, as int64."""
+    return _collect(data.view(np.int8) << 6 >> 6, 1, pieces, shape, config)  # the sign of the lowest two bits
+
+
+def _collect(
+    values: NDArray[Any], element: int, pieces: Sequence[GradientPiece], shape: tuple[int, int, int, int],
+    config: ArrayConfig,
+) -> NDArray[np.int64]:  # fmt: skip
+    """Pieces [block, word, kernel row, kernel column, 8, lane] of elements of so many bytes, put together."""
+    height, width, c_in, c_out = shape
+    lanes = config.out_lanes
+    all_words, all_blocks = pad8(c_in) // 8, ceil_div(pad8(c_out), lanes)
+    whole = np.empty((height, width, all_words, 8, all_blocks, lanes), np.int64)
+    for piece in pieces:
+        blocks, words, rows, columns = (stop - start for start, stop in piece[1:])
+        start = piece.offset // element
+        part = values[start : start + piece.elements(config)].reshape(blocks, words, rows, columns, 8, lanes)
+        whole[slice(*piece.rows), slice(*piece.columns), slice(*piece.words), :, slice(*piece.blocks)] = (
+            part.transpose(2, 3, 1, 4, 0, 5)
+        )
+    flat = whole.reshape(height, width, 8 * all_words, lanes * all_blocks)
+    return np.ascontiguousarray(flat[:, :, :c_in, :c_out])
 
 
 @dataclass(frozen=True)
@@ -88,13 +136,18 @@ class WeightPacker:
         w = data[self.inverse].view(np.int8).reshape(shape)
         if len(self.zeros) and data[self.zeros].any():
             return None
+        return w if self.heads_fit(data, w, x_unsigned) else None
+
+    def heads_fit(self, data: NDArray[np.uint8], w: NDArray[np.int8], x_unsigned: bool) -> bool:
+        """Whether the initial sums in packed bytes are those of these weights."""
         head = 8 * self.lanes
-        heads = np.stack([data[start : start + head] for start in self.heads.tolist()]).view("<i8")
         if not x_unsigned or self.transposed:
-            return None if heads.any() else w
-        expected = self._initial(w).reshape(self.blocks, self.lanes)
-        repeated = heads.reshape(-1, self.blocks, self.lanes)
-        return w if (repeated == expected).all() else None
+            return not any(data[start : start + head].any() for start in self.heads.tolist())
+        expected = self._initial(w).view(np.uint8).reshape(self.blocks, head)
+        return all(
+            (data[start : start + head] == expected[number % self.blocks]).all()
+            for number, start in enumerate(self.heads.tolist())
+        )
 
     def _initial(self, w: NDArray[np.int8]) -> NDArray[np.int64]:
         """Initial sums of all lanes: 128 * the sum of the weights, since the array multiplies x - 128."""

@@ -98,11 +98,11 @@ class Template:
         return ListTotals(*(int(values.sum()) for values in self.costs if values is not self.costs.positions))
 
     @cached_property
-    def blank_results(self) -> NDArray[Any]:
-        """Result blocks of a pass that was done, with its products and nothing else."""
+    def blank_results(self) -> NDArray[np.uint64]:
+        """Result blocks, as 64-bit words [tiles, 8], of a pass that was done: its products and nothing else."""
         blocks = np.zeros(len(self), RESULT_DTYPE)
         blocks["status"], blocks["macs"] = 1, self.costs.macs
-        return blocks
+        return blocks.view(np.uint64).reshape(len(self), -1)
 
     def __len__(self) -> int:
         return len(self.plan.descriptors)

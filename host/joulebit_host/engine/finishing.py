@@ -52,29 +52,26 @@ class Finisher:
             self._exact_sums = exact_sums
             self._workers, self._pool = Workers(threads), Pool()
 
-    def with_sums(self, z: NDArray[np.int16]) -> tuple[NDArray[np.int16], Int64Array, Int64Array]:
-        """(a copy of z [N, H, W, C], sums of each channel, sums of the squares)."""
+    def channel_sums(self, z: NDArray[np.int16]) -> tuple[Int64Array, Int64Array]:
+        """(sums of each channel of z [N, H, W, C], sums of the squares)."""
         samples, height, width, channels = z.shape
         pixels = height * width
-        if self._workers is None or self._pool is None or pixels > 1 << 16 or not samples:
-            copy = np.array(z, np.int16, order="C")
-            wide = copy.astype(np.int64)
-            return copy, wide.sum((0, 1, 2)), (wide * wide).sum((0, 1, 2))
-        copy = self._pool.empty(z.shape, np.int16)
+        if self._workers is None or pixels > 1 << 16 or not samples or not z.flags.c_contiguous:
+            wide = z.astype(np.int64)
+            return wide.sum((0, 1, 2)), (wide * wide).sum((0, 1, 2))
         threads = min(self._workers.count, samples)
         statistics = np.zeros((threads, 2, -(-channels // 16) * 16), np.int64)
         counter = np.zeros(1, np.int64)
-        pointers = [_address(array) for array in (counter, z, copy, statistics)]
+        pointers = [_address(array) for array in (counter, z, statistics)]
 
         def work(thread: int) -> None:
-            self._exact_sums.copy_with_sums(
-                pointers[0], samples, pixels, channels, pointers[1], z.strides[2], pointers[2],
-                pointers[3] + thread * statistics.strides[0],
-            )  # fmt: skip
+            self._exact_sums.channel_sums(
+                pointers[0], samples, pixels, channels, pointers[1], pointers[2] + thread * statistics.strides[0]
+            )
 
         self._workers.each(work, threads)
         total, squares = statistics.sum(0)[:, :channels]
-        return copy, total, squares
+        return total, squares
 
     def forward(self, sums: Int64Array, shift: int, key: int) -> tuple[NDArray[np.int16], int, int]:
         """(z, peak, saturated) of exact sums."""

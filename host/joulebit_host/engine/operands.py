@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from joulebit_host.boards.base import BoardMemoryError
 from joulebit_host.driver import Accelerator, DeviceTensor
+from joulebit_host.engine.shared import SharedMemory
 
 __all__ = ["Operands"]
 
@@ -21,14 +22,14 @@ class Operands:
     not change while they are remembered; whoever changes one in place calls `forget`.
 
     Attributes:
-        uploads: tensors moved; reuses: moves saved.
+        uploads: tensors moved; in_place: tensors that lay in board memory already; reuses: of either kind.
     """
 
-    def __init__(self, accelerator: Accelerator) -> None:
+    def __init__(self, accelerator: Accelerator, shared: SharedMemory) -> None:
         self._accelerator = accelerator
+        self._shared = shared
         self._known: OrderedDict[int, tuple[weakref.ref[Any], DeviceTensor]] = OrderedDict()
-        self.uploads = 0
-        self.reuses = 0
+        self.uploads = self.in_place = self.reuses = 0
 
     def get(self, array: NDArray[Any]) -> DeviceTensor:
         """The array in board memory. BoardMemoryError only when it does not fit an empty memory either."""
@@ -38,16 +39,23 @@ class Operands:
             self._known.move_to_end(name)
             self.reuses += 1
             return known[1]
+        tensor = self._shared.holder(array)
+        if tensor is None:
+            tensor = self._uploaded(array)
+            self.uploads += 1
+        else:
+            tensor.flush()
+            self.in_place += 1
+        self._known[name] = (weakref.ref(array, lambda _: self._known.pop(name, None)), tensor)
+        return tensor
+
+    def _uploaded(self, array: NDArray[Any]) -> DeviceTensor:
         while True:
             try:
-                tensor = self._accelerator.upload(array)
-                break
+                return self._accelerator.upload(array)
             except BoardMemoryError:
                 if not self.drop_oldest():
                     raise
-        self._known[name] = (weakref.ref(array, lambda _: self._known.pop(name, None)), tensor)
-        self.uploads += 1
-        return tensor
 
     def drop_oldest(self) -> bool:
         """Forgets the tensor that was used longest ago; False when there is none."""

@@ -7,19 +7,15 @@ computed by the processor, and counted by reason in the session.
 * Input gradient: masked and requantised by the accelerator where nothing is added; else its exact sums come back,
   and the processor adds the shortcut's gradient, masks and requantises.
 * Weight gradient: exact sums.
-* Predicted signs (`selective`): `conv_weight_gradient` and `conv_weight_gradient_msb` return promises. Once
-  `predict_signs` asks for directions, one list forms the input gradient's sums with the predictor beside them
-  (`OverlaySession.beside`; else the prediction alone), and then the weight gradient of undecided elements only.
-  The input gradient that the network asks for next is finished from those sums. How many decided signs are wrong
-  is not known then, and not counted.
+* Predicted signs (`selective`): `joulebit_host.engine.predicted`. How many decided signs are wrong is not known
+  then, and not counted.
 """
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Callable
+import math
 from dataclasses import replace
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,54 +24,18 @@ from joulebit.accelerator.tiling import Layer
 from joulebit.engine.base import Array, ConvGeometry, ConvOutput, Int64Array, Quantised
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.fixed.rounding import Rounding, saturate
+from joulebit.fixed.rounding import peak as peak_of
 from joulebit.spec.accelerator import Operation
 from joulebit_host.boards.base import BoardMemoryError
 from joulebit_host.driver import DeviceTensor, Job, PassResult
 from joulebit_host.driver.plans import PassKey
 from joulebit_host.engine.finishing import Addend, Finisher
 from joulebit_host.engine.mapping import Mapped, predictor_matches
+from joulebit_host.engine.predicted import Promise, SignPredictor, SumsBeside
 from joulebit_host.engine.session import OverlaySession
 from joulebit_host.engine.verifying import check_same
 
 __all__ = ["OverlayEngine", "Promise"]
-
-T = TypeVar("T")
-
-
-class Promise:
-    """A weight gradient (or its predicted sums) that is formed when somebody asks for its numbers."""
-
-    def __init__(
-        self,
-        engine: OverlayEngine,
-        x: NDArray[Any],
-        dz: NDArray[np.int16],
-        geometry: ConvGeometry,
-        predicted: bool,
-    ) -> None:
-        self._engine = engine
-        self.x, self.dz, self.geometry = x, dz, geometry
-        self.predicted = predicted
-        self._value: Int64Array | None = None
-
-    def value(self) -> Int64Array:
-        """int64 [kernel_h, kernel_w, c_in, c_out]."""
-        if self._value is None:
-            form = self._engine.predicted_sums if self.predicted else self._engine.exact_sums
-            self._value = form(self.x, self.dz, self.geometry)
-        return self._value
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.asarray(self.value(), dtype)
-
-
-class _Sums(NamedTuple):
-    """An input gradient's exact sums that were formed beside a prediction."""
-
-    dz: weakref.ref[Any]
-    w: weakref.ref[Any]
-    result: PassResult
-    mapped: Mapped
 
 
 class OverlayEngine:
@@ -100,12 +60,10 @@ class OverlayEngine:
         self.arithmetic = arithmetic or Arithmetic()
         self.session = session
         self._threads = threads
-        self._processor = processor or _processor_engine(self.arithmetic, threads)
+        self._processor = processor or _processor_engine(session, self.arithmetic, threads)
         self._finisher = Finisher(self.arithmetic, threads, compiled=self._processor.name == "numba")
-        self._promises = session.selective and predictor_matches(self.arithmetic)
-        self._layers: dict[tuple[int, ConvGeometry, tuple[int, ...]], tuple[Any, Any]] = {}
-        self._inputs: dict[int, weakref.ref[Any]] = {}
-        self._beside: _Sums | None = None
+        promises = session.selective and predictor_matches(self.arithmetic)
+        self._predictor = SignPredictor(session, self._acc_limit) if promises else None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._processor, name)
@@ -118,9 +76,8 @@ class OverlayEngine:
 
     def from_numpy(self, array: NDArray[Any]) -> Array:
         own = self._processor.from_numpy(array)
-        if own.dtype == np.int8:  # the network's images: nobody asks for their gradient
-            name = id(own)
-            self._inputs[name] = weakref.ref(own, lambda _: self._inputs.pop(name, None))
+        if self._predictor and own.dtype == np.int8:
+            self._predictor.entered(own)
         return own
 
     def to_numpy(self, array: Array) -> NDArray[Any]:
@@ -141,8 +98,8 @@ class OverlayEngine:
             ))  # fmt: skip
         if not mapped or why:
             return self._by_processor("forward", why).conv_forward(x, w, geometry, shift, key)  # type: ignore[no-any-return]
-        if self._promises:
-            self._remember(x, w, geometry)
+        if self._predictor:
+            self._predictor.met(x, w, geometry)
         weights = mapped.weights(w)
 
         def build(job: Job) -> PassResult:
@@ -151,16 +108,14 @@ class OverlayEngine:
                 tensor, weights, mapped.layer, shift if exact else 0, self._mode if exact else 0, raw=not exact
             )
 
-        result = self._fitting(build)
+        result = self.session.fitting(build)
         if result is None:
             return self._forward_in_parts(x, w, geometry, shift, key)
         if exact:
-            z, total, squares = self._finisher.with_sums(result.tensor())
-            output = ConvOutput(z, result.peak, result.saturated, total, squares)
+            z, peak, saturated = self._kept(result.tensor()), result.peak, result.saturated
         else:
-            values, peak, saturated = self._finisher.forward(result.tensor(), shift, key)
-            z, total, squares = self._finisher.with_sums(values)
-            output = ConvOutput(z, peak, saturated, total, squares)
+            z, peak, saturated = self._finisher.forward(result.tensor(), shift, key)
+        output = ConvOutput(z, peak, saturated, *self._finisher.channel_sums(z))
         self._done("forward")
         if self.session.verifies():
             self._verify("forward", output, self._processor.conv_forward(x, w, geometry, shift, key))
@@ -188,7 +143,7 @@ class OverlayEngine:
     ) -> Quantised:  # fmt: skip
         arguments = (dz, w, geometry, input_hw, shift, align, add, add_stride, add_align, mask, mask_below, key)
         addend = Addend(add, add_stride, add_align)
-        sums = self._sums_beside(dz, w)
+        sums = self._predictor.sums_beside(dz, w) if self._predictor else None
         if sums is not None:
             gradient = self._finished(sums, input_hw, shift, align, addend, mask, mask_below, key)
             if self.session.verifies():
@@ -241,12 +196,10 @@ class OverlayEngine:
                 mask_below=0 if mask is None else mask_below,
             )  # fmt: skip
 
-        result = self._fitting(build)
+        result = self.session.fitting(build)
         if result is None:
             return None
-        gradient = self._finisher.empty(shape)
-        np.copyto(gradient, _unflattened(result.tensor(), shape))
-        return Quantised(gradient, result.peak, result.saturated)
+        return Quantised(self._kept(_unflattened(result.tensor(), shape)), result.peak, result.saturated)
 
     def _by_sums(
         self, mapped: Mapped, dz: NDArray[np.int16], weights: NDArray[np.int8], shape: tuple[int, ...], shift: int,
@@ -265,7 +218,7 @@ class OverlayEngine:
                 tensor = self._uploaded(dz)
                 return job.input_gradient(tensor.part(part.start, part.stop), weights, layer, raw=True)
 
-            result = self._fitting(build)
+            result = self.session.fitting(build)
             if result is None:
                 return None
             done = self._finisher.input_gradient(
@@ -276,13 +229,8 @@ class OverlayEngine:
             peak, saturated = max(peak, done.peak), saturated + done.saturated
         return Quantised(gradient, peak, saturated)
 
-    def _sums_beside(self, dz: Array, w: Array) -> _Sums | None:
-        """The sums that a prediction left for this gradient."""
-        found = self._beside
-        return found if found and found.dz() is dz and found.w() is w else None
-
     def _finished(
-        self, sums: _Sums, input_hw: tuple[int, int], shift: int, align: int, add: Addend, mask: Array | None,
+        self, sums: SumsBeside, input_hw: tuple[int, int], shift: int, align: int, add: Addend, mask: Array | None,
         mask_below: int, key: int,
     ) -> Quantised:  # fmt: skip
         shape = (sums.mapped.layer.images, *input_hw, sums.mapped.kernel[2])
@@ -310,19 +258,21 @@ class OverlayEngine:
     # --- weight gradient
 
     def conv_weight_gradient(self, x: Array, dz: Array, geometry: ConvGeometry) -> tuple[Array, int]:
-        if self._promises and self._can_promise(x, dz, geometry):
+        if self._predictor and self._predictor.takes(x, dz, geometry):
             return Promise(self, x, dz, geometry, False), 0
         exact = self._exact_gradient(x, dz, geometry)
         if exact is None:
             return self._processor.conv_weight_gradient(x, dz, geometry)  # type: ignore[no-any-return]
-        clamped = saturate(exact, self.arithmetic.accumulator_bits)
-        lost = int(np.count_nonzero(clamped != exact))
+        clamped, lost = exact.value, 0
+        if exact.peak > self._acc_limit:
+            clamped = saturate(exact.value, self.arithmetic.accumulator_bits)
+            lost = int(np.count_nonzero(clamped != exact.value))
         if self.session.verifies():
             expected = self._processor.conv_weight_gradient(x, dz, geometry)
             self._verify("weight gradient", (clamped, lost), expected)
         return clamped, lost
 
-    def _exact_gradient(self, x: NDArray[Any], dz: NDArray[np.int16], geometry: ConvGeometry) -> Int64Array | None:
+    def _exact_gradient(self, x: NDArray[Any], dz: NDArray[np.int16], geometry: ConvGeometry) -> _Gradient | None:
         """The sums before they are clamped; None (and counted) where the processor must form them."""
         mapped, why = self._mapped(x, (geometry.kernel_h, geometry.kernel_w, 0, dz.shape[3]), geometry, None)
         if mapped:
@@ -334,23 +284,23 @@ class OverlayEngine:
         def build(job: Job) -> PassResult:
             return job.weight_gradient(self._uploaded(x), self._uploaded(dz), mapped.layer)
 
-        result = self._fitting(build)
+        result = self.session.fitting(build)
         if result is None:
             (x1, x2), (dz1, dz2) = self._halves(x), self._halves(dz)
             first, second = self._exact_gradient(x1, dz1, geometry), self._exact_gradient(x2, dz2, geometry)
-            return None if first is None or second is None else first + second
+            return None if first is None or second is None else _Gradient.of(first.value + second.value)
         self._done("weight gradient")
-        return mapped.gradient(result.gradient())
+        return _Gradient(mapped.gradient(result.gradient()), result.peak)
 
     def conv_weight_gradient_msb(self, x: Array, dz: Array, geometry: ConvGeometry) -> Array:
-        if self._promises and self._can_promise(x, dz, geometry):
+        if self._predictor and self._predictor.takes(x, dz, geometry):
             return Promise(self, x, dz, geometry, True)
         return self.predicted_sums(x, dz, geometry)
 
     def exact_sums(self, x: Array, dz: Array, geometry: ConvGeometry) -> Int64Array:
         """`conv_weight_gradient` for a promise: sums that no accumulator clamps."""
         exact = self._exact_gradient(x, dz, geometry)
-        return exact if exact is not None else self._processor.conv_weight_gradient(x, dz, geometry)[0]
+        return exact.value if exact else self._processor.conv_weight_gradient(x, dz, geometry)[0]
 
     def predicted_sums(self, x: Array, dz: Array, geometry: ConvGeometry) -> Int64Array:
         """`conv_weight_gradient_msb` by the processor: the accelerator keeps these sums to itself."""
@@ -368,85 +318,38 @@ class OverlayEngine:
             and exact.dz is predicted.dz
             and exact.geometry == predicted.geometry
         ):
-            found = self._signs(exact, threshold_q12)
+            assert self._predictor is not None
+            found = self._predictor.signs(exact.x, exact.dz, exact.geometry, threshold_q12)
             if found is not None:
+                if self.session.verifies():
+                    self._verify_signs(exact, threshold_q12, *found)
                 return found
+            self._by_processor(
+                "signs", "the threshold needs the whole batch, which the board's memory does not hold"
+            )
         return self._processor.predict_signs(  # type: ignore[no-any-return]
             self.to_numpy(exact), self.to_numpy(predicted), threshold_q12
         )
 
-    def _can_promise(self, x: NDArray[Any], dz: NDArray[Any], geometry: ConvGeometry) -> bool:
-        """Whether the accelerator can predict these signs, and no exact sum can be clamped."""
-        mapped, why = self._mapped(x, (geometry.kernel_h, geometry.kernel_w, 0, dz.shape[3]), geometry, None)
-        if not mapped or why or dz.dtype != np.int16:
-            return False
-        unsigned = x.dtype == np.uint8
-        products = dz.shape[0] * dz.shape[1] * dz.shape[2] * 255 * 32767
-        return products <= self._acc_limit and not any(
-            self._refusal(
-                PassKey(mapped.layer, operation, unsigned, selective=operation == Operation.WEIGHT_GRADIENT)
-            )
-            for operation in (Operation.PREDICT, Operation.WEIGHT_GRADIENT)
-        )
-
-    def _signs(self, promise: Promise, threshold_q12: int) -> tuple[Int64Array, dict[str, int]] | None:
-        """Directions by one list; None where the board's memory does not hold the layer."""
-        x, dz, geometry = promise.x, promise.dz, promise.geometry
-        mapped, _ = self._mapped(x, (geometry.kernel_h, geometry.kernel_w, 0, dz.shape[3]), geometry, None)
-        assert mapped is not None
-        self._beside = None
-        w = self._weights_of(x, geometry, dz.shape[3]) if self.session.beside else None
-        if w is not None and self._refusal(
-            PassKey(mapped.layer, Operation.INPUT_GRADIENT, x.dtype == np.uint8, raw=True, predict=True)
-        ):
-            w = None
-        weights = None if w is None else mapped.weights(w)
-
-        def build(job: Job) -> tuple[PassResult, PassResult]:
-            operands: tuple[DeviceTensor, DeviceTensor] = self._uploaded(x), self._uploaded(dz)
-            if weights is None:
-                first = job.predict(*operands, mapped.layer)
-            else:
-                first = job.input_gradient(operands[1], weights, mapped.layer, raw=True, predict=operands[0])
-            return first, job.weight_signs(*operands, mapped.layer, threshold_q12)
-
-        found = self._fitting(build)
-        if found is None:
-            self._by_processor(
-                "signs", "the threshold needs the whole batch, which the board's memory does not hold"
-            )
-            return None
-        first, second = found
-        if w is not None:
-            self._beside = _Sums(weakref.ref(dz), weakref.ref(w), first, mapped)
-            self._done("input gradient and prediction")
-        else:
-            self._done("prediction")
-        directions, _ = second.signs()
-        signs = mapped.gradient(directions.astype(np.int64))
-        self._done("weight signs")
-        peak = second.peak
-        counts = {
-            "total": signs.size,
-            "decided": second.total("decided"),
-            "threshold": max(1, (threshold_q12 * peak) >> 12),
-        }
-        if self.session.verifies():
-            exact, _ = self._processor.conv_weight_gradient(x, dz, geometry)
-            guess = self._processor.conv_weight_gradient_msb(x, dz, geometry)
-            expected, expected_counts = self._processor.predict_signs(exact, guess, threshold_q12)
-            known = {name: expected_counts[name] for name in counts}
-            self._verify("weight signs", (signs, *counts.values()), (expected, *known.values()))
-        return signs, counts
+    def _verify_signs(
+        self, promise: Promise, threshold_q12: int, signs: Int64Array, counts: dict[str, int]
+    ) -> None:
+        operands = promise.x, promise.dz, promise.geometry
+        exact, _ = self._processor.conv_weight_gradient(*operands)
+        guess = self._processor.conv_weight_gradient_msb(*operands)
+        expected, expected_counts = self._processor.predict_signs(exact, guess, threshold_q12)
+        known = {name: expected_counts[name] for name in counts}
+        self._verify("weight signs", (signs, *counts.values()), (expected, *known.values()))
 
     # --- small parts
 
-    def _fitting(self, build: Callable[[Job], T]) -> T | None:
-        """`OverlaySession.run`, None where the board's memory is too small; by then all operands have left it."""
-        try:
-            return self.session.run(build)
-        except BoardMemoryError:
-            return None
+    def _kept(self, result: NDArray[Any]) -> NDArray[Any]:
+        """A result in board memory that the processor goes on with: there, or a copy of it."""
+        if self.session.shared.keeps(result):
+            return result
+        copy = self._finisher.empty(result.shape)
+        np.copyto(copy, result)
+        return copy
 
     @property
     def _mode(self) -> int:
@@ -502,26 +405,24 @@ class OverlayEngine:
         half = len(array) // 2
         return array[:half], array[half:]
 
-    def _remember(self, x: NDArray[Any], w: NDArray[np.int8], geometry: ConvGeometry) -> None:
-        """Which weights met x, so that its input gradient can be formed beside the prediction."""
-        if id(x) in self._inputs:
-            return
-        name = (id(x), geometry, w.shape[3:])
-        self._layers[name] = (weakref.ref(x, lambda _: self._layers.pop(name, None)), weakref.ref(w))
 
-    def _weights_of(self, x: NDArray[Any], geometry: ConvGeometry, c_out: int) -> NDArray[np.int8] | None:
-        found = self._layers.get((id(x), geometry, (c_out,)))
-        if found is None or found[0]() is not x:
-            return None
-        w: NDArray[np.int8] | None = found[1]()
-        return w
+class _Gradient(NamedTuple):
+    """Exact sums of a weight gradient, and their largest magnitude."""
+
+    value: Int64Array
+    peak: int
+
+    @staticmethod
+    def of(value: Int64Array) -> _Gradient:
+        return _Gradient(value, peak_of(value))
 
 
-def _processor_engine(arithmetic: Arithmetic, threads: int | None) -> Any:
+def _processor_engine(session: OverlaySession, arithmetic: Arithmetic, threads: int | None) -> Any:
+    """numba where it is installed, with its tensors in board memory as far as they may be there; else numpy."""
     try:
         from joulebit.engine.numba_engine import NumbaEngine
 
-        return NumbaEngine(arithmetic, threads)
+        return NumbaEngine(arithmetic, threads, pool=session.pool)
     except ModuleNotFoundError:
         from joulebit.engine.numpy_engine import NumpyEngine
 
@@ -530,7 +431,7 @@ def _processor_engine(arithmetic: Arithmetic, threads: int | None) -> Any:
 
 def _largest_forward(w: NDArray[Any]) -> int:
     """A bound on |sum| of a forward pass."""
-    return 255 * 127 * int(np.prod(w.shape[:3]))
+    return 255 * 127 * int(math.prod(w.shape[:3]))
 
 
 def _largest_backward(w: NDArray[Any]) -> int:

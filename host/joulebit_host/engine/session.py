@@ -15,6 +15,7 @@ from joulebit_host.boards.base import BoardMemoryError
 from joulebit_host.driver import Accelerator, Job, default_bitstream
 from joulebit_host.engine.mapping import Mapper
 from joulebit_host.engine.operands import Operands
+from joulebit_host.engine.shared import SharedMemory, SharedPool
 
 __all__ = ["OverlaySession", "open_session"]
 
@@ -56,7 +57,9 @@ class OverlaySession:
         self.accelerator = Accelerator(
             board, default_bitstream(array_config), timeout_s=timeout_s, memory_limit=memory_limit
         )
-        self.operands = Operands(self.accelerator)
+        self.shared = SharedMemory(self.accelerator, board)
+        self.pool = SharedPool(self.shared)
+        self.operands = Operands(self.accelerator, self.shared)
         self.mapper = Mapper(self.accelerator.config)
         self.passes: Counter[str] = Counter()  #: on the accelerator, by name
         self.processor: Counter[str] = Counter()  #: on the processor, by name and reason
@@ -85,9 +88,17 @@ class OverlaySession:
             except BoardMemoryError:
                 pass
             self.operands.clear()
+            self.shared.retreat()
             return self._once(build)
         finally:
             self.seconds += time.perf_counter() - started
+
+    def fitting(self, build: Callable[[Job], T]) -> T | None:
+        """`run`, None where the board's memory is too small; by then all operands have left it."""
+        try:
+            return self.run(build)
+        except BoardMemoryError:
+            return None
 
     def _once(self, build: Callable[[Job], T]) -> T:
         job = self.accelerator.job()
@@ -119,6 +130,7 @@ class OverlaySession:
             "passes": dict(sorted(self.passes.items())),
             "processor": dict(sorted(self.processor.items())),
             "uploads": self.operands.uploads,
+            "in_place": self.operands.in_place,
             "reused": self.operands.reuses,
             "split": self.split,
             "verified": self.verified,

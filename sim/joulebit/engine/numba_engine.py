@@ -47,6 +47,7 @@ class NumbaEngine:
         arithmetic: widths and rounding modes.
         threads: how many to use; all available processors by default. Results do not depend on it.
         sharing: an engine whose threads and memory this one uses too.
+        pool: where results come from, unless they come from where `sharing` has them from.
     """
 
     name = "numba"
@@ -56,10 +57,11 @@ class NumbaEngine:
         arithmetic: Arithmetic | None = None,
         threads: int | None = None,
         sharing: NumbaEngine | None = None,
+        pool: Pool | None = None,
     ) -> None:
         self.arithmetic = arithmetic or Arithmetic()
         self._workers: Workers = sharing._workers if sharing else Workers(threads)
-        self._pool: Pool = sharing._pool if sharing else Pool()
+        self._pool: Pool = sharing._pool if sharing else pool or Pool()
         self._mode = int(self.arithmetic.rounding_mode)
         self._fast: FastKernels | None = None
         self._norms: NormKernels | None = None

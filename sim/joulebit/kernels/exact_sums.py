@@ -41,31 +41,27 @@ from joulebit.kernels.vector import (
 
 
 @kernel
-def copy_with_sums(
-    counter: Int, samples: Int, pixels: Int, channels: Int, source: Int, pitch: Int, target: Int, statistics: Int,
-) -> None:  # fmt: skip
-    """Copies int16 [samples][pixels][channels] and sums every channel and its squares.
+def channel_sums(counter: Int, samples: Int, pixels: Int, channels: Int, z: Int, statistics: Int) -> None:
+    """Sums of every channel of int16 [samples][pixels][channels] and of its squares.
 
-    Addresses: counter (int64, shared by the threads), source (pixels are `pitch` bytes apart), target (dense),
-    statistics (int64 [2][channels rounded up to 16], zeros, of this thread). |value| <= 32767, and at most 2^16
-    pixels of a sample.
+    Addresses: counter (int64, shared by the threads), z (dense), statistics (int64 [2][channels rounded up to 16],
+    zeros, of this thread). |value| <= 32767, and at most 2^16 pixels of a sample.
     """
     blocks = (channels + 15) // 16
     squares = statistics + blocks * 128
+    step = channels * 2
     n = fetch_add(counter, 1)
     while n < samples:
         for block in range(blocks):
             on = lanes(channels - 16 * block)
-            start = source + n * pixels * pitch + block * 32
-            place = target + (n * pixels * channels + block * 16) * 2
+            place = z + n * pixels * step + block * 32
             total, square = zeros(), zeros64()
-            for pixel in range(pixels):
-                prefetch(start + pixel * pitch + 2048)
-                prefetch_write(place + pixel * channels * 2 + 2048)
-                value = load_i16(start + pixel * pitch, on)
-                store_16(place + pixel * channels * 2, value, on)
+            for _ in range(pixels):
+                prefetch(place + 2048)
+                value = load_i16(place, on)
                 total = total + value
                 square = square + multiply_wide(value, value)
+                place += step
             store_all64(statistics + 128 * block, load_all64(statistics + 128 * block) + widen(total))
             store_all64(squares + 128 * block, load_all64(squares + 128 * block) + square)
         n = fetch_add(counter, 1)

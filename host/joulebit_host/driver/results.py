@@ -1,0 +1,112 @@
+"""What a pass leaves in board memory: its tensor and its result blocks, checked before anybody reads them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulebit.accelerator.packing import unpack_signs
+from joulebit.spec import accelerator as spec
+from joulebit.spec.accelerator import ArrayConfig
+from joulebit.spec.descriptor import RESULT_DTYPE
+from joulebit_host.driver.faults import ResultError
+from joulebit_host.driver.memory import Region
+from joulebit_host.driver.packing import tensor_view, unpack_directions, unpack_sums
+from joulebit_host.driver.plans import Template
+
+__all__ = ["PassResult"]
+
+
+class PassResult:
+    """What one pass of a job gives, once the job has run.
+
+    Attributes:
+        blocks: its result blocks (RESULT_DTYPE), one per tile.
+    """
+
+    def __init__(
+        self, template: Template, config: ArrayConfig, out: Region | None, shape: tuple[int, ...]
+    ) -> None:
+        self.template = template
+        self.blocks = np.zeros(0, RESULT_DTYPE)
+        self._config = config
+        self._out = out
+        self._shape = shape
+
+    @property
+    def peak(self) -> int:
+        """max |sum| before the shift; of a selective weight gradient max |predicted sum|."""
+        return int(self.blocks["peak"].max())
+
+    @property
+    def saturated(self) -> int:
+        """Elements that were clamped."""
+        return self.total("saturated")
+
+    def total(self, name: str) -> int:
+        """The sum of a field over all tiles."""
+        return int(self.blocks[name].sum(dtype=np.uint64))
+
+    def flush(self) -> None:
+        """What the processor wrote to the result's memory before is out of its caches."""
+        if self._out is not None:
+            self._out.flush()
+
+    def accept(self, data: NDArray[np.uint8]) -> None:
+        """Takes the bytes of the result blocks; ResultError where they contradict one another or the plan."""
+        self.blocks = data.view(RESULT_DTYPE)
+        _check_blocks(data.view("<u8").reshape(-1, spec.RESULT_BYTES // 8), self)
+        if self._out is not None:
+            self._out.invalidate()
+
+    @property
+    def _data(self) -> NDArray[np.uint8]:
+        if self._out is None:
+            raise ValueError("a prediction stays on the chip: there is no tensor to read")
+        return self._out.array
+
+    def tensor(self) -> NDArray[Any]:
+        """z or the gradient of x: int16 (raw: int64; relu: uint8) [N, H, W, C], a view of board memory.
+
+        Copy it to let the memory go.
+        """
+        key = self.template.key
+        dtype = np.int64 if key.raw else np.uint8 if key.relu else np.int16
+        return tensor_view(self._data, self._shape, dtype)
+
+    def gradient(self) -> NDArray[np.int64]:
+        """The weight gradient, int64 [kernel_h, kernel_w, c_in, c_out]."""
+        return unpack_sums(self._data, self.template.plan.pieces, self._kernel_shape(), self._config)
+
+    def signs(self) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
+        """Of a selective weight gradient: directions -1, 0, 1, and which were predicted."""
+        return unpack_signs(self._data, self.template.plan.pieces, self._kernel_shape(), self._config)
+
+    def directions(self) -> NDArray[np.int64]:
+        """`signs`, the directions alone as int64."""
+        return unpack_directions(self._data, self.template.plan.pieces, self._kernel_shape(), self._config)
+
+    def _kernel_shape(self) -> tuple[int, int, int, int]:
+        a, b, c, d = self._shape
+        return a, b, c, d
+
+
+def _check_blocks(words: NDArray[np.uint64], result: PassResult) -> None:
+    """ResultError where result blocks contradict one another or the plan.
+
+    words: the blocks as 64-bit words; as such status 1 beside no error is one number, and there is one sum.
+    """
+    blocks, template = result.blocks, result.template
+    wrong = (words[:, 0] != 1) | (words[:, 7] != 0) | (words[:, 5] + words[:, 6] != template.macs)
+    wrong |= blocks["compute_cycles"] > blocks["cycles"]
+    if wrong.any():
+        index = int(np.flatnonzero(wrong)[0])
+        block = blocks[index]
+        fields = ", ".join(f"{name} {int(block[name])}" for name in ("status", "error", "macs", "macs_gated"))
+        raise ResultError(
+            f"result block {index} of a {template.key.operation.name.lower()} of {template.key.layer} is not what "
+            f"its descriptor asks for ({fields}; {int(template.macs[index])} products expected): the board's "
+            "memory was overwritten, or its caches were not invalidated"
+        )

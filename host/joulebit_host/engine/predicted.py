@@ -1,0 +1,162 @@
+"""Signs that the accelerator predicts: weight gradients that nobody forms before somebody asks for their numbers.
+
+`OverlayEngine.conv_weight_gradient` and `conv_weight_gradient_msb` return promises. Once `predict_signs` asks for
+directions, one list forms the prediction and then the weight gradient of undecided elements only. Where that saves
+time (`OverlaySession.beside`) the prediction runs beside the input gradient's sums, from which the gradient that
+the network asks for next is finished.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from joulebit.engine.base import ConvGeometry, Int64Array
+from joulebit.spec.accelerator import Operation
+from joulebit_host.driver import DeviceTensor, Job, PassResult
+from joulebit_host.driver.plans import PassKey
+from joulebit_host.engine.mapping import Mapped
+from joulebit_host.engine.session import OverlaySession
+
+__all__ = ["Promise", "SignPredictor", "SumsBeside"]
+
+
+class Former(Protocol):
+    """Who forms the sums of a promise: `OverlayEngine`."""
+
+    def exact_sums(self, x: Any, dz: Any, geometry: ConvGeometry) -> Int64Array: ...
+
+    def predicted_sums(self, x: Any, dz: Any, geometry: ConvGeometry) -> Int64Array: ...
+
+
+class Promise:
+    """A weight gradient (or its predicted sums) that is formed when somebody asks for its numbers."""
+
+    def __init__(
+        self, former: Former, x: NDArray[Any], dz: NDArray[np.int16], geometry: ConvGeometry, predicted: bool
+    ) -> None:
+        self._former = former
+        self.x, self.dz, self.geometry = x, dz, geometry
+        self.predicted = predicted
+        self._value: Int64Array | None = None
+
+    def value(self) -> Int64Array:
+        """int64 [kernel_h, kernel_w, c_in, c_out]."""
+        if self._value is None:
+            form = self._former.predicted_sums if self.predicted else self._former.exact_sums
+            self._value = form(self.x, self.dz, self.geometry)
+        return self._value
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self.value(), dtype)
+
+
+class SumsBeside(NamedTuple):
+    """An input gradient's exact sums that were formed beside a prediction."""
+
+    dz: weakref.ref[Any]
+    w: weakref.ref[Any]
+    result: PassResult
+    mapped: Mapped
+
+
+class SignPredictor:
+    """Predicts signs on the accelerator of a session.
+
+    Args:
+        acc_limit: of the run's accumulator: what may exceed it is not predicted here.
+    """
+
+    def __init__(self, session: OverlaySession, acc_limit: int) -> None:
+        self._session = session
+        self._acc_limit = acc_limit
+        self._layers: dict[tuple[int, ConvGeometry, tuple[int, ...]], tuple[Any, Any]] = {}
+        self._inputs: dict[int, weakref.ref[Any]] = {}
+        self._beside: SumsBeside | None = None
+
+    def takes(self, x: NDArray[Any], dz: NDArray[Any], geometry: ConvGeometry) -> bool:
+        """Whether the accelerator can predict these signs, and no exact sum can be clamped."""
+        mapped = self._mapped(x, dz, geometry)
+        products = dz.shape[0] * dz.shape[1] * dz.shape[2] * 255 * 32767
+        if mapped is None or x.itemsize != 1 or dz.dtype != np.int16 or products > self._acc_limit:
+            return False
+        unsigned = x.dtype == np.uint8
+        return not any(
+            self._session.mapper.refusal(
+                PassKey(mapped.layer, operation, unsigned, selective=operation == Operation.WEIGHT_GRADIENT)
+            )
+            for operation in (Operation.PREDICT, Operation.WEIGHT_GRADIENT)
+        )
+
+    def signs(
+        self, x: NDArray[Any], dz: NDArray[Any], geometry: ConvGeometry, threshold_q12: int
+    ) -> tuple[Int64Array, dict[str, int]] | None:
+        """Directions and counts by one list; None where the board's memory does not hold the layer."""
+        session = self._session
+        mapped = self._mapped(x, dz, geometry)
+        assert mapped is not None
+        self._beside = None
+        w = self._weights_of(x, geometry, dz.shape[3]) if session.beside else None
+        if w is not None and session.mapper.refusal(
+            PassKey(mapped.layer, Operation.INPUT_GRADIENT, x.dtype == np.uint8, raw=True, predict=True)
+        ):
+            w = None
+        weights = None if w is None else mapped.weights(w)
+
+        def build(job: Job) -> tuple[PassResult, PassResult]:
+            operands: tuple[DeviceTensor, DeviceTensor] = session.operands.get(x), session.operands.get(dz)
+            if weights is None:
+                first = job.predict(*operands, mapped.layer)
+            else:
+                first = job.input_gradient(operands[1], weights, mapped.layer, raw=True, predict=operands[0])
+            return first, job.weight_signs(*operands, mapped.layer, threshold_q12)
+
+        found = session.fitting(build)
+        if found is None:
+            return None
+        first, second = found
+        if w is not None:
+            self._beside = SumsBeside(weakref.ref(dz), weakref.ref(w), first, mapped)
+            session.passes["input gradient and prediction"] += 1
+        else:
+            session.passes["prediction"] += 1
+        session.passes["weight signs"] += 1
+        signs = mapped.gradient(second.directions())
+        counts = {
+            "total": signs.size,
+            "decided": second.total("decided"),
+            "threshold": max(1, (threshold_q12 * second.peak) >> 12),
+        }
+        return signs, counts
+
+    def sums_beside(self, dz: NDArray[Any], w: NDArray[Any]) -> SumsBeside | None:
+        """The sums that a prediction left for this input gradient."""
+        found = self._beside
+        return found if found and found.dz() is dz and found.w() is w else None
+
+    # --- which weights met which activations, so that the input gradient can be formed beside the prediction
+
+    def entered(self, images: NDArray[Any]) -> None:
+        """The network's images: nobody asks for their gradient."""
+        name = id(images)
+        self._inputs[name] = weakref.ref(images, lambda _: self._inputs.pop(name, None))
+
+    def met(self, x: NDArray[Any], w: NDArray[np.int8], geometry: ConvGeometry) -> None:
+        """A forward pass of x by these weights."""
+        if id(x) in self._inputs:
+            return
+        name = (id(x), geometry, w.shape[3:])
+        self._layers[name] = (weakref.ref(x, lambda _: self._layers.pop(name, None)), weakref.ref(w))
+
+    def _weights_of(self, x: NDArray[Any], geometry: ConvGeometry, c_out: int) -> NDArray[np.int8] | None:
+        found = self._layers.get((id(x), geometry, (c_out,)))
+        if found is None or found[0]() is not x:
+            return None
+        w: NDArray[np.int8] | None = found[1]()
+        return w
+
+    def _mapped(self, x: NDArray[Any], dz: NDArray[Any], geometry: ConvGeometry) -> Mapped | None:
+        return self._session.mapper.describe(x.shape, geometry, dz.shape[3])[0]
