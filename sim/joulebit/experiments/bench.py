@@ -12,17 +12,16 @@ from __future__ import annotations
 import json
 import math
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 
 from joulebit.engine.factory import make_engine
+from joulebit.experiments.fresh_process import measured_by, own_peak_memory
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.nn.context import Update
 from joulebit.nn.graph import NetworkPlan, plan
@@ -168,11 +167,7 @@ def random_batches(resolved: NetworkPlan, size: int) -> list[Batch]:
 
 def _peak_memory(name: str, model: str, batch: int, threads: int) -> int:
     """Peak resident bytes of a process that trains three steps and does nothing else."""
-    arguments = json.dumps([name, model, batch, threads])
-    done = subprocess.run(
-        [sys.executable, "-m", "joulebit.experiments.bench", arguments], capture_output=True, text=True, check=True
-    )
-    return int(done.stdout)
+    return int(measured_by("joulebit.experiments.bench", json.dumps([name, model, batch, threads])))
 
 
 def _train_and_print_peak(name: str, model: str, batch: int, threads: int) -> None:
@@ -180,17 +175,6 @@ def _train_and_print_peak(name: str, model: str, batch: int, threads: int) -> No
     for entry in random_batches(contestant.plan, batch)[:3]:
         contestant.train_step(entry, 0.1, 2**-9)
     print(own_peak_memory())
-
-
-def own_peak_memory() -> int:
-    """Peak resident bytes of this process since it started its program."""
-    status = Path("/proc/self/status")
-    if status.exists():  # getrusage would also count the parent at the moment of the fork
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 if __name__ == "__main__":

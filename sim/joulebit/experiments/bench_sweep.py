@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -16,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from joulebit.experiments.bench import own_peak_memory
+from joulebit.experiments.fresh_process import measured_by, own_peak_memory
 
 _COMBINATIONS = 10
 
@@ -28,11 +27,7 @@ def bench_sweep(runs: int) -> dict[str, Any]:
         runs, and seconds: list_s to find out which runs there are, run_s to have them done, table_s to make the
         tables, again_s for all of that when every run is finished; peak_memory_bytes of the process.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", "joulebit.experiments.bench_sweep", str(runs)],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    found: dict[str, Any] = json.loads(done.stdout)
+    found: dict[str, Any] = measured_by("joulebit.experiments.bench_sweep", runs)
     return found
 
 
