@@ -11,7 +11,7 @@ from joulebit.accelerator.tiling import Layer
 from joulebit.spec.accelerator import Operation
 from joulebit_host.driver.memory import Region
 from joulebit_host.driver.packing import tensor_bytes
-from joulebit_host.driver.plans import PassKey, template_of
+from joulebit_host.driver.plans import PassKey, Template, template_of
 from joulebit_host.driver.results import PassResult
 
 if TYPE_CHECKING:
@@ -79,8 +79,7 @@ class Job:
     ) -> PassResult:  # fmt: skip
         """z = SAT16(RND*(conv(x, w), shift)), or the raw sums. w: int8 [kernel_h, kernel_w, c_in, c_out]."""
         key = PassKey(layer, Operation.FORWARD, x.unsigned, rounding, raw=raw, relu=relu)
-        shape = (layer.images, layer.out_h, layer.out_w, layer.c_out)
-        return self._add(key, shape, x=x, w=w, shift=shift)
+        return self.add(self._template(key), x=x, w=w, shift=shift)
 
     def input_gradient(
         self, dz: DeviceTensor, w: NDArray[np.int8], layer: Layer, shift: int = 0, rounding: int = 0,
@@ -92,33 +91,35 @@ class Job:
             layer, Operation.INPUT_GRADIENT, predict is not None and predict.unsigned, rounding, raw=raw,
             masked=mask is not None, mask_below=mask_below, predict=predict is not None,
         )  # fmt: skip
-        shape = (layer.images, layer.height, layer.width, layer.c_in)
-        return self._add(key, shape, x=predict, g=dz, w=w, mask=mask, shift=shift)
+        return self.add(self._template(key), x=predict, g=dz, w=w, mask=mask, shift=shift)
 
     def predict(self, x: DeviceTensor, dz: DeviceTensor, layer: Layer) -> PassResult:
         """The predictor alone; its sums stay on the chip for the next `weight_signs` of the same layer."""
-        return self._add(PassKey(layer, Operation.PREDICT, x.unsigned), (), x=x, g=dz)
+        return self.add(self._template(PassKey(layer, Operation.PREDICT, x.unsigned)), x=x, g=dz)
 
     def weight_gradient(self, x: DeviceTensor, dz: DeviceTensor, layer: Layer) -> PassResult:
         """Sum of x * dz: `PassResult.gradient`."""
         key = PassKey(layer, Operation.WEIGHT_GRADIENT, x.unsigned)
-        return self._add(key, _kernel(layer), x=x, g=dz)
+        return self.add(self._template(key), x=x, g=dz)
 
     def weight_signs(self, x: DeviceTensor, dz: DeviceTensor, layer: Layer, threshold_q12: int) -> PassResult:
         """Signs of the weight gradient, predicted where decided: `PassResult.signs`. Must follow a prediction."""
         key = PassKey(layer, Operation.WEIGHT_GRADIENT, x.unsigned, selective=True)
-        return self._add(key, _kernel(layer), x=x, g=dz, threshold_q12=threshold_q12)
+        return self.add(self._template(key), x=x, g=dz, threshold_q12=threshold_q12)
 
-    def _add(
-        self, key: PassKey, shape: tuple[int, ...], x: DeviceTensor | None = None, g: DeviceTensor | None = None,
+    def _template(self, key: PassKey) -> Template:
+        return template_of(key, self._accelerator.config)
+
+    def add(
+        self, template: Template, x: DeviceTensor | None = None, g: DeviceTensor | None = None,
         w: NDArray[np.int8] | None = None, mask: DeviceTensor | None = None, shift: int = 0,
         threshold_q12: int = 0,
     ) -> PassResult:  # fmt: skip
+        """A pass by its plan, with what it reads: g is dz, w int8 [kernel_h, kernel_w, c_in, c_out]."""
         accelerator = self._accelerator
-        template = template_of(key, accelerator.config)
         packed = None if w is None else accelerator.packed_weights(w, template, x is not None and x.unsigned)
         out = accelerator.allocate(template.plan.out_bytes) if template.plan.out_bytes else None
-        result = PassResult(template, accelerator.config, out, shape)
+        result = PassResult(template, accelerator.config, out)
         parts = (x, g, packed, mask, out)
         self._keep.append(parts)
         addresses = tuple([0 if part is None else part.address for part in parts])
@@ -143,7 +144,3 @@ class Job:
         for part in lists:
             accelerator.submit(part)
         self._keep = []
-
-
-def _kernel(layer: Layer) -> tuple[int, int, int, int]:
-    return layer.kernel_h, layer.kernel_w, layer.c_in, layer.c_out

@@ -93,6 +93,18 @@ class Template:
         return self.costs.macs
 
     @cached_property
+    def shape(self) -> tuple[int, ...]:
+        """Of the result: NHWC; [kernel_h, kernel_w, c_in, c_out] of a weight gradient; () of a prediction."""
+        layer, operation = self.key.layer, self.key.operation
+        if operation == Operation.FORWARD:
+            return layer.images, layer.out_h, layer.out_w, layer.c_out
+        if operation == Operation.INPUT_GRADIENT:
+            return layer.images, layer.height, layer.width, layer.c_in
+        if operation == Operation.WEIGHT_GRADIENT:
+            return layer.kernel_h, layer.kernel_w, layer.c_in, layer.c_out
+        return ()
+
+    @cached_property
     def totals(self) -> ListTotals:
         """What all tiles do together."""
         return ListTotals(*(int(values.sum()) for values in self.costs if values is not self.costs.positions))

@@ -26,14 +26,11 @@ class PassResult:
         blocks: its result blocks (RESULT_DTYPE), one per tile.
     """
 
-    def __init__(
-        self, template: Template, config: ArrayConfig, out: Region | None, shape: tuple[int, ...]
-    ) -> None:
+    def __init__(self, template: Template, config: ArrayConfig, out: Region | None) -> None:
         self.template = template
         self.blocks = np.zeros(0, RESULT_DTYPE)
         self._config = config
         self._out = out
-        self._shape = shape
 
     @property
     def peak(self) -> int:
@@ -74,7 +71,7 @@ class PassResult:
         """
         key = self.template.key
         dtype = np.int64 if key.raw else np.uint8 if key.relu else np.int16
-        return tensor_view(self._data, self._shape, dtype)
+        return tensor_view(self._data, self.template.shape, dtype)
 
     def gradient(self) -> NDArray[np.int64]:
         """The weight gradient, int64 [kernel_h, kernel_w, c_in, c_out]."""
@@ -89,7 +86,7 @@ class PassResult:
         return unpack_directions(self._data, self.template.plan.pieces, self._kernel_shape(), self._config)
 
     def _kernel_shape(self) -> tuple[int, int, int, int]:
-        a, b, c, d = self._shape
+        a, b, c, d = self.template.shape
         return a, b, c, d
 
 

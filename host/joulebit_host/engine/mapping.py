@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +15,10 @@ from joulebit.errors import JoulebitError
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.fixed.rounding import Rounding
 from joulebit.spec import accelerator as spec
-from joulebit.spec.accelerator import ArrayConfig
-from joulebit_host.driver.plans import PassKey, template_of
+from joulebit.spec.accelerator import ArrayConfig, Operation
+from joulebit_host.driver.plans import PassKey, Template, template_of
 
-__all__ = ["Mapped", "Mapper", "predictor_matches"]
+__all__ = ["Choice", "Mapped", "Mapper", "predictor_matches"]
 
 
 @dataclass(frozen=True)
@@ -62,14 +63,48 @@ def predictor_matches(arithmetic: Arithmetic) -> bool:
     )
 
 
+class Choice(NamedTuple):
+    """How a pass runs on the accelerator: its layer and its plan; or neither, and why not."""
+
+    mapped: Mapped | None
+    template: Template | None
+    why: str
+
+
 class Mapper:
     """Decides for one configuration; what it found stays known."""
 
     def __init__(self, config: ArrayConfig) -> None:
         self.config = config
-        self._refused: dict[PassKey, str] = {}
+        self._choices: dict[tuple[Any, ...], Choice] = {}
 
-    def describe(self, x_shape: tuple[int, ...], geometry: ConvGeometry, c_out: int) -> tuple[Mapped | None, str]:
+    def choose(
+        self, operation: Operation, x_shape: tuple[int, ...], geometry: ConvGeometry, c_out: int,
+        x_unsigned: bool = False, rounding: int = 0, raw: bool = False, masked: bool = False, mask_below: int = 0,
+        predict: bool = False, selective: bool = False,
+    ) -> Choice:  # fmt: skip
+        """The plan of a pass (`PassKey`) over a convolution of x [N, H, W, C] to c_out channels."""
+        flags = (x_unsigned, rounding, raw, False, masked, mask_below, predict, selective)
+        name = (operation, x_shape, geometry, c_out, flags)
+        known = self._choices.get(name)
+        if known is None:
+            known = self._choices[name] = self._chosen(operation, x_shape, geometry, c_out, flags)
+        return known
+
+    def _chosen(
+        self, operation: Operation, x_shape: tuple[int, ...], geometry: ConvGeometry, c_out: int, flags: Any
+    ) -> Choice:
+        mapped, why = self._described(x_shape, geometry, c_out)
+        if mapped is None:
+            return Choice(None, None, why)
+        try:
+            return Choice(mapped, template_of(PassKey(mapped.layer, operation, *flags), self.config), "")
+        except JoulebitError as error:
+            return Choice(None, None, str(error))
+
+    def _described(
+        self, x_shape: tuple[int, ...], geometry: ConvGeometry, c_out: int
+    ) -> tuple[Mapped | None, str]:
         """The layer, or None and why not."""
         images, height, width, c_in = x_shape
         if geometry.groups != 1:
@@ -87,14 +122,3 @@ class Mapper:
             return None, str(error)
         kernel = (geometry.kernel_h, geometry.kernel_w, c_in, c_out)
         return Mapped(flat, kernel, flat is not layer), ""
-
-    def refusal(self, key: PassKey) -> str:
-        """Why this pass does not fit the configuration; "" where it does."""
-        if key in self._refused:
-            return self._refused[key]
-        try:
-            template_of(key, self.config)
-        except JoulebitError as error:
-            self._refused[key] = str(error)
-            return str(error)
-        return ""

@@ -14,13 +14,11 @@ computed by the processor, and counted by reason in the session.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from joulebit.accelerator.tiling import Layer
 from joulebit.engine.base import Array, ConvGeometry, ConvOutput, Int64Array, Quantised
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.fixed.rounding import Rounding, saturate
@@ -28,14 +26,17 @@ from joulebit.fixed.rounding import peak as peak_of
 from joulebit.spec.accelerator import Operation
 from joulebit_host.boards.base import BoardMemoryError
 from joulebit_host.driver import DeviceTensor, Job, PassResult
-from joulebit_host.driver.plans import PassKey
+from joulebit_host.driver.plans import Template
 from joulebit_host.engine.finishing import Addend, Finisher
-from joulebit_host.engine.mapping import Mapped, predictor_matches
+from joulebit_host.engine.mapping import Choice, predictor_matches
 from joulebit_host.engine.predicted import Promise, SignPredictor, SumsBeside
 from joulebit_host.engine.session import OverlaySession
 from joulebit_host.engine.verifying import check_same
 
 __all__ = ["OverlayEngine", "Promise"]
+
+
+_BYTES = (np.dtype(np.uint8), np.dtype(np.int8))
 
 
 class OverlayEngine:
@@ -90,25 +91,20 @@ class OverlayEngine:
     # --- forward
 
     def conv_forward(self, x: Array, w: Array, geometry: ConvGeometry, shift: int, key: int = 0) -> ConvOutput:
-        mapped, why = self._mapped(x, w.shape, geometry, w)
         exact = self._rounds_itself and _largest_forward(w) <= self._acc_limit and 0 <= shift <= 47
-        if mapped:
-            why = self._refusal(PassKey(
-                mapped.layer, Operation.FORWARD, x.dtype == np.uint8, self._mode if exact else 0, raw=not exact
-            ))  # fmt: skip
-        if not mapped or why:
-            return self._by_processor("forward", why).conv_forward(x, w, geometry, shift, key)  # type: ignore[no-any-return]
+        choice = self._choice(
+            Operation.FORWARD, x, w, x.shape, geometry, w.shape[3], x.dtype == np.uint8,
+            self._mode if exact else 0, not exact,
+        )  # fmt: skip
+        mapped, template = choice.mapped, choice.template
+        if mapped is None or template is None:
+            return self._by_processor("forward", choice.why).conv_forward(x, w, geometry, shift, key)  # type: ignore[no-any-return]
         if self._predictor:
             self._predictor.met(x, w, geometry)
         weights = mapped.weights(w)
-
-        def build(job: Job) -> PassResult:
-            tensor = self._uploaded(x)
-            return job.forward(
-                tensor, weights, mapped.layer, shift if exact else 0, self._mode if exact else 0, raw=not exact
-            )
-
-        result = self.session.fitting(build)
+        result = self.session.run(
+            lambda job: job.add(template, x=self._uploaded(x), w=weights, shift=shift if exact else 0)
+        )
         if result is None:
             return self._forward_in_parts(x, w, geometry, shift, key)
         if exact:
@@ -145,87 +141,87 @@ class OverlayEngine:
         addend = Addend(add, add_stride, add_align)
         sums = self._predictor.sums_beside(dz, w) if self._predictor else None
         if sums is not None:
-            gradient = self._finished(sums, input_hw, shift, align, addend, mask, mask_below, key)
+            finished = self._finished(sums, input_hw, shift, align, addend, mask, mask_below, key)
             if self.session.verifies():
-                self._verify("input gradient", gradient, self._processor.conv_input_gradient(*arguments))
-            return gradient
+                self._verify("input gradient", finished, self._processor.conv_input_gradient(*arguments))
+            return finished
         c_in = w.shape[2] * geometry.groups
         shape = (dz.shape[0], *input_hw, c_in)
-        mapped, why = self._mapped(dz, w.shape, geometry, w, shape)
-        masks = mask is None or mask.dtype == np.uint8
         direct = (
             add is None
             and align == 0
-            and masks
+            and (mask is None or mask.dtype == np.uint8)
             and self._rounds_itself
             and self.arithmetic.g_bits == 16
             and 0 <= shift <= 47
             and _largest_backward(w) <= self._acc_limit
         )
-        if mapped:
-            why = self._refusal(PassKey(
-                mapped.layer, Operation.INPUT_GRADIENT, rounding=self._mode if direct else 0, raw=not direct,
-                masked=direct and mask is not None, mask_below=mask_below if direct and mask is not None else 0,
-            ))  # fmt: skip
-        if not mapped or why:
-            processor = self._by_processor("input gradient", why)
+        masked = direct and mask is not None
+        choice = self._choice(
+            Operation.INPUT_GRADIENT, None, w, shape, geometry, w.shape[3], False, self._mode if direct else 0,
+            not direct, masked, mask_below if masked else 0,
+        )  # fmt: skip
+        mapped, template = choice.mapped, choice.template
+        if mapped is None or template is None:
+            processor = self._by_processor("input gradient", choice.why)
             return processor.conv_input_gradient(*arguments)  # type: ignore[no-any-return]
         weights = mapped.weights(w)
+        gradient: Quantised | None
         if direct:
-            found = self._direct(mapped, dz, weights, shift, mask, mask_below, shape)
+            gradient = self._direct(template, dz, weights, shift, mask, shape)
         else:
-            found = self._by_sums(mapped, dz, weights, shape, shift, align, addend, mask, mask_below, key)
-        if found is None:
+            gradient = self._by_sums(geometry, dz, weights, shape, shift, align, addend, mask, mask_below, key)
+        if gradient is None:
             return self._input_gradient_in_parts(arguments)
-        gradient = found
         self._done("input gradient")
         if self.session.verifies():
             self._verify("input gradient", gradient, self._processor.conv_input_gradient(*arguments))
         return gradient
 
     def _direct(
-        self, mapped: Mapped, dz: NDArray[np.int16], weights: NDArray[np.int8], shift: int,
-        mask: NDArray[np.uint8] | None, mask_below: int, shape: tuple[int, ...],
+        self, template: Template, dz: NDArray[np.int16], weights: NDArray[np.int8], shift: int,
+        mask: NDArray[np.uint8] | None, shape: tuple[int, ...],
     ) -> Quantised | None:  # fmt: skip
         """An input gradient that the accelerator masks and requantises; None where its memory is too small."""
 
-        def build(job: Job) -> PassResult:
-            return job.input_gradient(
-                self._uploaded(dz), weights, mapped.layer, shift, self._mode,
-                mask=None if mask is None else self._uploaded(mask),
-                mask_below=0 if mask is None else mask_below,
-            )  # fmt: skip
+        def add(job: Job) -> PassResult:
+            masking = None if mask is None else self._uploaded(mask)
+            return job.add(template, g=self._uploaded(dz), w=weights, mask=masking, shift=shift)
 
-        result = self.session.fitting(build)
+        result = self.session.run(add)
         if result is None:
             return None
         return Quantised(self._kept(_unflattened(result.tensor(), shape)), result.peak, result.saturated)
 
     def _by_sums(
-        self, mapped: Mapped, dz: NDArray[np.int16], weights: NDArray[np.int8], shape: tuple[int, ...], shift: int,
-        align: int, add: Addend, mask: NDArray[Any] | None, mask_below: int, key: int,
+        self, geometry: ConvGeometry, dz: NDArray[np.int16], weights: NDArray[np.int8], shape: tuple[int, ...],
+        shift: int, align: int, add: Addend, mask: NDArray[Any] | None, mask_below: int, key: int,
     ) -> Quantised | None:  # fmt: skip
         """An input gradient that the processor finishes, some samples at a time; None as `_direct`."""
         gradient = self._finisher.empty(shape)
-        samples, each = shape[0], int(np.prod(shape[1:]))
+        samples, each = shape[0], math.prod(shape[1:])
         step = max(1, min(samples, self.session.part_bytes // (8 * each)))
         peak = saturated = 0
         for first in range(0, samples, step):
             part = slice(first, min(first + step, samples))
-            layer = replace(mapped.layer, images=part.stop - first)
-
-            def build(job: Job, part: slice = part, layer: Layer = layer) -> PassResult:
-                tensor = self._uploaded(dz)
-                return job.input_gradient(tensor.part(part.start, part.stop), weights, layer, raw=True)
-
-            result = self.session.fitting(build)
+            part_shape = (part.stop - first, *shape[1:])
+            template = self.session.mapper.choose(
+                Operation.INPUT_GRADIENT, part_shape, geometry, dz.shape[3], raw=True
+            ).template
+            assert template is not None
+            result = self.session.run(
+                lambda job, template=template, part=part: job.add(  # type: ignore[misc]
+                    template, g=self._uploaded(dz).part(part.start, part.stop), w=weights
+                )
+            )
             if result is None:
                 return None
             done = self._finisher.input_gradient(
-                _unflattened(result.tensor(), (layer.images, *shape[1:])), result.peak, shift, align,
+                _unflattened(result.tensor(), part_shape), result.peak, shift, align,
                 add._replace(value=None if add.value is None else add.value[part]),
                 None if mask is None else mask[part], mask_below, _moved(key, first * each), gradient[part],
             )  # fmt: skip
+            del result  # the next part's sums go to the same memory, which is in the caches
             peak, saturated = max(peak, done.peak), saturated + done.saturated
         return Quantised(gradient, peak, saturated)
 
@@ -274,17 +270,14 @@ class OverlayEngine:
 
     def _exact_gradient(self, x: NDArray[Any], dz: NDArray[np.int16], geometry: ConvGeometry) -> _Gradient | None:
         """The sums before they are clamped; None (and counted) where the processor must form them."""
-        mapped, why = self._mapped(x, (geometry.kernel_h, geometry.kernel_w, 0, dz.shape[3]), geometry, None)
-        if mapped:
-            why = self._refusal(PassKey(mapped.layer, Operation.WEIGHT_GRADIENT, x.dtype == np.uint8))
-        if not mapped or why or dz.dtype != np.int16:
-            self._by_processor("weight gradient", why)
+        choice = self._choice(
+            Operation.WEIGHT_GRADIENT, x, None, x.shape, geometry, dz.shape[3], x.dtype == np.uint8
+        )
+        mapped, template = choice.mapped, choice.template
+        if mapped is None or template is None or dz.dtype != np.int16:
+            self._by_processor("weight gradient", choice.why)
             return None
-
-        def build(job: Job) -> PassResult:
-            return job.weight_gradient(self._uploaded(x), self._uploaded(dz), mapped.layer)
-
-        result = self.session.fitting(build)
+        result = self.session.run(lambda job: job.add(template, x=self._uploaded(x), g=self._uploaded(dz)))
         if result is None:
             (x1, x2), (dz1, dz2) = self._halves(x), self._halves(dz)
             first, second = self._exact_gradient(x1, dz1, geometry), self._exact_gradient(x2, dz2, geometry)
@@ -364,19 +357,16 @@ class OverlayEngine:
     def _acc_limit(self) -> int:
         return (1 << (self.arithmetic.accumulator_bits - 1)) - 1
 
-    def _mapped(
-        self, values: NDArray[Any], w_shape: tuple[int, ...], geometry: ConvGeometry, w: NDArray[Any] | None,
-        x_shape: tuple[int, ...] | None = None,
-    ) -> tuple[Mapped | None, str]:  # fmt: skip
-        """The layer for the accelerator; None and why where widths or shapes are not its."""
-        if x_shape is None and values.dtype not in (np.dtype(np.uint8), np.dtype(np.int8)):
-            return None, f"activations of type {values.dtype}"
+    def _choice(
+        self, operation: Operation, x: NDArray[Any] | None, w: NDArray[Any] | None, x_shape: tuple[int, ...],
+        geometry: ConvGeometry, c_out: int, *flags: Any,
+    ) -> Choice:  # fmt: skip
+        """`Mapper.choose`; nothing, and why, where an operand is not of the accelerator's type."""
+        if x is not None and x.dtype not in _BYTES:
+            return Choice(None, None, f"activations of type {x.dtype}")
         if w is not None and w.dtype != np.int8:
-            return None, f"weights of type {w.dtype}"
-        return self.session.mapper.describe(x_shape or values.shape, geometry, w_shape[3])
-
-    def _refusal(self, key: PassKey) -> str:
-        return self.session.mapper.refusal(key)
+            return Choice(None, None, f"weights of type {w.dtype}")
+        return self.session.mapper.choose(operation, x_shape, geometry, c_out, *flags)
 
     def _by_processor(self, name: str, why: str) -> Any:
         self.session.processor[f"{name}: {why}"] += 1

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from joulebit.engine.base import ConvGeometry, Int64Array
 from joulebit.spec.accelerator import Operation
-from joulebit_host.driver import DeviceTensor, Job, PassResult
-from joulebit_host.driver.plans import PassKey
-from joulebit_host.engine.mapping import Mapped
+from joulebit_host.driver import Job, PassResult
+from joulebit_host.engine.mapping import Choice, Mapped
 from joulebit_host.engine.session import OverlaySession
 
 __all__ = ["Promise", "SignPredictor", "SumsBeside"]
@@ -79,52 +78,48 @@ class SignPredictor:
 
     def takes(self, x: NDArray[Any], dz: NDArray[Any], geometry: ConvGeometry) -> bool:
         """Whether the accelerator can predict these signs, and no exact sum can be clamped."""
-        mapped = self._mapped(x, dz, geometry)
         products = dz.shape[0] * dz.shape[1] * dz.shape[2] * 255 * 32767
-        if mapped is None or x.itemsize != 1 or dz.dtype != np.int16 or products > self._acc_limit:
+        if x.itemsize != 1 or dz.dtype != np.int16 or products > self._acc_limit:
             return False
-        unsigned = x.dtype == np.uint8
-        return not any(
-            self._session.mapper.refusal(
-                PassKey(mapped.layer, operation, unsigned, selective=operation == Operation.WEIGHT_GRADIENT)
-            )
-            for operation in (Operation.PREDICT, Operation.WEIGHT_GRADIENT)
-        )
+        prediction, gradient = self._plans(x, dz, geometry)
+        return prediction.template is not None and gradient.template is not None
 
     def signs(
         self, x: NDArray[Any], dz: NDArray[Any], geometry: ConvGeometry, threshold_q12: int
     ) -> tuple[Int64Array, dict[str, int]] | None:
         """Directions and counts by one list; None where the board's memory does not hold the layer."""
         session = self._session
-        mapped = self._mapped(x, dz, geometry)
-        assert mapped is not None
         self._beside = None
+        prediction, gradient = self._plans(x, dz, geometry)
         w = self._weights_of(x, geometry, dz.shape[3]) if session.beside else None
-        if w is not None and session.mapper.refusal(
-            PassKey(mapped.layer, Operation.INPUT_GRADIENT, x.dtype == np.uint8, raw=True, predict=True)
-        ):
-            w = None
-        weights = None if w is None else mapped.weights(w)
+        beside = None
+        if w is not None:
+            unsigned = x.dtype == np.uint8
+            beside = session.mapper.choose(
+                Operation.INPUT_GRADIENT, x.shape, geometry, dz.shape[3], unsigned, raw=True, predict=True
+            )
+        if beside is None or beside.mapped is None or beside.template is None:
+            w, beside = None, prediction
+        assert beside.mapped and beside.template and gradient.mapped and gradient.template
+        weights = None if w is None else beside.mapped.weights(w)
+        first_plan, second_plan = beside.template, gradient.template
 
-        def build(job: Job) -> tuple[PassResult, PassResult]:
-            operands: tuple[DeviceTensor, DeviceTensor] = session.operands.get(x), session.operands.get(dz)
-            if weights is None:
-                first = job.predict(*operands, mapped.layer)
-            else:
-                first = job.input_gradient(operands[1], weights, mapped.layer, raw=True, predict=operands[0])
-            return first, job.weight_signs(*operands, mapped.layer, threshold_q12)
+        def add(job: Job) -> tuple[PassResult, PassResult]:
+            on_x, on_dz = session.operands.get(x), session.operands.get(dz)
+            first = job.add(first_plan, x=on_x, g=on_dz, w=weights)
+            return first, job.add(second_plan, x=on_x, g=on_dz, threshold_q12=threshold_q12)
 
-        found = session.fitting(build)
+        found = session.run(add)
         if found is None:
             return None
         first, second = found
         if w is not None:
-            self._beside = SumsBeside(weakref.ref(dz), weakref.ref(w), first, mapped)
+            self._beside = SumsBeside(weakref.ref(dz), weakref.ref(w), first, beside.mapped)
             session.passes["input gradient and prediction"] += 1
         else:
             session.passes["prediction"] += 1
         session.passes["weight signs"] += 1
-        signs = mapped.gradient(second.directions())
+        signs = gradient.mapped.gradient(second.directions())
         counts = {
             "total": signs.size,
             "decided": second.total("decided"),
@@ -158,5 +153,10 @@ class SignPredictor:
         w: NDArray[np.int8] | None = found[1]()
         return w
 
-    def _mapped(self, x: NDArray[Any], dz: NDArray[Any], geometry: ConvGeometry) -> Mapped | None:
-        return self._session.mapper.describe(x.shape, geometry, dz.shape[3])[0]
+    def _plans(self, x: NDArray[Any], dz: NDArray[Any], geometry: ConvGeometry) -> tuple[Choice, Choice]:
+        """Of the prediction alone, and of the weight gradient."""
+        mapper, unsigned = self._session.mapper, x.dtype == np.uint8
+        return (
+            mapper.choose(Operation.PREDICT, x.shape, geometry, dz.shape[3], unsigned),
+            mapper.choose(Operation.WEIGHT_GRADIENT, x.shape, geometry, dz.shape[3], unsigned, selective=True),
+        )

@@ -75,34 +75,29 @@ class OverlaySession:
         engine: Any = OverlayEngine(self, arithmetic, threads)
         return engine  # type: ignore[no-any-return]
 
-    def run(self, build: Callable[[Job], T]) -> T:
-        """Runs the passes that `build` adds to a job, and returns what it returns.
+    def run(self, add: Callable[[Job], T]) -> T | None:
+        """Runs the passes that `add` adds to a job, and returns what it returns.
 
         Where the board's memory is short, it is tried again without the tensors that are kept for later passes.
-        BoardMemoryError when even the passes alone do not fit.
+        None when even the passes alone do not fit.
         """
         started = time.perf_counter()
         try:
             try:
-                return self._once(build)
+                return self._once(add)
             except BoardMemoryError:
                 pass
             self.operands.clear()
             self.shared.retreat()
-            return self._once(build)
+            return self._once(add)
+        except BoardMemoryError:
+            return None
         finally:
             self.seconds += time.perf_counter() - started
 
-    def fitting(self, build: Callable[[Job], T]) -> T | None:
-        """`run`, None where the board's memory is too small; by then all operands have left it."""
-        try:
-            return self.run(build)
-        except BoardMemoryError:
-            return None
-
-    def _once(self, build: Callable[[Job], T]) -> T:
+    def _once(self, add: Callable[[Job], T]) -> T:
         job = self.accelerator.job()
-        result = build(job)
+        result = add(job)
         job.run()
         return result
 
