@@ -48,19 +48,15 @@ class DepthwiseKernels(VectorKernels):
         depthwise.pack(w, packed, 0)
         threads = self._threads(samples)
         statistics = np.zeros((threads, 2, blocks * 16), np.int64)
-        counter = np.zeros(1, np.int64)
         scratch = self._addresses(height, width, channels, out_h, out_w, geometry)
-        places = [address(array) for array in (counter, x, packed, zero, z, statistics)]
-        flip = 128 if x.dtype == np.int8 else 0
-
-        def work(thread: int) -> tuple[int, int]:
-            return depthwise.forward(  # type: ignore[no-any-return]
-                places[0], samples, places[1], height, width, channels, flip, places[2], places[3], kernel_h,
-                kernel_w, geometry.stride, geometry.padding_h, geometry.padding_w, places[4], out_h, out_w, shift,
-                scratch[thread], places[5] + thread * statistics.strides[0],
-            )  # fmt: skip
-
-        peak, saturated = self._peak(work, threads)
+        shared = (
+            self._workers.counter, samples, address(x), height, width, channels, 128 if x.dtype == np.int8 else 0,
+            address(packed), address(zero), kernel_h, kernel_w, geometry.stride, geometry.padding_h,
+            geometry.padding_w, address(z), out_h, out_w, shift,
+        )  # fmt: skip
+        sums, size = address(statistics), statistics.strides[0]
+        rows = [(*shared, scratch[thread], sums + thread * size) for thread in range(threads)]
+        peak, saturated = self._peak(depthwise.forward, rows)
         total, squares = statistics.sum(0)[:, :channels]
         return ConvOutput(z, peak, saturated, total, squares)
 
@@ -83,19 +79,14 @@ class DepthwiseKernels(VectorKernels):
         if largest > fast_input.MAX_WEIGHT_SUM:
             return None
         g = self._pool.empty((samples, height, width, channels), np.int16)
-        counter = np.zeros(1, np.int64)
         scratch = self._addresses(height, width, channels, out_h, out_w, geometry)
-        places = [address(array) for array in (counter, dz, packed, g)]
-        end = (int(epilogue.is_wide(largest)), *epilogue.arguments(self._g_limit))
-
-        def work(thread: int) -> tuple[int, int]:
-            return depthwise.input_gradient(  # type: ignore[no-any-return]
-                places[0], samples, places[1], out_h, out_w, channels, places[2], geometry.kernel_h,
-                geometry.kernel_w, stride, geometry.padding_h, geometry.padding_w, places[3], height, width, *end,
-                scratch[thread],
-            )  # fmt: skip
-
-        return self._quantised(g, work, self._threads(samples))
+        shared = (
+            self._workers.counter, samples, address(dz), out_h, out_w, channels, address(packed),
+            geometry.kernel_h, geometry.kernel_w, stride, geometry.padding_h, geometry.padding_w, address(g),
+            height, width, int(epilogue.is_wide(largest)), *epilogue.arguments(self._g_limit),
+        )  # fmt: skip
+        rows = [(*shared, scratch[thread]) for thread in range(self._threads(samples))]
+        return self._quantised(g, depthwise.input_gradient, rows)
 
     def conv_weight_gradient(
         self,
@@ -115,19 +106,15 @@ class DepthwiseKernels(VectorKernels):
         x_shift, low, high, g_shift, g_high = narrow or (-1, 0, 0, -1, 0)
         threads = self._threads(samples)
         totals = np.zeros((threads, blocks, kernel_h, kernel_w, 16), np.int64)
-        counter = np.zeros(1, np.int64)
         scratch = self._addresses(height, width, channels, out_h, out_w, geometry)
-        places = [address(array) for array in (counter, x, dz, totals)]
-        flip = 128 if x.dtype == np.int8 else 0
-
-        def work(thread: int) -> None:
-            depthwise.weight_gradient(
-                places[0], samples, places[1], height, width, channels, flip, x_shift, low, high, places[2], out_h,
-                out_w, g_shift, g_high, kernel_h, kernel_w, geometry.stride, geometry.padding_h,
-                geometry.padding_w, scratch[thread], places[3] + thread * totals.strides[0],
-            )  # fmt: skip
-
-        self._workers.each(work, threads)
+        shared = (
+            self._workers.counter, samples, address(x), height, width, channels, 128 if x.dtype == np.int8 else 0,
+            x_shift, low, high, address(dz), out_h, out_w, g_shift, g_high, kernel_h, kernel_w, geometry.stride,
+            geometry.padding_h, geometry.padding_w,
+        )  # fmt: skip
+        start, size = address(totals), totals.strides[0]
+        rows = [(*shared, scratch[thread], start + thread * size) for thread in range(threads)]
+        self._workers.run(depthwise.weight_gradient, rows)
         sums = totals.sum(0).transpose(1, 2, 0, 3).reshape(kernel_h, kernel_w, 1, -1)[..., :channels]
         dw = np.clip(sums, -limit, limit)
         return dw, int(np.count_nonzero(dw != sums))

@@ -81,21 +81,16 @@ class FastKernels(VectorKernels):
             excess[:] = 0
         threads = self._threads(samples)
         statistics = np.zeros((threads, 2, blocks * 16), np.int64)
-        counter = np.zeros(1, np.int64)
         shape = (height, width, c_in, kernel_h, geometry.stride, geometry.padding_h, geometry.padding_w)
         scratch = self._scratch.addresses(fast_forward.scratch_size(*shape, out_w, c_out))
-        addresses = [address(array) for array in (counter, x, packed, excess, z, statistics)]
-        record_pointer = 0 if records is None else address(records)
-
-        def work(thread: int) -> tuple[int, int]:
-            return fast_forward.forward(  # type: ignore[no-any-return]
-                addresses[0], samples, addresses[1], height, width, c_in, flip, addresses[2], addresses[3],
-                kernel_h, kernel_w, geometry.stride, geometry.padding_h, geometry.padding_w, addresses[4],
-                out_h, out_w, c_out, shift, scratch[thread], addresses[5] + thread * statistics.strides[0],
-                record_pointer, part or out_w,
-            )  # fmt: skip
-
-        peak, saturated = self._peak(work, threads)
+        sums, size = address(statistics), statistics.strides[0]
+        shared = (
+            self._workers.counter, samples, address(x), height, width, c_in, flip, address(packed),
+            address(excess), kernel_h, kernel_w, *shape[4:], address(z), out_h, out_w, c_out, shift,
+        )  # fmt: skip
+        end = (0 if records is None else address(records), part or out_w)
+        rows = [(*shared, scratch[thread], sums + thread * size, *end) for thread in range(threads)]
+        peak, saturated = self._peak(fast_forward.forward, rows)
         total, squares = statistics.sum(0)[:, :c_out]
         return ConvOutput(z, peak, saturated, total, squares)
 
@@ -153,23 +148,18 @@ class FastKernels(VectorKernels):
             return None
         g = self._pool.empty((samples, height, width, c_in), np.int16) if out is None else out
         wide = 2 if g.dtype == np.int64 else int(epilogue.is_wide(largest))
-        counter = np.zeros(1, np.int64)
-        geometry_sizes = (kernel_h, kernel_w, stride, geometry.padding_h, geometry.padding_w)
+        sizes = (kernel_h, kernel_w, stride, geometry.padding_h, geometry.padding_w)
         scratch = self._scratch.addresses(
-            fast_input.scratch_size(out_h, out_w, c_out, *geometry_sizes, height, width, c_in)
+            fast_input.scratch_size(out_h, out_w, c_out, *sizes, height, width, c_in)
         )
-        pointers = [address(array) for array in (counter, dz, packed, g)]
-        together = 0 if coupled is None else address(coupled)
-        end = (wide, *epilogue.arguments(self._g_limit))
-        record_pointer = 0 if records is None else address(records)
-
-        def work(thread: int) -> tuple[int, int]:
-            return fast_input.input_gradient(  # type: ignore[no-any-return]
-                pointers[0], samples, pointers[1], out_h, out_w, c_out, pointers[2], together, *geometry_sizes,
-                pointers[3], height, width, c_in, *end, scratch[thread], record_pointer, part or width,
-            )  # fmt: skip
-
-        return self._quantised(g, work, self._threads(samples))
+        shared = (
+            self._workers.counter, samples, address(dz), out_h, out_w, c_out, address(packed),
+            0 if coupled is None else address(coupled), *sizes, address(g), height, width, c_in, wide,
+            *epilogue.arguments(self._g_limit),
+        )  # fmt: skip
+        end = (0 if records is None else address(records), part or width)
+        rows = [(*shared, scratch[thread], *end) for thread in range(self._threads(samples))]
+        return self._quantised(g, fast_input.input_gradient, rows)
 
     def conv_weight_gradient(
         self,
@@ -212,20 +202,18 @@ class FastKernels(VectorKernels):
         count = fast_weight.sums_count(kernel_h, kernel_w, c_in, c_out, products)
         threads = self._threads((samples + 1) // 2)
         totals = np.zeros((threads, count), np.int64)
-        counter = np.zeros(1, np.int64)
         sizes = (height, width, c_in, out_h, out_w, c_out, geometry.padding_h, geometry.padding_w)
         scratch = self._scratch.addresses(fast_weight.scratch_size(*sizes, count, products))
-        pointers = [address(array) for array in (counter, x, dz, totals)]
-
-        def work(thread: int) -> None:
-            fast_weight.weight_gradient(
-                pointers[0], samples, pointers[1], height, width, c_in, 128 if x.dtype == np.int8 else 0, x_shift,
-                low, high, pointers[2], out_h, out_w, c_out, g_shift, g_high, kernel_h, kernel_w, geometry.stride,
-                geometry.padding_h, geometry.padding_w, products, scratch[thread],
-                pointers[3] + thread * totals.strides[0], count,
-            )  # fmt: skip
-
-        self._workers.each(work, threads)
+        shared = (
+            self._workers.counter, samples, address(x), height, width, c_in, 128 if x.dtype == np.int8 else 0,
+            x_shift, low, high, address(dz), out_h, out_w, c_out, g_shift, g_high, kernel_h, kernel_w,
+            geometry.stride, geometry.padding_h, geometry.padding_w, products,
+        )  # fmt: skip
+        sums = address(totals)
+        self._workers.run(
+            fast_weight.weight_gradient,
+            [(*shared, scratch[thread], sums + thread * count * 8, count) for thread in range(threads)],
+        )
         dw = np.empty((kernel_h, kernel_w, c_in, c_out), np.int64)
         clamped = fast_weight.collect(totals, dw, outer_columns(2), outer_columns(1), products, limit)
         return dw, clamped

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -35,11 +35,15 @@ class VectorKernels:
         """How many threads share so many tasks."""
         return max(1, min(self._workers.count, tasks))
 
-    def _peak(self, work: Callable[[int], tuple[int, int]], threads: int) -> tuple[int, int]:
-        """The largest peak, and the sum of the counts, of what `work` returns on each of the threads."""
-        parts = self._workers.each(work, threads)
+    def _peak(self, kernel: Any, rows: Sequence[Sequence[int]]) -> tuple[int, int]:
+        """The largest peak, and the sum of the counts, of what a kernel returns on all threads (`Workers.run`)."""
+        parts = self._workers.run(kernel, rows)
         return max(part[0] for part in parts), sum(part[1] for part in parts)
 
-    def _quantised(self, data: NDArray[Any], work: Callable[[int], tuple[int, int]], threads: int) -> Quantised:
-        """`data`, which `work` fills, with the peak and the count of all threads."""
-        return Quantised(data, *self._peak(work, threads))
+    def _count(self, kernel: Any, rows: Sequence[Sequence[int]]) -> int:
+        """The sum of what a kernel returns on all threads."""
+        return sum(part[0] for part in self._workers.run(kernel, rows))
+
+    def _quantised(self, data: NDArray[Any], kernel: Any, rows: Sequence[Sequence[int]]) -> Quantised:
+        """`data`, which a kernel fills, with the peak and the count of all threads."""
+        return Quantised(data, *self._peak(kernel, rows))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from joulebit.kernels.compile import inline, kernel
+from joulebit.kernels.portions import following
 from joulebit.kernels.scalar import Int
 from joulebit.kernels.vector import (
     count_different,
@@ -54,9 +55,9 @@ def _halves(shift: Int) -> Int:
 
 @kernel
 def norm_forward(
-    counter: Int, lines: Int, grain: Int, z: Int, height: Int, width: Int, channels: Int, mean: Int, rsqrt: Int,
-    scale: Int, gamma: Int, beta: Int, short: Int, short_h: Int, short_w: Int, short_c: Int, short_stride: Int,
-    short_flip: Int, short_shift: Int, shift: Int, low: Int, high: Int, a: Int,
+    counter: Int, lines: Int, grain: Int, run: Int, z: Int, height: Int, width: Int, channels: Int, mean: Int,
+    rsqrt: Int, scale: Int, gamma: Int, beta: Int, short: Int, short_h: Int, short_w: Int, short_c: Int,
+    short_stride: Int, short_flip: Int, short_shift: Int, shift: Int, low: Int, high: Int, a: Int,
 ) -> Int:  # fmt: skip
     """`Engine.norm_forward` on the image rows that this thread draws, `grain` at a time; elements out of bounds.
 
@@ -68,7 +69,7 @@ def norm_forward(
     half_step, turn, left = splat((np.int64(1) << shift) >> 1), splat(short_flip), splat(short_shift)
     outside = np.int64(0)
     ahead = 4096  # bytes: processors fetch streams ahead by themselves, but not always well enough
-    first = grain * fetch_add(counter, 1)
+    first = grain * run * fetch_add(counter, 1)
     while first < lines:
         last = min(lines, first + grain)
         for c in range(0, channels, 16):
@@ -100,19 +101,19 @@ def norm_forward(
                         over = count_greater(over, floor, y)
                     store_8(a + place + j * channels, larger(smaller(y, ceiling), floor), on)
             outside += fold_sum(over)
-        first = grain * fetch_add(counter, 1)
+        first = following(counter, first, grain, run)
     return outside
 
 
 @kernel
 def norm_sums(
-    counter: Int, pixels: Int, grain: Int, g: Int, z: Int, channels: Int, mean: Int, rsqrt: Int, scale: Int,
-    total: Int, products: Int,
+    counter: Int, pixels: Int, grain: Int, run: Int, g: Int, z: Int, channels: Int, mean: Int, rsqrt: Int,
+    scale: Int, total: Int, products: Int,
 ) -> None:  # fmt: skip
     """Adds the sums of g and of g * x-hat per channel of the drawn pixels to total and products (int64 [C])."""
     top, bottom, eight = splat(32767), splat(-32767), splat(8)
     ahead = 4096  # bytes: processors fetch streams ahead by themselves, but not always well enough
-    first = grain * fetch_add(counter, 1)
+    first = grain * run * fetch_add(counter, 1)
     while first < pixels:
         last = min(pixels, first + grain)
         for c in range(0, channels, 16):
@@ -132,13 +133,13 @@ def norm_sums(
                 product = product + multiply_wide(gradient, xhat)
             store_i64(total + 8 * c, plain + widen(part), on)
             store_i64(products + 8 * c, product, on)
-        first = grain * fetch_add(counter, 1)
+        first = following(counter, first, grain, run)
 
 
 @kernel
 def norm_backward(
-    counter: Int, pixels: Int, grain: Int, g: Int, z: Int, channels: Int, mean: Int, rsqrt: Int, scale: Int,
-    mean_g: Int, mean_gx: Int, multiplier: Int, shift: Int, limit: Int, peak_limit: Int, dz: Int,
+    counter: Int, pixels: Int, grain: Int, run: Int, g: Int, z: Int, channels: Int, mean: Int, rsqrt: Int,
+    scale: Int, mean_g: Int, mean_gx: Int, multiplier: Int, shift: Int, limit: Int, peak_limit: Int, dz: Int,
 ) -> tuple[Int, Int]:  # fmt: skip
     """`Engine.norm_backward` on the pixels that this thread draws, `grain` at a time; (peak, saturated)."""
     top, bottom, eight, none = splat(32767), splat(-32767), splat(8), zeros()
@@ -147,7 +148,7 @@ def norm_backward(
     peak = zeros()
     saturated = np.int64(0)
     ahead = 4096  # bytes: processors fetch streams ahead by themselves, but not always well enough
-    first = grain * fetch_add(counter, 1)
+    first = grain * run * fetch_add(counter, 1)
     while first < pixels:
         last = min(pixels, first + grain)
         for c in range(0, channels, 16):
@@ -173,5 +174,5 @@ def norm_backward(
                 peak = larger(peak, larger(smaller(u, most), none - larger(u, none - most)))
                 store_16(dz + place, q, on)
             saturated += fold_sum(clamped)
-        first = grain * fetch_add(counter, 1)
+        first = following(counter, first, grain, run)
     return fold_max(peak), saturated

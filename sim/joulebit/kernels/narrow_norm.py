@@ -20,6 +20,7 @@ from __future__ import annotations
 import numpy as np
 
 from joulebit.kernels.compile import inline, kernel
+from joulebit.kernels.portions import following
 from joulebit.kernels.scalar import Int
 from joulebit.kernels.vector import (
     count_different,
@@ -123,9 +124,9 @@ def _normalised(z: Int, half: Int, odd: Int, offset: Int, low_bit: Int, shift: I
 
 @kernel
 def norm_forward(
-    counter: Int, lines: Int, grain: Int, pixels: Int, z: Int, height: Int, width: Int, channels: Int, table: Int,
-    short: Int, short_h: Int, short_w: Int, short_c: Int, short_stride: Int, short_flip: Int, short_shift: Int,
-    shift: Int, low: Int, high: Int, a: Int,
+    counter: Int, lines: Int, grain: Int, run: Int, pixels: Int, z: Int, height: Int, width: Int, channels: Int,
+    table: Int, short: Int, short_h: Int, short_w: Int, short_c: Int, short_stride: Int, short_flip: Int,
+    short_shift: Int, shift: Int, low: Int, high: Int, a: Int,
 ) -> Int:  # fmt: skip
     """`fast_norm.norm_forward` by a table; channels and short_c are multiples of 16.
 
@@ -138,7 +139,7 @@ def norm_forward(
     below = np.int64(low < 0)
     row = 4 * channels
     outside = np.int64(0)
-    first = grain * fetch_add(counter, 1)
+    first = grain * run * fetch_add(counter, 1)
     while first < lines:
         last = min(lines, first + grain)
         over = zeros()
@@ -187,20 +188,21 @@ def norm_forward(
                         store_8(a + place, larger(smaller(y, ceiling), floor), full)
                         place += channels
         outside += fold_sum(over)
-        first = grain * fetch_add(counter, 1)
+        first = following(counter, first, grain, run)
     return outside
 
 
 @kernel
 def norm_sums(
-    counter: Int, pixels: Int, grain: Int, g: Int, z: Int, channels: Int, table: Int, total: Int, products: Int
+    counter: Int, pixels: Int, grain: Int, run: Int, g: Int, z: Int, channels: Int, table: Int, total: Int,
+    products: Int,
 ) -> None:  # fmt: skip
     """`fast_norm.norm_sums` by a table; grain < 2^15. Halves of the products are summed apart: they fit."""
     full = lanes(16)
     top, bottom, sixteen, low_half = splat(32767), splat(-32767), splat(16), splat(65535)
     sixteen64 = splat64(16)
     row = 4 * channels
-    first = grain * fetch_add(counter, 1)
+    first = grain * run * fetch_add(counter, 1)
     while first < pixels:
         last = min(pixels, first + grain)
         for c in range(0, channels, 16):
@@ -226,12 +228,12 @@ def norm_sums(
             store_all64(total + 8 * c, load_all64(total + 8 * c) + widen(plain))
             whole = (widen(high) << sixteen64) + widen(low)
             store_all64(products + 8 * c, load_all64(products + 8 * c) + whole)
-        first = grain * fetch_add(counter, 1)
+        first = following(counter, first, grain, run)
 
 
 @kernel
 def norm_backward(
-    counter: Int, pixels: Int, grain: Int, g: Int, z: Int, channels: Int, table: Int, limit: Int, dz: Int
+    counter: Int, pixels: Int, grain: Int, run: Int, g: Int, z: Int, channels: Int, table: Int, limit: Int, dz: Int
 ) -> tuple[Int, Int]:  # fmt: skip
     """`fast_norm.norm_backward` by a table; (peak, saturated). No result reaches the peak's limit of 2^30."""
     full = lanes(16)
@@ -241,7 +243,7 @@ def norm_backward(
     row = 4 * channels
     peak = zeros()
     saturated = np.int64(0)
-    first = grain * fetch_add(counter, 1)
+    first = grain * run * fetch_add(counter, 1)
     while first < pixels:
         last = min(pixels, first + grain)
         clamped = zeros()
@@ -272,5 +274,5 @@ def norm_backward(
                 peak = larger(peak, larger(u, none - u))
                 store_16(dz + place, q, full)
         saturated += fold_sum(clamped)
-        first = grain * fetch_add(counter, 1)
+        first = following(counter, first, grain, run)
     return fold_max(peak), saturated

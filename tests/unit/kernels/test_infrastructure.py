@@ -6,6 +6,8 @@ import gc
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,11 @@ import pytest
 
 from joulebit.kernels import compile as compiler
 from joulebit.kernels import cpu
+from joulebit.kernels.compile import kernel
 from joulebit.kernels.memory import Pool
+from joulebit.kernels.portions import PORTION, following, portions
 from joulebit.kernels.scratch import address
+from joulebit.kernels.vector import fetch_add
 from joulebit.kernels.workers import Workers
 
 
@@ -113,6 +118,113 @@ def test_an_error_in_a_thread_reaches_the_caller() -> None:
     assert Workers(2).each(work, 2) == [0, 1]
     with pytest.raises(RuntimeError, match="thread"):
         Workers(2).each(fail, 2)
+
+
+@kernel
+def count_up(counter: int, turns: int, start: int) -> tuple[int, int]:
+    """Take numbers from a shared counter and add them up; where it started."""
+    total = 0
+    number = fetch_add(counter, 1)
+    while number < turns:
+        total += number
+        number = fetch_add(counter, 1)
+    return total, start
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_a_kernel_runs_on_every_thread_whether_it_slept_or_not(threads: int) -> None:
+    workers = Workers(threads)
+    for pause_s in (0.0, 0.0, 0.0, 0.01, 0.0, 0.01):
+        for turns in (0, 1, 1000):
+            rows = [(workers.counter, turns, -thread) for thread in range(threads)]
+            results = workers.run(count_up, rows)
+            assert sum(result[0] for result in results) == turns * (turns - 1) // 2
+            assert [result[1] for result in results] == [-thread for thread in range(threads)]
+        time.sleep(pause_s)
+
+
+def test_kernels_and_python_functions_take_turns() -> None:
+    workers = Workers(3)
+    for number in range(200):
+        rows = [(workers.counter, number, 0)] * (1 + number % 3)
+        assert sum(result[0] for result in workers.run(count_up, rows)) == number * (number - 1) // 2
+        assert workers.each(lambda thread: thread * number, 3) == [0, number, 2 * number]  # noqa: B023
+
+
+def test_callers_take_turns() -> None:
+    workers = Workers(2)
+    wrong = []
+
+    def call() -> None:
+        for turns in range(300):
+            results = workers.run(count_up, [(workers.counter, turns, 0)] * 2)
+            if sum(result[0] for result in results) != turns * (turns - 1) // 2:
+                wrong.append(turns)
+
+    callers = [threading.Thread(target=call) for _ in range(3)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert wrong == []
+
+
+def test_helpers_end_with_their_workers() -> None:
+    before = set(threading.enumerate())
+    workers = Workers(3)
+    workers.run(count_up, [(workers.counter, 10, 0)] * 3)
+    helpers = set(threading.enumerate()) - before
+    assert len(helpers) == 2
+    del workers
+    gc.collect()
+    for helper in helpers:
+        helper.join(5)
+        assert not helper.is_alive()
+
+
+@kernel
+def looks_beyond(index: int) -> int:
+    if index > 2:
+        raise IndexError
+    return index
+
+
+def test_a_kernel_that_fails_is_an_error_for_the_caller() -> None:
+    workers = Workers(2)
+    for rows in ([(3,), (0,)], [(0,), (3,)]):
+        with pytest.raises(RuntimeError, match="failed"):
+            workers.run(looks_beyond, rows)
+    assert workers.run(looks_beyond, [(1,), (2,)]) == [[1, 0], [2, 0]]
+
+
+@kernel
+def returns_too_much(value: int) -> tuple[int, int, int]:
+    return value, value, value
+
+
+def test_a_kernel_for_threads_returns_at_most_two_integers() -> None:
+    with pytest.raises(TypeError, match="returns_too_much"):
+        Workers(1).run(returns_too_much, [(1,)])
+
+
+@pytest.mark.parametrize(("units", "elements"), [(1, 1), (7, 5000), (1000, 16), (131072, 16), (2048, 1024)])
+@pytest.mark.parametrize("threads", [1, 2, 16])
+def test_portions_cover_everything_once(units: int, elements: int, threads: int) -> None:
+    grain, run, used = portions(units, elements, threads)
+    assert 1 <= used <= threads
+    assert grain * elements <= max(PORTION, elements)
+    seen = np.zeros(units, np.int64)
+    take_portions(address(np.zeros(1, np.int64)), seen, grain, run)
+    assert (seen == 1).all()
+
+
+@kernel
+def take_portions(counter: int, seen: int, grain: int, run: int) -> None:
+    first = grain * run * fetch_add(counter, 1)
+    while first < seen.size:
+        for unit in range(first, min(seen.size, first + grain)):
+            seen[unit] += 1
+        first = following(counter, first, grain, run)
 
 
 def test_threads_must_be_positive() -> None:
