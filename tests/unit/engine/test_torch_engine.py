@@ -6,6 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from pretended_cuda import PretendedCuda
 
 from joulebit.engine import torch_conv, torch_engine, torch_products
 from joulebit.engine.base import ConvGeometry, NormConstants, NormGradientConstants, UpdateRule
@@ -14,16 +15,6 @@ from joulebit.engine.torch_engine import TorchEngine
 from joulebit.engine.torch_products import int8_matmul
 from joulebit.fixed.arithmetic import Arithmetic
 
-DEVICES = [
-    "cpu",
-    pytest.param(
-        "cuda",
-        marks=[
-            pytest.mark.gpu,
-            pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
-        ],
-    ),
-]
 ROUNDINGS = ["half_up", "half_even", "half_away", "toward_zero", "floor", "stochastic"]
 DEFAULT = Arithmetic()
 SIGNED = Arithmetic(x_signed=True)
@@ -57,6 +48,25 @@ GEOMETRIES = {
     "depthwise times 2": (ConvGeometry(3, 3, stride=3, padding_h=1, padding_w=1, groups=3), 3, 6),
 }
 KEY = 0xF123456789ABCDEF
+HAS_CUDA = torch.cuda.is_available()
+
+
+@pytest.fixture(
+    params=[
+        "cpu",
+        pytest.param("pretended", marks=pytest.mark.skipif(HAS_CUDA, reason="there is a CUDA device")),
+        pytest.param(
+            "cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not HAS_CUDA, reason="needs a CUDA device")]
+        ),
+    ]
+)
+def device(request):
+    """The devices of a `TorchEngine`; where there is no CUDA device, one with its rules."""
+    if request.param == "pretended":
+        with PretendedCuda():
+            yield "cuda"
+    else:
+        yield request.param
 
 
 def engines(arithmetic, device="cpu"):
@@ -247,7 +257,6 @@ def check_update(pair, master, momentum, sums, exponent, samples):
     assert_same(results[0], results[1], pair[1])
 
 
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", GEOMETRIES)
 def test_convolutions_of_every_shape(name, device):
     geometry, c_in, c_out = GEOMETRIES[name]
@@ -257,7 +266,6 @@ def test_convolutions_of_every_shape(name, device):
     check_convolution(DEFAULT, geometry, c_in, c_out, device, 1, size=(8, 8))
 
 
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("arithmetic", WIDTHS, ids=str)
 def test_convolutions_of_every_width(arithmetic, device):
     for name in ("3x3 stride 2", "groups", "depthwise", "depthwise times 2"):
@@ -266,7 +274,6 @@ def test_convolutions_of_every_width(arithmetic, device):
             check_convolution(arithmetic, geometry, c_in, c_out, device, kind=kind)
 
 
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("rounding", ROUNDINGS)
 def test_convolutions_of_every_rounding(rounding, device):
     for name in ("3x3", "depthwise"):
@@ -274,20 +281,17 @@ def test_convolutions_of_every_rounding(rounding, device):
         check_convolution(replace(DEFAULT, rounding=rounding), geometry, c_in, c_out, device)
 
 
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("arithmetic", WIDTHS, ids=str)
 def test_other_operations_of_every_width(arithmetic, device):
     check_everything_else(arithmetic, device)
 
 
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("rounding", ROUNDINGS)
 def test_other_operations_of_every_rounding(rounding, device):
     for arithmetic in (DEFAULT, WIDTHS[5]):
         check_everything_else(replace(arithmetic, rounding=rounding), device)
 
 
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("rounding", ["half_up", "stochastic"])
 def test_chunks_of_samples_change_nothing(rounding, device, monkeypatch):
     monkeypatch.setattr(torch_conv, "_PATCH_ELEMENTS", {"cpu": 1, "cuda": 1})
@@ -298,7 +302,6 @@ def test_chunks_of_samples_change_nothing(rounding, device, monkeypatch):
     check_everything_else(arithmetic, device)
 
 
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("arithmetic", [DEFAULT, WIDTHS[5]], ids=str)
 def test_float64_products_have_the_same_bits(arithmetic, device, monkeypatch):
     monkeypatch.setattr(torch_engine, "int8_products_are_exact", lambda _: False)
@@ -317,7 +320,6 @@ def test_sums_longer_than_one_product_are_split(int8, monkeypatch):
         check_convolution(arithmetic, geometry, c_in, c_out, kind="ends")
 
 
-@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("shape", [(1, 1, 1), (5, 27, 3), (17, 8, 8), (40, 147, 33)])
 def test_the_aligned_layout_of_int8_products_changes_nothing(shape, device):
     rng = np.random.default_rng(0)
@@ -330,7 +332,6 @@ def test_the_aligned_layout_of_int8_products_changes_nothing(shape, device):
     assert np.array_equal(comp.cpu().numpy(), ref)
 
 
-@pytest.mark.parametrize("device", DEVICES)
 def test_int8_products_of_every_memory_layout(device):
     """Rows, columns and whole matrices of size 1, transposed, cut out of larger ones."""
     rng = np.random.default_rng(0)
@@ -348,7 +349,6 @@ def test_int8_products_of_every_memory_layout(device):
                 assert np.array_equal(int8_matmul(left, right).cpu().numpy(), ref)
 
 
-@pytest.mark.parametrize("device", DEVICES)
 def test_images_of_one_row_or_column(device):
     """Their patches overlap in memory."""
     for size, kernel in (((1, 9), (1, 3)), ((9, 1), (3, 1)), ((1, 1), (1, 1)), ((1, 4), (3, 3))):
@@ -386,7 +386,7 @@ def test_an_unknown_device_is_refused():
         TorchEngine(DEFAULT, "meta")
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a CUDA device")
+@pytest.mark.skipif(HAS_CUDA, reason="needs a machine without a CUDA device")
 def test_a_missing_cuda_device_is_named():
     with pytest.raises(ValueError, match="no CUDA device"):
         TorchEngine(DEFAULT, "cuda")

@@ -1,0 +1,66 @@
+"""Whole training runs of the torch engine on CUDA give the numba engine's weights, counters and metrics.
+
+Where there is no CUDA device, a pretended one checks every operation (`pretended_cuda`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+import torch
+from pretended_cuda import CudaTensor, PretendedCuda
+from technique_bench import outcome, small
+
+from joulebit.engine.torch_engine import TorchEngine
+
+HAS_CUDA = torch.cuda.is_available()
+RUNS = {
+    "E2-Train": ("digits-resnet8-e2train",),
+    "16 bits, stochastic rounding": (
+        "digits-lenet-fixed", "data.name=digits32", "arithmetic.x_bits=16", "arithmetic.rounding=stochastic",
+    ),
+    "adder layers": ("digits-resnet8-adder",),
+    "Bayesian twin": ("digits-lenet-bayesian", "data.name=digits32"),
+    "early bird": ("digits-resnet8-early-bird",),
+}  # fmt: skip
+
+
+@pytest.fixture
+def cuda() -> Iterator[None]:
+    with nullcontext() if HAS_CUDA else PretendedCuda():
+        yield
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_on_cuda_has_the_bits_of_one_on_the_processor(name: str, cuda: None, tmp_path: Path) -> None:
+    expected = outcome(small(*RUNS[name], engine="numba"), tmp_path / "processor")
+    assert outcome(small(*RUNS[name], engine="torch"), tmp_path / "cuda", stop_after=3) == expected
+
+
+def test_the_engine_of_a_run_is_on_cuda(cuda: None) -> None:
+    engine = TorchEngine(device="auto")
+    assert engine.device.type == "cuda"
+    assert engine.zeros_like_gradient(torch.ones(2, device=engine.device)).device.type == "cuda"
+
+
+@pytest.mark.skipif(HAS_CUDA, reason="there is a CUDA device")
+@pytest.mark.parametrize(
+    "operation, error",
+    [
+        (lambda x: x + torch.ones(3, dtype=torch.int64), "same device"),
+        (lambda x: x.numpy(), "numpy"),
+        (lambda x: x[:, None] @ x[None], "mm: not exact or not implemented"),
+        (lambda x: x.to(torch.float32)[:, None] @ x.to(torch.float32)[None], "mm: not exact"),
+        (lambda x: torch._int_mm(x.to(torch.int8)[:, None], x.to(torch.int8)[None]), "_int_mm"),
+        (lambda x: x.to(torch.uint16) + x.to(torch.uint16), "UInt16"),
+        (lambda x: x.to(torch.float32).cumsum(0), "order of the sums"),
+    ],
+)
+def test_the_pretended_device_refuses_what_a_real_one_does(operation, error, cuda: None) -> None:
+    x = torch.arange(3, device="cuda")
+    assert isinstance(x, CudaTensor)
+    with pytest.raises((RuntimeError, TypeError), match=error):
+        operation(x)
