@@ -14,7 +14,6 @@ clocks the Verilated design. What a list leaves in memory and in the other count
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -36,6 +35,7 @@ MEMORY_BYTES = 128 << 20  #: what the stock configuration of a PYNQ image gives 
 CLOCK_HZ = 100_000_000
 _BUSY, _DONE, _ERROR = 1, 2, 4
 _SLICE_CYCLES = 512  #: of the RTL between two looks at its status
+_END_S = 600.0  #: a list that was told to end, or cannot be, has ended after this time
 
 
 class Fabric(Protocol):
@@ -112,7 +112,7 @@ class _Background:
         self.finish(0)
         self._job = self._thread.submit(function, *arguments)
 
-    def finish(self, timeout_s: float | None) -> bool:
+    def finish(self, timeout_s: float) -> bool:
         """Whether the list has ended by then; raises what it raised."""
         if self._job is None:
             return True
@@ -122,7 +122,16 @@ class _Background:
         job.result()
         return True
 
+    def end(self) -> None:
+        """Waits for the list's end and raises what it raised; JoulebitError where it does not end."""
+        if not self.finish(_END_S):
+            raise JoulebitError(f"a list of the virtual board has not ended after {_END_S:g} s")
+
     def close(self) -> None:
+        """Ends the thread; as `end`, but what a list raised is lost."""
+        running, self._job = self._job, None
+        if running is not None and not wait([running], _END_S).done:
+            raise JoulebitError(f"a list of the virtual board has not ended after {_END_S:g} s")
         self._thread.shutdown(wait=True)
 
 
@@ -160,7 +169,7 @@ class FunctionalFabric:
 
     def reset(self) -> None:
         self._pending = None
-        self._background.finish(None)
+        self._background.end()
         self._clear()
 
     def fault(self, start: int, stop: int) -> None:
@@ -230,8 +239,8 @@ class RtlFabric:
         self._model = RtlModel(config, memory_bytes, base, clock_hz)
         self.config = self._model.config
         self.base = base
-        self._lock = threading.Lock()
-        self._asked = False  #: whether a register access waits for the clock to pause
+        self._lock = threading.Lock()  #: of the model
+        self._door = threading.Lock()  #: taken before the lock, so that whoever waits for the lock is the next
         self._background = _Background()
         self._closing = False
 
@@ -240,55 +249,51 @@ class RtlFabric:
         return self._model.memory
 
     @contextmanager
-    def _paused(self) -> Iterator[None]:
-        """The clock stands still; it would take the lock again at once if nobody asked for it."""
-        self._asked = True
-        with self._lock:
+    def _turn(self) -> Iterator[None]:
+        """The model belongs to the caller. The clock, which wants it again at once, has to wait at the door."""
+        with self._door:
+            self._lock.acquire()
+        try:
             yield
+        finally:
+            self._lock.release()
 
     def read(self, offset: int) -> int:
         _check(offset)
-        with self._paused():
+        with self._turn():
             return self._model.read(offset)
 
     def write(self, offset: int, value: int) -> None:
         _check(offset)
-        with self._paused():
+        with self._turn():
             self._model.write(offset, value)
         if offset == Register.CTRL and value & 1:
             self._background.start(self._clock)
 
     def _clock(self) -> None:
         while not self._closing:
-            with self._lock:
+            with self._turn():
                 self._model.cycles(_SLICE_CYCLES)
                 self._model.check_bus()
                 if not self._model.read(Register.STATUS) & _BUSY:
                     return
-            if self._asked:
-                self._asked = False
-                time.sleep(1e-4)  # for whoever waits to take the lock
 
     def wait(self, mask: int, timeout_s: float) -> int:
-        if not self._background.finish(timeout_s):
-            return _BUSY
+        self._background.finish(timeout_s)
         return self.read(Register.STATUS)
 
     def fault(self, start: int, stop: int) -> None:
-        with self._lock:
+        with self._turn():
             self._model.fault(start, stop)
 
     def reset(self) -> None:
-        self._stop()
-        with self._lock:
-            self._model.reset()
-
-    def _stop(self) -> None:
         self._closing = True
         try:
-            self._background.finish(None)
+            self._background.end()
         finally:
             self._closing = False
+        with self._turn():
+            self._model.reset()
 
     def close(self) -> None:
         self._closing = True

@@ -107,7 +107,7 @@ class Server:
         """Stops listening and ends what runs; a second call does nothing."""
         if not self._stopping.is_set():
             self._stopping.set()
-            self._server.stop(_STOP_S).wait()
+            self._server.stop(_STOP_S).wait(2 * _STOP_S)
             self.board.close()
 
     def __enter__(self) -> Server:
