@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 import pytest
-from reference_step import Parameter
+from reference.parameters import Parameter
 
 from joulebit.fixed.update import UpdateRule, update_step
 

@@ -5,7 +5,7 @@ import random
 
 import numpy as np
 import pytest
-from reference_step import loss_gradient
+from reference.head import loss_gradient
 
 from joulebit.nn.loss import cross_entropy, exponential_table, probabilities
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from reference_step import Delayed, Rounder
+from reference.tensors import Delayed, Rounder
 
 from joulebit.nn.conv import common_exponent
 from joulebit.nn.tensor import ActivationRange, DelayedExponent, Tensor

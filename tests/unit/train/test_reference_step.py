@@ -1,4 +1,4 @@
-"""The integer network is the specification: whole training runs next to `reference_step`, compared with `==`.
+"""The integer network is the specification: whole training runs next to `reference`, compared with `==`.
 
 After every step all masters, momenta, exponent states and ranges must agree, then the logits of an evaluation.
 """
@@ -13,7 +13,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from reference_step import GATE, ReferenceNetwork, philox
+from reference.network import ReferenceNetwork
+from reference.random_numbers import GATE, philox
 
 from joulebit.engine.factory import make_engine
 from joulebit.fixed.arithmetic import Arithmetic
