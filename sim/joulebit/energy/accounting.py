@@ -97,6 +97,7 @@ OPERATIONS = {
     "mask": 1,
     "pool": 1,
     "update": 4,  # mean, decay, momentum, master
+    "adam": 9,  # mean, decay, both moments (3), root, bias, division, master
 }
 
 
@@ -411,12 +412,16 @@ class Accountant:
             self._ops("other", self.widths.operation(self.widths.master), operations)
         self._bytes("other", dram_bits)
 
-    def update(self, elements: int) -> None:
-        """`elements` parameters change: masters and momentum are read and written; phase update."""
+    def update(self, elements: int, second_moment: bool = False) -> None:
+        """`elements` parameters change: masters and momentum are read and written; phase update.
+
+        second_moment: by Adam, which keeps a second number of the momentum's width.
+        """
         bits = self.widths
         self.counters.add("updated", elements)
-        self._ops("update", bits.operation(bits.master), OPERATIONS["update"] * elements)
-        self._bytes("update", 2 * elements * (bits.master + bits.momentum))
+        operations = OPERATIONS["adam" if second_moment else "update"]
+        self._ops("update", bits.operation(bits.master), operations * elements)
+        self._bytes("update", 2 * elements * (bits.master + (1 + second_moment) * bits.momentum))
 
     # -- what was not done -----------------------------------------------------------------------------------
 

@@ -77,8 +77,8 @@ def build_network(
         "sign_weight_decay": training.sign_weight_decay,
         "head_only": training.layers == "head",
         "stochastic_depth": StochasticDepth(depth) if depth < 1 else None,
-        "exits": method.exits if method.exits.count else None,
     }
+    exits = method.exits if method.exits.count else None
     network: Network
     if config.engine == "float32":
         if workers.size > 1:
@@ -86,9 +86,7 @@ def build_network(
                 f"engine float32 cannot be trained by {workers.size} workers: its sums would depend on their "
                 "number. Start it without torchrun, or choose engine numba, numpy or torch"
             )
-        from joulebit.train.float32 import Float32Method, Float32Network
-
-        network = Float32Network(resolved, config.seed, Float32Method(update=method.update, **common))
+        network = _float32(config, resolved, common, training_samples)
     else:
         slu = method.slu
         gates = SelectiveLayerUpdate(slu.target_skip, slu.alpha, slu.gate_learning_rate)
@@ -100,6 +98,7 @@ def build_network(
             "update": Update(method.update),
             "beta": method.beta,
             "slu": gates if slu.target_skip > 0 else None,
+            "exits": exits,
             "observe_every": _OBSERVE_EVERY,
             **common,
         }
@@ -134,3 +133,25 @@ def _variational(
         return VariationalNetwork(resolved, engine, config.seed, method, workers, summing, policy, samples)
     except ValueError as error:
         raise ConfigError(f"[method.variational] {error}") from None
+
+
+def _float32(
+    config: RunConfig, resolved: NetworkPlan, common: dict[str, Any], training_samples: int | None
+) -> Network:
+    from joulebit.train.float32 import Float32Method
+    from joulebit.train.float32_techniques import Float32TechniqueNetwork
+    from joulebit.train.float32_variational import VariationalFloat32Network
+
+    adam = config.training.adam
+    method = Float32Method(
+        update=config.method.update,
+        weight_bits=config.arithmetic.w_bits,
+        adam=adam if adam.enabled else None,
+        **common,
+    )
+    policy = config.method.variational
+    if policy.enabled:
+        samples = _UNTRAINED if training_samples is None else training_samples
+        return VariationalFloat32Network(resolved, config.seed, replace(method, weight_decay=0.0), policy, samples)
+    exits = config.method.exits if config.method.exits.count else None
+    return Float32TechniqueNetwork(resolved, config.seed, method, exits=exits)

@@ -75,16 +75,10 @@ def check_together(config: RunConfig) -> None:
         if method.update == "psg":
             raise ConfigError('engine "float32" has no sign predictor: method.update must be sgd or sign, got psg')
         if method.slu.target_skip > 0:
-            raise ConfigError('engine "float32" does not know method.slu: use an integer engine, or target_skip 0')
-        if method.neuron_selection.method != "off":
-            raise ConfigError('engine "float32" does not know method.neuron_selection: use an integer engine')
-        for name, on in (
-            ("pruning", method.pruning.method != "off"),
-            ("early_bird", method.early_bird.ratio > 0),
-            ("growing", method.growing.kind != "off"),
-        ):
-            if on:
-                raise ConfigError(f'engine "float32" does not know method.{name}: use an integer engine')
+            raise ConfigError(
+                'engine "float32" does not know method.slu, whose gates are integers by specification: use an '
+                "integer engine, or target_skip 0"
+            )
     if method.smd.probability == 0 and method.smd.energy_ratio != 1:
         raise ConfigError(
             f"method.smd.energy_ratio is {method.smd.energy_ratio} but no batch is dropped (probability 0): "
@@ -112,6 +106,7 @@ def check_together(config: RunConfig) -> None:
         if skips_blocks or method.update != "sgd":
             what = skips_blocks[0] if skips_blocks else f"method.update {method.update!r}"
             raise ConfigError(f'training.layers "head" trains the classifier alone: {what} has nothing to act on')
+    _check_adam(config)
     _check_cyclic_precision(config)
     _check_kinds(config)
     _check_width_rule(config)
@@ -121,14 +116,38 @@ def check_together(config: RunConfig) -> None:
     _check_dataset(config.data.name)
 
 
+def _check_adam(config: RunConfig) -> None:
+    """Adam divides by roots, for which the integer engines have no rule."""
+    if not config.training.adam.enabled:
+        return
+    if config.engine != "float32":
+        raise ConfigError(
+            f"training.adam divides every step by a root, which integer engines do not form: engine must be "
+            f"float32, got {config.engine}"
+        )
+    if config.method.update != "sgd":
+        raise ConfigError(f'training.adam replaces SGD: method.update must be sgd, got "{config.method.update}"')
+    if config.method.early_bird.ratio > 0 or config.method.growing.kind != "off":
+        name = "growing" if config.method.growing.kind != "off" else "early_bird"
+        raise ConfigError(f"method.{name} hands on one momentum per parameter: it goes without training.adam")
+
+
 def _check_variational(config: RunConfig) -> None:
     method = config.method
     if not method.variational.enabled:
         return
-    if config.engine == "float32":
-        raise ConfigError('engine "float32" does not know method.variational: use an integer engine')
+    if method.update == "sign":
+        raise ConfigError(
+            "method.variational weighs the data's gradients against the prior's, and signs have no weight: "
+            'method.update must be sgd, got "sign"'
+        )
+    if method.update == "psg":
+        raise ConfigError(
+            "method.variational learns deviations from whole gradients, which sign prediction leaves out: "
+            'method.update must be sgd, got "psg"'
+        )
     others = {
-        f"method.update {method.update!r}": method.update != "sgd",
+        "method.exits": method.exits.count > 0,
         "method.low_bit_weights": method.low_bit_weights.kind != "off",
         "method.neuron_selection": method.neuron_selection.method != "off",
         "method.early_bird": method.early_bird.ratio > 0,
@@ -139,7 +158,7 @@ def _check_variational(config: RunConfig) -> None:
 
 
 def _check_kinds(config: RunConfig) -> None:
-    """Layers whose weights are no plain integers need an integer engine, and have no variational form."""
+    """Layers whose weights are no plain numbers have no variational form; adder layers need an integer engine."""
     kinds = sorted({conv.kind for conv in _convolutions(config.model.name)} - {"linear"})
     if kinds and config.method.variational.enabled:
         raise ConfigError(
@@ -147,14 +166,10 @@ def _check_kinds(config: RunConfig) -> None:
         )
     if config.engine != "float32":
         return
-    if config.method.low_bit_weights.kind != "off":
+    if "adder" in kinds:
         raise ConfigError(
-            'engine "float32" does not know method.low_bit_weights: use an integer engine, or kind off'
-        )
-    if kinds:
-        raise ConfigError(
-            f'engine "float32" does not compute {kinds[0]} layers, which model {config.model.name} has: '
-            "use an integer engine"
+            f'engine "float32" does not compute adder layers, which model {config.model.name} has: PyTorch has no '
+            "convolution of distances; use an integer engine"
         )
 
 
@@ -162,8 +177,6 @@ def _check_distillation(config: RunConfig) -> None:
     distillation = config.method.distillation
     if not distillation.teacher:
         return
-    if config.engine == "float32":
-        raise ConfigError('engine "float32" does not know method.distillation: use an integer engine')
     try:
         Distillation(distillation.temperature, distillation.weight, distillation.snapshots)
     except ValueError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import numpy as np
@@ -18,8 +18,8 @@ from joulebit.experiments.method_schema import DistillationConfig
 from joulebit.experiments.rundir import CHECKPOINTS, CONFIG, read_weights
 from joulebit.nn.graph import NetworkPlan, plan
 from joulebit.techniques.distillation import SELF, Distillation
+from joulebit.train.adaptable import Adaptable
 from joulebit.train.hooks import Hook, Run
-from joulebit.train.integer import IntegerNetwork
 from joulebit.train.network import Batch
 from joulebit.train.weights import weights_sha256
 
@@ -40,7 +40,7 @@ class DistillationHook(Hook):
         self._config = config
         self._policy = Distillation(settings.temperature, settings.weight, settings.snapshots)
         self._source = settings.teacher
-        self._teacher: IntegerNetwork | None = None
+        self._teacher: Adaptable | None = None
         self._generation = 0  # of a self-teacher; 0: none yet
         self._expected: str | None = None  # SHA-256 of the teacher's weights when the run began
 
@@ -75,7 +75,7 @@ class DistillationHook(Hook):
                 run.network.counters.merge(Counters(work))
         counters.load({})
 
-    def _remember(self, run: Run, state: Mapping[str, NDArray[Any]]) -> None:
+    def _remember(self, run: Run, state: dict[str, NDArray[Any]]) -> None:
         self._teacher = _untrained(self._config, self._config, run, run.network.plan)
         self._teacher.load_state(state)
 
@@ -115,17 +115,15 @@ class DistillationHook(Hook):
             self._prepare(run, costs=False)
 
 
-def _untrained(teacher: RunConfig, student: RunConfig, run: Run, resolved: NetworkPlan) -> IntegerNetwork:
+def _untrained(teacher: RunConfig, student: RunConfig, run: Run, resolved: NetworkPlan) -> Adaptable:
     """A network for the teacher, computed as the student's is."""
     training = attrs.evolve(teacher.training, initial_weights="", layers="all")
     method = attrs.evolve(teacher.method, distillation=DistillationConfig())
     config = attrs.evolve(teacher, engine=student.engine, training=training, method=method)
-    network = build_network(config, resolved, run.workers)
-    assert isinstance(network, IntegerNetwork), "the configuration allows integer engines alone"
-    return network
+    return cast(Adaptable, build_network(config, resolved, run.workers))
 
 
-def _trained(source: str, student: RunConfig, run: Run) -> IntegerNetwork:
+def _trained(source: str, student: RunConfig, run: Run) -> Adaptable:
     """The finished run in a directory, as a network: its final weights, its ranges from its last checkpoint."""
     where = f"[method.distillation] teacher {source}"
     folder = Path(source).expanduser()
@@ -133,24 +131,30 @@ def _trained(source: str, student: RunConfig, run: Run) -> IntegerNetwork:
     if not (folder / CONFIG).is_file():
         raise ConfigError(f"{where}: name the directory of a finished run; {folder / CONFIG} is no file")
     config = load_config(folder / CONFIG)
-    if config.engine == "float32":
+    if config.engine == "float32" and student.engine != "float32":
         raise ConfigError(f"{where} was trained by engine float32: choose a run of an integer engine")
     data = run.data
     try:
         resolved = plan(described_model(config, data.classes), data.image_shape)
         network = _untrained(config, student, run, resolved)
-        checkpoints = sorted((folder / CHECKPOINTS).glob("step-*.npz"))
-        if not checkpoints:
-            raise ConfigError(f"{where} has no checkpoint, which holds the ranges of its activations")
-        arrays = read_arrays(checkpoints[-1])[0]
-        state = network.state()
-        for name in state:
-            if name.endswith(".exponents") and f"network/{name}" in arrays:
-                state[name] = arrays[f"network/{name}"]
-        network.load_state(state)
+        if student.engine != "float32":
+            _load_ranges(network, folder, where)
         network.load_weights(read_weights(folder))
     except ConfigError:
         raise
     except ValueError as error:
         raise ConfigError(f"{where}: {error}") from None
     return network
+
+
+def _load_ranges(network: Adaptable, folder: Path, where: str) -> None:
+    """The ranges of a trained network's activations, from its last checkpoint."""
+    checkpoints = sorted((folder / CHECKPOINTS).glob("step-*.npz"))
+    if not checkpoints:
+        raise ConfigError(f"{where} has no checkpoint, which holds the ranges of its activations")
+    arrays = read_arrays(checkpoints[-1])[0]
+    state = network.state()
+    for name in state:
+        if name.endswith(".exponents") and f"network/{name}" in arrays:
+            state[name] = arrays[f"network/{name}"]
+    network.load_state(state)

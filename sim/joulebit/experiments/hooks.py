@@ -32,7 +32,7 @@ def build_hooks(config: RunConfig, plan: NetworkPlan, measured_j: Callable[[], f
 
         hooks.append(DistillationHook(config))
     if config.method.exits.count:
-        from joulebit.train.exits import ExitsHook
+        from joulebit.train.exits_hook import ExitsHook
 
         hooks.append(ExitsHook())
     if config.method.early_bird.ratio > 0 or config.method.growing.kind != "off":

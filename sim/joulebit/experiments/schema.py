@@ -18,6 +18,7 @@ from joulebit.experiments.compatibility import check_together
 from joulebit.experiments.method_schema import MethodConfig
 from joulebit.experiments.validators import ConfigError, at_least, between, not_empty, one_of, rising_shares
 from joulebit.fixed.arithmetic import Arithmetic
+from joulebit.techniques.adam import NO_ADAM, Adam
 from joulebit.techniques.schedule import KINDS as SCHEDULES
 from joulebit.techniques.smd import StochasticMinibatchDropping
 from joulebit.train.stop import NEVER, StopCriteria
@@ -74,6 +75,7 @@ class TrainingConfig:
     evaluate_every_epochs: float = field(default=1.0, validator=at_least(0))  #: 0 = only at the end
     checkpoint_every: int = field(default=0, validator=at_least(0))  #: steps; 0 = once per epoch
     layers: str = field(default="all", validator=one_of(*LAYERS))  #: head trains the classifier alone
+    adam: Adam = NO_ADAM  #: instead of SGD, float32 alone; its keys: joulebit.techniques.adam
     stop: StopCriteria = NEVER  #: when the run ends before its last step; its keys: joulebit.train.stop
     initial_weights: str = ""  #: a run directory or a weights.npz to start from; empty = random
 

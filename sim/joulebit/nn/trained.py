@@ -79,6 +79,17 @@ def gradient_flow(
     return GradientFlow(lowest, frozenset(reached), frozenset(passing))
 
 
+def check_selection(plan: NetworkPlan, trained: Mapping[str, Trained]) -> None:
+    """ValueError where a convolution is missing, or unknown, or has no such channels."""
+    outputs = {conv.name: conv.out_shape[2] for conv in plan.convs()}
+    if set(trained) != set(outputs):
+        raise ValueError(f"a selection must name the convolutions {list(outputs)}, got {list(trained)}")
+    for name, chosen in trained.items():
+        channels = chosen.channels.tolist()
+        if channels != sorted(set(channels)) or not all(0 <= channel < outputs[name] for channel in channels):
+            raise ValueError(f"{name}: trained channels must ascend within 0..{outputs[name] - 1}, got {channels}")
+
+
 def outputs_per_group(plan: ConvPlan, channels: Int64Array) -> tuple[int, ...]:
     """How many of the channels lie in each group of the convolution."""
     each = plan.out_shape[2] // plan.geometry.groups

@@ -20,7 +20,7 @@ their own either.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import frexp
+from math import frexp, isqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +81,11 @@ class Exits:
 
 
 OFF = Exits()
+
+
+def classifier_deviation_q30(head: HeadPlan) -> int:
+    """Deviation of an exit's initial weights, in 2^-30: that of the classifier (`joulebit.nn.init`)."""
+    return isqrt((1 << 60) // (3 * head.features))
 
 
 def exit_head(plan: NetworkPlan, position: int) -> HeadPlan:

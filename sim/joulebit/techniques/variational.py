@@ -18,14 +18,19 @@ text, its configuration (Table 2) and the code behind it leave room or differ fr
   table's: prior 0 and 0.1, rho from N(-5, 0.1), kl_weight ("beta") 0.1, one sample per step.
 - The code can also sample activations (local reparametrisation), which forms every product twice; here weights are
   sampled, once per step and for the whole batch.
-- The means begin as the plain network's weights, so that both twins begin alike; the paper draws them from N(0,
-0.1).
+- The means begin as the plain network's weights, so that both twins begin alike; the paper draws them from
+  N(0, 0.1).
 - Biases, gamma and beta stay plain numbers.
-- The paper trains with Adam, here it is SGD with momentum. rho's gradients are small (s is 0.0067 at -5), so its
-rate
-  is a multiple of the other one.
+- The paper trains with Adam (rate 0.001, batch 256), as the float32 engine does with `[training.adam]`. The
+  integer engines have SGD with momentum: Adam divides every step by a root, for which the specification has no
+  rule. Under SGD rho's gradients are small (s is 0.0067 at -5), so its rate is a multiple of the other one.
+- The paper's softplus is ReLU here.
+- Sign updates and sign prediction are refused: signs have no size to weigh against the prior's gradient, and
+  predicted signs leave out the gradients that rho learns from.
 
-Everything is an integer (spec, section 17): the same samples and updates on every engine and with any workers.
+In the integer engines everything is an integer (spec, section 17): the same samples and updates on all of them,
+with any workers. The float32 engine (`joulebit.train.float32_variational`) has the same equations and initial
+values, and draws its samples by PyTorch.
 """
 
 from __future__ import annotations

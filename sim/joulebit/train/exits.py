@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from math import isqrt, prod
-from typing import Any, Protocol
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +16,7 @@ from joulebit.nn.graph import NetworkPlan
 from joulebit.nn.head import Head
 from joulebit.nn.parameters import HostParameters
 from joulebit.nn.tensor import DelayedExponent, Tensor
-from joulebit.techniques.exits import STREAM, Exits, exit_head
-from joulebit.train.hooks import Hook, Run
+from joulebit.techniques.exits import STREAM, Exits, classifier_deviation_q30, exit_head
 
 Int64Array = NDArray[np.int64]
 _FARTHEST = 30  # bits between two exponents, beyond which the smaller number is rounded before the sum
@@ -51,10 +48,8 @@ class ExitClassifiers:
         for number, position in enumerate(places):
             described, name = exit_head(plan, position), f"exit{number + 1}"
             shape = (described.classes, described.features)
-            deviation = isqrt((1 << 60) // (3 * described.features))  # as the classifier's
-            weights[f"{name}.weight"] = initial_normal(seed, STREAM + number, prod(shape), deviation).reshape(
-                shape
-            )
+            values = initial_normal(seed, STREAM + number, prod(shape), classifier_deviation_q30(described))
+            weights[f"{name}.weight"] = values.reshape(shape)
             biases[f"{name}.bias"] = np.zeros(described.classes, np.int32)
         self.groups = (HostParameters(weights), HostParameters(biases))
         for number, position in enumerate(places):
@@ -142,32 +137,3 @@ def _sum(a: Int64Array, a_exponent: int, b: Int64Array, b_exponent: int) -> tupl
     """a * 2^a_exponent + b * 2^b_exponent and its exponent: the smaller one, but at most 30 below the other."""
     exponent = max(min(a_exponent, b_exponent), max(a_exponent, b_exponent) - _FARTHEST)
     return shift_round(a, exponent - a_exponent) + shift_round(b, exponent - b_exponent), exponent
-
-
-class _HasExits(Protocol):
-    def exit_logits(self, images: NDArray[np.uint8]) -> list[NDArray[Any]]: ...
-
-
-class ExitsHook(Hook):
-    """Tells in the summary how accurate the exits are on the test set (before an averaging of weights)."""
-
-    name = "exits"
-    _BATCH = 500
-
-    def __init__(self) -> None:
-        self._top1: list[float] = []
-
-    def finish(self, run: Run) -> None:
-        network: _HasExits = run.network  # type: ignore[assignment]  # the configuration gave it exits
-        run.network.prepare_evaluation(run.statistics_images)
-        test, correct = run.data.test, np.zeros(0, np.int64)
-        for start in range(0, len(test), self._BATCH):
-            part = slice(start, start + self._BATCH)
-            answers = network.exit_logits(test.images[part])
-            found = np.array([np.count_nonzero(logits.argmax(1) == test.labels[part]) for logits in answers])
-            correct = found if not len(correct) else correct + found
-        self._top1 = [100.0 * int(count) / len(test) for count in correct]
-
-    def summary(self) -> Mapping[str, Any]:
-        """top1: percent, exit by exit from the first one on."""
-        return {"top1": self._top1} if self._top1 else {}

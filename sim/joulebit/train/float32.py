@@ -28,9 +28,14 @@ from numpy.typing import NDArray
 from joulebit.energy.accounting import Accountant
 from joulebit.energy.counters import Counters, counted_as
 from joulebit.fixed.arithmetic import MASTER_FRACTION_BITS
+from joulebit.fixed.weights import CLIPPED
 from joulebit.nn.graph import ConvPlan, MaxPoolPlan, NetworkPlan, ResidualPlan
 from joulebit.nn.init import initial_masters
+from joulebit.nn.loss import TEMPERATURE_BITS, Lesson
+from joulebit.techniques.adam import Adam
 from joulebit.techniques.stochastic_depth import ONE_Q16, StochasticDepth
+from joulebit.train.float32_layers import FEW, few_values
+from joulebit.train.float32_update import Float32Optimiser, Rule
 from joulebit.train.network import Batch, StepResult
 
 EPSILON = 2.0**-16  # of batch norm, as in the specification
@@ -50,6 +55,8 @@ class Float32Method:
     sign_weight_decay: float = 0.0  #: of convolutions with a sign update
     head_only: bool = False  #: train the classifier alone
     stochastic_depth: StochasticDepth | None = None
+    weight_bits: int = 8  #: of weights that are powers of two: they have weight_bits - 1 exponents
+    adam: Adam | None = None  #: None: SGD with momentum
 
     def __post_init__(self) -> None:
         if self.update not in _UPDATES:
@@ -90,14 +97,19 @@ class Float32Network:
         self._format = torch.channels_last if channels_last else torch.contiguous_format
         self._blocks = sum(1 for _ in plan.blocks())
         self._conv_weights = {f"{conv.name}.weight" for conv in plan.convs()}
+        self._kinds = {f"{conv.name}.weight": conv.kind for conv in plan.convs()}
         self._parameters: dict[str, Any] = {}
-        self._momentum: dict[str, Any] = {}
         for name, master in initial_masters(plan, seed).items():
             value = self._to_torch(name, np.ldexp(master.astype(np.float64), -MASTER_FRACTION_BITS))
             trained = name.startswith("head.") or not self.method.head_only
             self._parameters[name] = value.requires_grad_(trained)
-            self._momentum[name] = torch.zeros_like(value)
+        self._optimiser = Float32Optimiser(self._parameters, self.method.adam)
         self._statistics: dict[str, tuple[Any, Any]] = {}  # mean and variance for evaluation
+
+    def _add_parameter(self, name: str, value: NDArray[Any]) -> None:
+        """One more parameter, that trains with the others."""
+        self._parameters[name] = self._to_torch(name, value).requires_grad_(True)
+        self._optimiser.add(name)
 
     # --- training ------------------------------------------------------------------------------------
 
@@ -114,7 +126,7 @@ class Float32Network:
             with torch.enable_grad():
                 logits = self._classify(features)
                 loss = F.cross_entropy(logits, labels)
-            loss.backward()
+                self._objective(loss, logits, labels, batch).backward()
             changed = self._update(learning_rate, sign_learning_rate)
             correct = int((logits.detach().argmax(1) == labels).sum())
         self._count(samples, opened, changed)
@@ -123,6 +135,10 @@ class Float32Network:
             for block in self.plan.blocks()
         }
         return StepResult(loss.item(), correct, details)
+
+    def _objective(self, loss: Any, logits: Any, labels: Any, batch: Batch) -> Any:
+        """What the step minimises: the mean cross-entropy `loss`, or that of a batch with a teacher's lesson."""
+        return loss if batch.lesson is None else _taught(loss, logits, batch.lesson)
 
     def skip_batch(self, samples: int) -> None:
         """Count a batch that was dropped before it was loaded."""
@@ -137,31 +153,42 @@ class Float32Network:
 
         Parameters without a gradient (of closed blocks) stay as they are. Returns the number of those changed.
         """
-        method = self.method
         changed = 0
-        with torch.no_grad():
-            for name, parameter in self._parameters.items():
-                gradient = parameter.grad
-                if gradient is None:
-                    continue
+        for name, parameter in self._parameters.items():
+            gradient = parameter.grad
+            if gradient is not None:
                 parameter.grad = None
-                rate, momentum, decay = learning_rate, method.momentum, 0.0
-                if name in self._conv_weights and method.update == "sign":
-                    gradient.sign_()
-                    rate, momentum, decay = sign_learning_rate, method.sign_momentum, method.sign_weight_decay
-                elif name.endswith(".weight"):
-                    decay = method.weight_decay
-                if decay:
-                    gradient.add_(parameter, alpha=decay)
-                velocity = self._momentum[name]
-                velocity.mul_(momentum).add_(gradient)
-                parameter.sub_(velocity, alpha=rate)
-                changed += parameter.numel()
+                rule = self._rule(name, gradient, learning_rate, sign_learning_rate)
+                changed += self._optimiser.step(name, gradient, rule, self._rows(name))
+                if self._kinds.get(name) in CLIPPED:
+                    with torch.no_grad():
+                        parameter.clamp_(-1, 1)
         return changed
 
+    def _rule(self, name: str, gradient: Any, learning_rate: float, sign_learning_rate: float) -> Rule:
+        """How a parameter moves; of a sign update the gradient becomes its signs."""
+        method = self.method
+        if name in self._conv_weights and method.update == "sign":
+            gradient.sign_()
+            return Rule(sign_learning_rate, method.sign_momentum, method.sign_weight_decay)
+        return Rule(learning_rate, method.momentum, method.weight_decay if name.endswith(".weight") else 0.0)
+
+    def _rows(self, name: str) -> Any:
+        """Which positions along a parameter's first dimension move; None: all."""
+        return None
+
     def _count(self, samples: int, opened: list[bool], changed: int) -> None:
-        accountant, backward = self._accountant, not self.method.head_only
-        for node in self.plan.nodes:
+        self._count_passes(samples, opened)
+        self._accountant.update(changed, second_moment=self.method.adam is not None)
+        self.counters.add("steps", 1)
+        self.counters.add("batches.seen", 1)
+        self.counters.add("samples.seen", samples)
+
+    def _count_passes(self, samples: int, opened: list[bool]) -> None:
+        """The forward and backward pass of one step."""
+        accountant = self._accountant
+        for position, node in enumerate(self.plan.nodes):
+            backward = self._needs_gradient(position)
             if isinstance(node, ConvPlan):
                 self._count_conv(node, samples)
             elif isinstance(node, MaxPoolPlan):
@@ -177,11 +204,12 @@ class Float32Network:
                 if backward:
                     accountant.shortcut(node, samples, backward=True)
         accountant.head(self.plan.head, samples, backward=False)
-        accountant.head(self.plan.head, samples, backward=True)
-        accountant.update(changed)
-        self.counters.add("steps", 1)
-        self.counters.add("batches.seen", 1)
-        self.counters.add("samples.seen", samples)
+        needed = self._needs_gradient(len(self.plan.nodes) - 1)
+        accountant.head(self.plan.head, samples, backward=True, input_needed=needed)
+
+    def _needs_gradient(self, position: int) -> bool:
+        """Whether the gradient of a node's output is formed."""
+        return not self.method.head_only
 
     def _count_conv(self, conv: ConvPlan, samples: int) -> None:
         self._accountant.forward(conv, samples)
@@ -199,16 +227,20 @@ class Float32Network:
         pixels = torch.tensor(images, device=self._device).permute(0, 3, 1, 2)
         x = pixels.to(torch.float32, memory_format=self._format)
         x = x.sub_(_PIXEL_MIDDLE).mul_(_PIXEL_SCALE)
-        for node in self.plan.nodes:
+        for position, node in enumerate(self.plan.nodes):
             if isinstance(node, ConvPlan):
                 x = _activate(self._conv(node, x, mode), node.activation)
             elif isinstance(node, MaxPoolPlan):
                 x = F.max_pool2d(x, node.size, node.stride, node.padding)
             else:
                 x = self._block(node, x, mode, opened[node.index])
+            self._passed(position, x)
         if self.plan.head.pooled:
             return x.mean((2, 3))
         return x.permute(0, 2, 3, 1).flatten(1)  # the classifier's features are in NHWC order
+
+    def _passed(self, position: int, x: Any) -> None:
+        """The output x of a node is there."""
 
     def _block(self, block: ResidualPlan, x: Any, mode: _Mode, is_open: bool) -> Any:
         shortcut = x
@@ -233,7 +265,8 @@ class Float32Network:
         geometry, parameters = conv.geometry, self._parameters
         bias = None if conv.norm else parameters[f"{conv.name}.bias"]
         padding = (geometry.padding_h, geometry.padding_w)
-        z = F.conv2d(x, parameters[f"{conv.name}.weight"], bias, geometry.stride, padding, 1, geometry.groups)
+        z = F.conv2d(x, self._weight(conv), bias, geometry.stride, padding, 1, geometry.groups)
+        self._convolved(conv, z)
         if not conv.norm:
             return z
         gamma, beta = parameters[f"{conv.name}.gamma"], parameters[f"{conv.name}.beta"]
@@ -248,8 +281,20 @@ class Float32Network:
         mean, variance = self._statistics[conv.name]
         return torch.batch_norm(z, gamma, beta, mean, variance, False, 0.0, EPSILON, True)
 
+    def _convolved(self, conv: ConvPlan, z: Any) -> None:
+        """The output z of a convolution is there, before its batch norm."""
+
+    def _weight(self, conv: ConvPlan) -> Any:
+        """What a convolution computes with."""
+        weight = self._parameters[f"{conv.name}.weight"]
+        return few_values(weight, conv.kind, self.method.weight_bits) if conv.kind in FEW else weight
+
+    def _classifier(self) -> Any:
+        """What the classifier computes with."""
+        return self._parameters["head.weight"]
+
     def _classify(self, features: Any) -> Any:
-        return F.linear(features, self._parameters["head.weight"], self._parameters["head.bias"])
+        return F.linear(features, self._classifier(), self._parameters["head.bias"])
 
     def _backend(self) -> AbstractContextManager[Any]:
         if self._device.type != "cuda":
@@ -261,13 +306,15 @@ class Float32Network:
 
     # --- evaluation ----------------------------------------------------------------------------------
 
-    def prepare_evaluation(self, images: NDArray[np.uint8]) -> None:
+    def prepare_evaluation(self, images: NDArray[np.uint8], costs: bool = False) -> None:
         """Take the statistics of batch norm from these images, which run through the network as one batch.
 
-        With stochastic depth every branch counts with its survival probability, as in `logits`.
+        With stochastic depth every branch counts with its survival probability, as in `logits`. costs: count it.
         """
         with self._backend(), torch.no_grad():
             self._features(images, _Mode.STATISTICS, [True] * self._blocks)
+        if costs:
+            self._count_forward(len(images), head=False)
 
     def logits(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """float32 [N, classes]; nothing changes. How images are cut into batches may change the last bits.
@@ -291,8 +338,7 @@ class Float32Network:
         """int64 [N]: the bits of each sample's float32 cross-entropy, which order like it; phase selection."""
         found = [np.zeros(0, np.int64)]
         with counted_as(self.counters, "selection"):
-            self.prepare_evaluation(statistics)
-            self._count_forward(len(statistics), head=False)
+            self.prepare_evaluation(statistics, costs=True)
             for start in range(0, len(images), batch_size):
                 part = slice(start, start + batch_size)
                 logits = torch.tensor(self.logits(images[part]))
@@ -331,16 +377,22 @@ class Float32Network:
             self._copy(self._parameters[name], name, value)
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Weights, and momentum as <name>.momentum; float32 copies."""
-        momentum = {f"{name}.momentum": self._to_numpy(name, value) for name, value in self._momentum.items()}
-        return self.weights() | momentum
+        """Weights, and momentum as <name>.momentum; float32 copies. Of Adam also <name>.square, and its steps."""
+        tensors = self._optimiser.tensors()
+        state = self.weights() | {key: self._to_numpy(_owner(key), value) for key, value in tensors.items()}
+        if steps := self._optimiser.steps():
+            state["steps"] = np.array(steps, np.int64)
+        return state
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """The reverse of `state`; ValueError names what is missing or of another shape."""
         _check_same(self.state(), state)
         for name in self._parameters:
             self._copy(self._parameters[name], name, state[name])
-            self._copy(self._momentum[name], name, state[f"{name}.momentum"])
+        for key, value in self._optimiser.tensors().items():
+            self._copy(value, _owner(key), state[key])
+        if "steps" in state:
+            self._optimiser.load_steps(state["steps"].tolist())
         self._statistics.clear()
 
     def _to_torch(self, name: str, value: NDArray[Any]) -> Any:
@@ -359,6 +411,21 @@ class Float32Network:
     def _copy(self, target: Any, name: str, value: NDArray[Any]) -> None:
         with torch.no_grad():
             target.copy_(self._to_torch(name, value))
+
+
+def _owner(key: str) -> str:
+    """The parameter to which a tensor of the optimiser belongs."""
+    return key.rpartition(".")[0]
+
+
+def _taught(loss: Any, logits: Any, lesson: Lesson) -> Any:
+    """Cross-entropy `loss` and a teacher's lesson together (`joulebit.techniques.distillation`)."""
+    weight, temperature = lesson.weight_q15 / (1 << 15), lesson.temperature_q4 / (1 << TEMPERATURE_BITS)
+    teacher = torch.tensor(np.ldexp(lesson.logits.astype(np.float64), lesson.exponent).astype(np.float32))
+    target = F.log_softmax(teacher.to(logits.device) / temperature, 1)
+    own = F.log_softmax(logits / temperature, 1)
+    soft = F.kl_div(own, target, reduction="batchmean", log_target=True)
+    return (1 - weight) * loss + weight * temperature**2 * soft
 
 
 def _activate(x: Any, activation: str | None, in_place: bool = True) -> Any:

@@ -27,7 +27,7 @@ from joulebit.nn.parameters import HostParameters
 from joulebit.nn.pooling import max_pool, max_pool_gradient
 from joulebit.nn.structure import Parameter, Snapshot
 from joulebit.nn.tensor import Tensor
-from joulebit.nn.trained import Trained, gradient_flow
+from joulebit.nn.trained import Trained, check_selection, gradient_flow
 from joulebit.nn.weight_gradient import check_exact_sums
 from joulebit.nn.workers import OneWorker, Share, Totals, Workers, part_of
 from joulebit.techniques.exits import Exits
@@ -72,6 +72,8 @@ class IntegerNetwork:
     Raises:
         ValueError: several workers cannot train this network in these widths.
     """
+
+    bytes_per_parameter = 10  #: a master and its momentum (48 bits)
 
     def __init__(
         self,
@@ -415,7 +417,7 @@ class IntegerNetwork:
         """
         self._selection = trained is not None
         if trained is not None:
-            _check_selection(self.plan, trained)
+            check_selection(self.plan, trained)
         for layer in self._layers:
             layer.trained = None if trained is None else trained[layer.plan.name]
         gated = [node.plan.index for node in self._nodes if isinstance(node, ResidualBlock) and node.gated]
@@ -612,16 +614,6 @@ def input_integers(images: NDArray[np.uint8], bits: int) -> NDArray[Any]:
         return np.maximum((images ^ np.uint8(128)).view(np.int8), np.int8(-127))
     centred = saturate(shift_round(images.astype(np.int16) - 128, 8 - bits), bits)
     return centred.astype(np.int8 if bits < 8 else np.int16)
-
-
-def _check_selection(plan: NetworkPlan, trained: Mapping[str, Trained]) -> None:
-    outputs = {conv.name: conv.out_shape[2] for conv in plan.convs()}
-    if set(trained) != set(outputs):
-        raise ValueError(f"a selection must name the convolutions {list(outputs)}, got {list(trained)}")
-    for name, chosen in trained.items():
-        channels = chosen.channels.tolist()
-        if channels != sorted(set(channels)) or not all(0 <= channel < outputs[name] for channel in channels):
-            raise ValueError(f"{name}: trained channels must ascend within 0..{outputs[name] - 1}, got {channels}")
 
 
 def _rule(learning_rate: float, momentum: float, decay: float) -> UpdateRule:

@@ -63,8 +63,8 @@ class Network(Protocol):
         """
         ...
 
-    def prepare_evaluation(self, images: NDArray[np.uint8]) -> None:
-        """Take the statistics of batch norm from these images (spec, section 8)."""
+    def prepare_evaluation(self, images: NDArray[np.uint8], costs: bool = False) -> None:
+        """Take the statistics of batch norm from these images (spec, section 8); costs: count this pass."""
         ...
 
     def logits(self, images: NDArray[np.uint8]) -> NDArray[Any]:

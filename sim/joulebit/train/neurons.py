@@ -15,12 +15,12 @@ from joulebit.energy.neuron_budget import Costs
 from joulebit.nn.structure import Snapshot
 from joulebit.techniques.neuron_selection import NeuronSelection, flops_saved
 from joulebit.techniques.neuron_velocity import NeuronVelocity
+from joulebit.train.adaptable import adaptable
 from joulebit.train.hooks import Hook, Run
-from joulebit.train.integer import IntegerNetwork
 
 
 class NeuronSelectionHook(Hook):
-    """`NeuronSelection` (`joulebit.techniques.neuron_selection`) in a run of an integer network.
+    """`NeuronSelection` (`joulebit.techniques.neuron_selection`) in a run.
 
     costs: of the network's neurons in this run. mu: weight of the previous velocity. renew_epochs: between two
     selections; velocities are measured as often, on the data set's validation samples.
@@ -44,7 +44,7 @@ class NeuronSelectionHook(Hook):
         self._apply(run)
         if self._measured is not None:  # outputs are too large for checkpoints: form them again
             before = run.network.counters.as_dict()
-            past = _network(run).like(_network(run).plan)
+            past = adaptable(run).like(adaptable(run).plan)
             past.load_snapshot(self._measured)
             self._velocity.outputs = past.channel_outputs(_validation(run).images)
             run.network.counters.load(before)
@@ -54,9 +54,9 @@ class NeuronSelectionHook(Hook):
             return
         validation = _validation(run)
         if self._policy.measures:
-            outputs = _network(run).channel_outputs(validation.images)
+            outputs = adaptable(run).channel_outputs(validation.images)
             self._velocity.measure(outputs)
-            self._measured = _network(run).snapshot()
+            self._measured = adaptable(run).snapshot()
             _count_comparison(run.network.counters, sum(z.size for z in outputs.values()))
         known = self._velocity.velocity if self._velocity.measured else None
         self._chosen, self._shifts = self._policy.select(
@@ -66,7 +66,7 @@ class NeuronSelectionHook(Hook):
 
     def _apply(self, run: Run) -> None:
         assert self._chosen is not None
-        _network(run).select(self._costs.neurons.selection(self._chosen, self._shifts))
+        adaptable(run).select(self._costs.neurons.selection(self._chosen, self._shifts))
 
     def state(self) -> dict[str, NDArray[Any]]:
         if self._chosen is None:
@@ -87,7 +87,7 @@ class NeuronSelectionHook(Hook):
             self._velocity.load_state(state)
         if "head" in state:
             masters = {k[len("masters/") :]: v for k, v in state.items() if k.startswith("masters/")}
-            still = {k: (v.astype(np.int32), np.zeros(v.shape, np.int64)) for k, v in masters.items()}
+            still = {k: (v, np.zeros(v.shape, np.int64)) for k, v in masters.items()}
             exponents = {k[len("exponents/") :]: v for k, v in state.items() if k.startswith("exponents/")}
             self._measured = Snapshot(still, exponents, state["head"])
 
@@ -121,11 +121,6 @@ class NeuronSelectionHook(Hook):
 def _validation(run: Run) -> Split:
     assert run.data.validation is not None, "the configuration holds samples out for this method"
     return run.data.validation
-
-
-def _network(run: Run) -> IntegerNetwork:
-    assert isinstance(run.network, IntegerNetwork), "the configuration allows integer engines alone"
-    return run.network
 
 
 def _count_comparison(counters: Counters, elements: int) -> None:

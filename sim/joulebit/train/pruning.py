@@ -12,16 +12,17 @@ from joulebit.data import epoch_batches
 from joulebit.energy.counters import Counters
 from joulebit.nn.workers import part_of
 from joulebit.techniques.pruning import Masks, Pruning
+from joulebit.train.adaptable import Adaptable, adaptable
 from joulebit.train.hooks import Hook, Run
-from joulebit.train.integer import IntegerNetwork
 from joulebit.train.network import Batch
+from joulebit.train.weights import masters_of
 
 _FLOW_MACS = 4  # per weight and round: its parts of both flows, and two products for its score
 _FLOW_BYTES = 4 + 8 + 8  # per weight and round: the master, and its score written and ranked
 
 
 class PruningHook(Hook):
-    """`Pruning` (`joulebit.techniques.pruning`) in a run of an integer network.
+    """`Pruning` (`joulebit.techniques.pruning`) in a run.
 
     SNIP takes its gradients from the first batch of the first epoch, not augmented.
     """
@@ -34,20 +35,18 @@ class PruningHook(Hook):
         self._counters: Counters | None = None
 
     def begin(self, run: Run) -> None:
-        network = run.network
-        assert isinstance(network, IntegerNetwork), "the configuration allows integer engines alone"
+        network = adaptable(run)
         if not self._masks:
             self._masks = self._found(run, network)
         network.prune(self._masks)
 
-    def _found(self, run: Run, network: IntegerNetwork) -> Masks:
+    def _found(self, run: Run, network: Adaptable) -> Masks:
         policy = self._policy
         if policy.method == "random":
             return policy.random_masks(network.plan, run.seed)
         if policy.method == "snip":
             return policy.snip_masks(network.conv_weights(), network.weight_gradients(_first_batch(run)))
-        weights = network.weights()
-        masks = policy.synflow_masks(network.plan, weights)
+        masks = policy.synflow_masks(network.plan, masters_of(network.weights()))
         elements = policy.rounds * sum(mask.size for mask in masks.values())
         network.counters.add("macs.selection.32x32", _FLOW_MACS * elements)
         network.counters.add("bytes.selection.dram", _FLOW_BYTES * elements)

@@ -13,8 +13,9 @@ from joulebit.nn.graph import NetworkPlan, plan
 from joulebit.nn.structure import Structure, cut, part_of_model, put
 from joulebit.techniques.early_bird import EarlyBird, Mask, channel_mask, structure_of
 from joulebit.techniques.growing import Growing, with_silent_additions
+from joulebit.train.adaptable import Adaptable, adaptable
 from joulebit.train.hooks import Hook, Int64Array, Run
-from joulebit.train.integer import IntegerNetwork
+from joulebit.train.weights import masters_of
 
 
 def part_of_plan(whole: NetworkPlan, structure: Structure) -> NetworkPlan:
@@ -22,18 +23,18 @@ def part_of_plan(whole: NetworkPlan, structure: Structure) -> NetworkPlan:
     return plan(part_of_model(whole, structure), whole.image_shape)
 
 
-def _replaced(run: Run, whole: NetworkPlan, structure: Structure) -> IntegerNetwork:
+def _replaced(run: Run, whole: NetworkPlan, structure: Structure) -> Adaptable:
     """The run's network replaced by an untrained one of this structure, which is returned."""
-    assert isinstance(run.network, IntegerNetwork), "the configuration allows integer engines alone"
     try:
-        run.network = run.network.like(part_of_plan(whole, structure))
+        replaced = adaptable(run).like(part_of_plan(whole, structure))
     except ValueError as error:
         raise JoulebitError(f"the network cannot go on in another size: {error}") from None
-    return run.network
+    run.network = replaced
+    return replaced
 
 
 class EarlyBirdHook(Hook):
-    """`EarlyBird` (`joulebit.techniques.early_bird`) in a run of an integer network.
+    """`EarlyBird` (`joulebit.techniques.early_bird`) in a run.
 
     whole: the network at the beginning.
     """
@@ -62,7 +63,7 @@ class EarlyBirdHook(Hook):
         return batch
 
     def _mark(self, run: Run) -> Mask:
-        mask = channel_mask(self._whole, run.network.weights(), self._policy.ratio)
+        mask = channel_mask(self._whole, masters_of(run.network.weights()), self._policy.ratio)
         run.network.counters.add("ops.selection.int32", mask.size)
         if self._mask is not None:
             self._distances.append(int((mask != self._mask).sum()))
@@ -70,10 +71,10 @@ class EarlyBirdHook(Hook):
         return mask
 
     def _draw(self, run: Run) -> None:
-        assert self._mask is not None and isinstance(run.network, IntegerNetwork)
+        assert self._mask is not None
         self._drawn_at = run.step
         structure = structure_of(self._whole, self._mask)
-        learnt = run.network.snapshot()
+        learnt = adaptable(run).snapshot()
         smaller = _replaced(run, self._whole, structure)
         smaller.load_snapshot(cut(learnt, self._whole, structure, smaller.plan))
 
@@ -110,7 +111,7 @@ class EarlyBirdHook(Hook):
 
 
 class GrowingHook(Hook):
-    """`Growing` (`joulebit.techniques.growing`) in a run of an integer network.
+    """`Growing` (`joulebit.techniques.growing`) in a run.
 
     whole: the network at the end, as which the run's network is built.
     """
@@ -122,7 +123,7 @@ class GrowingHook(Hook):
         self._whole = whole
         self._structures = policy.structures(whole)
         self._stage = -1  #: before the first step
-        self._initial: IntegerNetwork | None = None  #: with the values that new parameters take
+        self._initial: Adaptable | None = None  #: with the values that new parameters take
         self._grown_at: list[int] = []
 
     def begin(self, run: Run) -> None:
@@ -136,10 +137,8 @@ class GrowingHook(Hook):
             self._grow(run)
         return batch
 
-    def _remember(self, run: Run) -> IntegerNetwork:
-        assert isinstance(run.network, IntegerNetwork), "the configuration allows integer engines alone"
-        self._initial = run.network
-        return run.network
+    def _remember(self, run: Run) -> None:
+        self._initial = adaptable(run)
 
     def _take_up(self, run: Run, stage: int) -> None:
         assert self._initial is not None
@@ -149,9 +148,9 @@ class GrowingHook(Hook):
         network.load_snapshot(cut(self._initial.snapshot(), self._whole, structure, network.plan))
 
     def _grow(self, run: Run) -> None:
-        assert self._initial is not None and isinstance(run.network, IntegerNetwork)
+        assert self._initial is not None
         before, after = self._structures[self._stage : self._stage + 2]
-        smaller = run.network
+        smaller = adaptable(run)
         whole = put(smaller.snapshot(), self._initial.snapshot(), self._whole, before, smaller.plan)
         larger = _replaced(run, self._whole, after)
         silent = with_silent_additions(whole, self._whole, before)
@@ -160,7 +159,7 @@ class GrowingHook(Hook):
         self._grown_at.append(run.step)
         new = larger.plan.parameters - smaller.plan.parameters
         for level in ("dram", "sram"):
-            larger.counters.add(f"bytes.other.{level}", new * (4 + 6))  # a master and a momentum each
+            larger.counters.add(f"bytes.other.{level}", new * larger.bytes_per_parameter)
 
     def state(self) -> dict[str, NDArray[Any]]:
         return {"stage": np.array(self._stage), "grown_at": np.array(self._grown_at, np.int64)}

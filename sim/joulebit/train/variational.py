@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from joulebit.energy.accounting import Accountant
 from joulebit.engine.base import Engine
 from joulebit.fixed.philox import initial_normal
 from joulebit.fixed.update import UpdateRule, mean_gradient
@@ -20,9 +19,7 @@ from joulebit.nn.parameters import HostParameters
 from joulebit.nn.workers import Workers
 from joulebit.techniques.variational import (
     EVALUATION_DRAW,
-    GRADIENT_OPERATIONS,
     RHO_STREAM,
-    SAMPLE_OPERATIONS,
     Variational,
     deviations,
     epsilon_q24,
@@ -31,6 +28,7 @@ from joulebit.techniques.variational import (
 )
 from joulebit.train.integer import Int64Array, IntegerNetwork, TrainingMethod
 from joulebit.train.network import Batch
+from joulebit.train.weight_samples import count_samples
 
 _HEAD = "head.weight"
 _RHO = ".rho"
@@ -195,14 +193,3 @@ class VariationalNetwork(IntegerNetwork):
 
     def _groups(self) -> list[HostParameters]:
         return [*super()._groups(), self._rho]
-
-
-def count_samples(accountant: Accountant, weights: int, training: bool) -> None:
-    """What drawing `weights` weights costs: phase other.
-
-    training: and rho's gradient, which draws epsilon again rather than keep it.
-    """
-    operations = SAMPLE_OPERATIONS + (SAMPLE_OPERATIONS + GRADIENT_OPERATIONS if training else 0)
-    accountant.other(operations * weights, (2 * accountant.widths.master + accountant.widths.w) * weights)
-    if training:
-        accountant.other(0, accountant.widths.accumulator * weights)

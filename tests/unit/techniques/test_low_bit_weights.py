@@ -94,8 +94,6 @@ def test_an_addition_is_all_that_a_sign_costs():
 
 
 def test_bad_configurations_are_refused():
-    with pytest.raises(ConfigError, match="low_bit_weights"):
-        small(preset("binary"), engine="float32")
     with pytest.raises(ConfigError, match="kind must be one of off, binary, ternary, shift, got 'octal'"):
         small(preset("binary"), "method.low_bit_weights.kind=octal")
     with pytest.raises(ValueError, match="kind must be one of"):

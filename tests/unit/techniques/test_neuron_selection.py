@@ -322,7 +322,6 @@ def test_the_joules_of_a_budget_are_those_that_a_step_counts(tmp_path):
         (("method.neuron_selection.convolutions=[1.5]", "method.neuron_selection.ratios=[1]"), "whole numbers"),
         (("method.neuron_selection.convolutions=[1]",), "one ratio per convolution"),
         (('method.neuron_selection.method="static"',), "needs a scheme"),
-        (('engine="float32"',), "float32"),
     ],
 )
 def test_bad_configurations_are_refused_in_one_line(overrides, message):

@@ -300,7 +300,6 @@ def test_the_passes_that_find_the_masks_are_counted(tmp_path):
         (('method.pruning.method="magnitude"',), "snip, synflow, random"),
         (("method.pruning.rounds=0",), "rounds"),
         (('method.pruning.distribution="even"',), "erk, uniform"),
-        (('engine="float32"',), "float32"),
     ],
 )
 def test_bad_configurations_are_refused_in_one_line(overrides, message):

@@ -209,8 +209,9 @@ def test_drawing_and_its_gradient_cost_energy():
 
 def test_what_it_cannot_combine_with_is_refused():
     for extra, words in (
-        ("engine=float32", "float32"),
-        ("method.update=psg", "method.update 'psg'"),
+        ("method.update=psg", "leaves out"),
+        ("method.update=sign", "signs have no weight"),
+        ("method.exits.count=1", "residual blocks"),
         ("method.variational.kl_weight=17.0", "kl_weight must be in"),
         ("method.low_bit_weights.kind=binary", "without method.low_bit_weights"),
         ("method.early_bird.ratio=0.3", "without method.early_bird"),

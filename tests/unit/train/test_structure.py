@@ -321,7 +321,6 @@ def test_a_ticket_makes_every_later_step_cheaper(tmp_path):
         (WIDTH, ("method.swa=true", "method.swa_start=0.4"), "cannot be averaged before"),
         (WIDTH, ("method.growing.shares=[0.25, 0.5]",), "equally many"),
         (WIDTH, ("method.growing.points=[1.5]",), "rising numbers"),
-        (DEPTH, ('engine="float32"',), "float32"),
     ],
 )
 def test_bad_configurations_are_refused_in_one_line(preset, overrides, message):
