@@ -19,7 +19,6 @@ from joulebit.engine.input_gradient_epilogue import InputGradientEpilogue
 from joulebit.engine.vector_kernels import VectorKernels
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.kernels import fast_forward, fast_input, fast_weight
-from joulebit.kernels.dot import outer_columns
 from joulebit.kernels.memory import Pool
 from joulebit.kernels.scratch import Scratch, address
 from joulebit.kernels.workers import Workers
@@ -215,7 +214,8 @@ class FastKernels(VectorKernels):
             [(*shared, scratch[thread], sums + thread * count * 8, count) for thread in range(threads)],
         )
         dw = np.empty((kernel_h, kernel_w, c_in, c_out), np.int64)
-        clamped = fast_weight.collect(totals, dw, outer_columns(2), outer_columns(1), products, limit)
+        collected = (self._workers.counter, sums, threads, count, address(dw), *dw.shape, products, limit)
+        clamped = self._count(fast_weight.collect, [collected] * self._threads(kernel_h * -(-c_out // 16)))
         return dw, clamped
 
     def _takes(self, values: NDArray[Any], w: NDArray[Any], geometry: ConvGeometry) -> bool:

@@ -19,6 +19,7 @@ from joulebit.engine.base import (
     NormGradientConstants,
     Quantised,
 )
+from joulebit.engine.channel_constants import CompiledConstants
 from joulebit.fixed import weights
 from joulebit.fixed.arithmetic import MASTER_FRACTION_BITS, PEAK_LIMIT, Arithmetic
 from joulebit.fixed.rounding import Rounding, bit_length
@@ -47,7 +48,7 @@ class NumbaEngine:
         arithmetic: widths and rounding modes.
         threads: how many to use; all available processors by default. Results do not depend on it.
         sharing: an engine whose threads and memory this one uses too.
-        pool: where results come from, unless they come from where `sharing` has them from.
+        workers, pool: the threads, and where results come from, in place of an engine's own.
     """
 
     name = "numba"
@@ -57,11 +58,13 @@ class NumbaEngine:
         arithmetic: Arithmetic | None = None,
         threads: int | None = None,
         sharing: NumbaEngine | None = None,
+        workers: Workers | None = None,
         pool: Pool | None = None,
     ) -> None:
         self.arithmetic = arithmetic or Arithmetic()
-        self._workers: Workers = sharing._workers if sharing else Workers(threads)
+        self._workers: Workers = sharing._workers if sharing else workers or Workers(threads)
         self._pool: Pool = sharing._pool if sharing else pool or Pool()
+        self.channel_constants = CompiledConstants()
         self._mode = int(self.arithmetic.rounding_mode)
         self._fast: FastKernels | None = None
         self._norms: NormKernels | None = None

@@ -20,20 +20,26 @@ from joulebit.kernels.minimal_filtering import PART, transform_g, transform_g_6,
 from joulebit.kernels.padding import fill, prefetch_part
 from joulebit.kernels.scalar import Int
 from joulebit.kernels.vector import (
+    count_different64,
     fetch_add,
     fold_max,
+    fold_sum,
     join_halves,
     join_unsigned,
     lanes,
     larger,
+    larger64,
     load_all,
     load_all64,
     load_i16,
     load_u8,
     smaller,
+    smaller64,
     splat,
+    splat64,
     store_all,
     store_all64,
+    store_i64,
     widen,
     zeros,
 )
@@ -289,54 +295,73 @@ def weight_gradient(
     _flush(sums, totals, count)
 
 
-@kernel
-def collect(totals: Int, dw: Int, columns_2: Int, columns_1: Int, products: Int, limit: Int) -> Int:
-    """dw[kernel_h, kernel_w, c_in, c_out] = the sum of all threads' totals [threads, count], within +-limit.
+@inline
+def _total(totals: Int, threads: Int, size: Int) -> Int:
+    """The sum over all threads of 16 totals; a thread's are `size` bytes after those of the one before."""
+    total = load_all64(totals)
+    for thread in range(1, threads):
+        total = total + load_all64(totals + thread * size)
+    return total
 
-    columns_b: input channels of an `outer_tile` of b blocks. Returns how many were out of the limits. totals[0]
-    is lost.
+
+@inline
+def _third(value: Int) -> Int:
+    """value / 3 for multiples of 3: times the inverse of 3 modulo 2^64."""
+    return value * splat64(-6148914691236517205)
+
+
+@kernel
+def collect(
+    counter: Int, totals: Int, threads: Int, count: Int, dw: Int, kernel_h: Int, kernel_w: Int, c_in: Int,
+    c_out: Int, products: Int, limit: Int,
+) -> Int:  # fmt: skip
+    """dw[kernel_h, kernel_w, c_in, c_out] = the sums of all threads' totals [threads, count], within +-limit.
+
+    Of the blocks of 16 output channels and the kernel rows that this thread draws from the counter; returns how
+    many sums were out of the limits.
     """
-    kernel_h, kernel_w, c_in, c_out = dw.shape
-    blocks, run = (c_out + 15) // 16, (1 if products > 1 else kernel_w) * c_in
-    groups_2, groups_1 = (run + columns_2 - 1) // columns_2, (run + columns_1 - 1) // columns_1
-    whole = totals[0]
-    for thread in range(1, totals.shape[0]):
-        for i in range(whole.size):
-            whole[i] += totals[thread, i]
-    clamped = np.int64(0)
-    for block in range(blocks):
+    blocks, run, size = (c_out + 15) // 16, (1 if products > 1 else kernel_w) * c_in, count * 8
+    width_2 = (run + outer_channels(2) - 1) // outer_channels(2) * outer_channels(2)
+    width_1 = (run + outer_channels(1) - 1) // outer_channels(1) * outer_channels(1)
+    high, low, outside = splat64(limit), splat64(-limit), zeros()
+    one, two, three = splat64(1), splat64(2), splat64(3)
+    task = fetch_add(counter, 1)
+    while task < blocks * kernel_h:
+        block, row = task // kernel_h, task % kernel_h
         paired = block // 2 * 2 + 1 < blocks
-        start = block // 2 * products * kernel_h * groups_2 * columns_2 * 32
-        step = 32 if paired else 16
-        lane = block % 2 * 16
-        length = (groups_2 * columns_2 if paired else groups_1 * columns_1) * step
+        step = 256 if paired else 128  # bytes from an input channel to the next
+        length = (width_2 if paired else width_1) * step
         part = kernel_h * length
-        for row in range(kernel_h):
-            begin = start + row * length + lane
+        start = totals + block // 2 * products * kernel_h * width_2 * 256 + row * length + block % 2 * 128
+        on = lanes(c_out - block * 16)
+        for c in range(c_in):
             for column in range(kernel_w):
-                for c in range(c_in):
-                    place = begin + c * step
-                    for k in range(min(16, c_out - block * 16)):
-                        if products == 1:
-                            value = whole[place + column * c_in * step + k]
-                        elif products == 4:
-                            m1, m2 = whole[place + part + k], whole[place + 2 * part + k]
-                            value = (m1 - m2) >> 1
-                            if column != 1:
-                                value = ((m1 + m2) >> 1) + whole[place + (0 if column == 0 else 3 * part) + k]
-                        else:
-                            m1, m2 = whole[place + part + k], whole[place + 2 * part + k]
-                            m3, m4 = whole[place + 3 * part + k], whole[place + 4 * part + k]
-                            if column == 0:
-                                value = (6 * whole[place + k] - 4 * (m1 + m2) + m3 + m4) // 24
-                            elif column == 1:
-                                value = (4 * (m2 - m1) + 2 * (m3 - m4)) // 24
-                            else:
-                                value = (4 * (m3 + m4 - m1 - m2)) // 24 + whole[place + 5 * part + k]
-                        kept = min(max(value, -limit), limit)
-                        clamped += np.int64(kept != value)
-                        dw[row, column, c, block * 16 + k] = kept
-    return clamped
+                place = start + c * step
+                if products == 1:
+                    value = _total(place + column * c_in * step, threads, size)
+                elif products == 4:
+                    m1, m2 = _total(place + part, threads, size), _total(place + 2 * part, threads, size)
+                    if column == 1:
+                        value = (m1 - m2) >> one
+                    else:
+                        last = _total(place + (0 if column == 0 else 3 * part), threads, size)
+                        value = ((m1 + m2) >> one) + last
+                else:
+                    m1, m2 = _total(place + part, threads, size), _total(place + 2 * part, threads, size)
+                    m3, m4 = _total(place + 3 * part, threads, size), _total(place + 4 * part, threads, size)
+                    if column == 0:
+                        m0 = _total(place, threads, size)
+                        value = _third((splat64(6) * m0 - ((m1 + m2) << two) + m3 + m4) >> three)
+                    elif column == 1:
+                        value = _third((((m2 - m1) << two) + ((m3 - m4) << one)) >> three)
+                    else:
+                        last = _total(place + 5 * part, threads, size)
+                        value = _third(((m3 + m4 - m1 - m2) << two) >> three) + last
+                kept = larger64(smaller64(value, high), low)
+                outside = outside + count_different64(value, kept, on)
+                store_i64(dw + (((row * kernel_w + column) * c_in + c) * c_out + block * 16) * 8, kept, on)
+        task = fetch_add(counter, 1)
+    return fold_sum(outside)
 
 
 def products_of(

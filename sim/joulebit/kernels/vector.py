@@ -252,6 +252,12 @@ count_greater = _make(
     lambda b, n, x, y: b.sub(n, b.sext(b.icmp_signed(">", x, y), I32.llvm)),
     "count_greater(n, x, y): n + 1 in the lanes where x > y, else n.",
 )
+count_different64 = _make(
+    I32,
+    (I64, I64, LANES),
+    lambda b, x, y, on: b.zext(b.and_(b.icmp_signed("!=", x, y), on), I32.llvm),
+    "count_different64(x, y, lanes): 1 in the lanes that are on where x != y, else 0.",
+)
 where_between = _make(
     LANES,
     (I32, I32, I32),

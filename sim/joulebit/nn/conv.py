@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from joulebit.engine.base import Array, ConvOutput, Engine, NormConstants, Quantised
 from joulebit.fixed.arithmetic import CONV_OUTPUT_BITS, SUM_FRACTION_BITS, Arithmetic
-from joulebit.fixed.rounding import bit_length, saturate, shift_round
+from joulebit.fixed.rounding import bit_length, shift_round
 from joulebit.nn.context import Mode, Pass
 from joulebit.nn.graph import ConvPlan
-from joulebit.nn.normalisation import batch_norm_constants, bias_constants, gradient_constants
+from joulebit.nn.normalisation import bias_constants, constants_of
 from joulebit.nn.parameters import ConvWeight
 from joulebit.nn.tensor import ActivationRange, DelayedExponent, Tensor
 from joulebit.nn.trained import Trained
@@ -112,13 +112,13 @@ class ConvLayer:
             return output(shift, key).z, exponent + shift, norm, count
         delayed = self.z_exponent if run.training else DelayedExponent(CONV_OUTPUT_BITS)
         out, z_exponent = delayed.quantise(exponent, lambda shift: output(shift, key), run.totals)
+        constants = constants_of(engine)
         if plan.norm:
-            gamma = _narrow(run.host.view(f"{plan.name}.gamma"))
-            beta = _narrow(run.host.view(f"{plan.name}.beta"))
+            gamma, beta = (constants.narrowed(run.host.view(f"{plan.name}.{kind}")) for kind in ("gamma", "beta"))
             total, squares = run.totals.sums(out.total, out.total_squares)
-            norm = batch_norm_constants(total, squares, count, z_exponent, gamma, beta)
+            norm = constants.batch_norm(total, squares, count, z_exponent, gamma, beta)
         else:
-            norm = bias_constants(z_exponent, _narrow(run.host.view(f"{plan.name}.bias")))
+            norm = bias_constants(z_exponent, constants.narrowed(run.host.view(f"{plan.name}.bias")))
         if run.outputs is not None:
             run.outputs[plan.name] = np.array(engine.to_numpy(out.z))
         if run.mode is Mode.STATISTICS:
@@ -263,7 +263,7 @@ class ConvLayer:
         plan, engine, norm = self.plan, run.engine, saved.norm
         key = run.rounding_key(plan.index, 2, saved.x.before * prod(plan.out_shape))
         sum_g, sum_gx = run.totals.sums(*engine.norm_sums(g.data, saved.z, norm))
-        constants, exponents = gradient_constants(
+        constants, exponents = constants_of(engine).gradient(
             norm, sum_g, sum_gx, saved.count, g.exponent, saved.z_exponent, plan.norm
         )
         self._set_shift_gradient(sum_g, g.exponent, run)
@@ -346,8 +346,3 @@ def _initial_range(plan: ConvPlan) -> ActivationRange:
     inside = not plan.norm or (plan.in_block and not plan.ends_block)
     relu6 = plan.activation == "relu6"
     return ActivationRange(3 if inside or relu6 else 4, fixed=relu6)
-
-
-def _narrow(master: NDArray[np.int32]) -> NDArray[np.int64]:
-    """gamma or beta in Q3.12 from its master."""
-    return saturate(shift_round(master, 16), 16)

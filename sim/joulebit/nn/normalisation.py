@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
-from joulebit.engine.base import Int64Array, NormConstants, NormGradientConstants
-from joulebit.fixed.rounding import shift_round_each
+from joulebit.engine.base import Engine, Int64Array, NormConstants, NormGradientConstants
+from joulebit.fixed.rounding import saturate, shift_round, shift_round_each
 
 
 def bit_length_each(value: Int64Array) -> Int64Array:
@@ -77,3 +79,53 @@ def gradient_constants(
     exponents = g_exponent + narrowed + norm.scale - z_exponent - 58
     zero = np.zeros(norm.mean.shape, np.int64)
     return NormGradientConstants(mean_g, mean_gx, multiplier, zero), exponents
+
+
+class ChannelConstants(Protocol):
+    """Who computes these integers. All come to the same; a network asks for them twice per layer and step."""
+
+    def narrowed(self, master: NDArray[np.int32]) -> Int64Array:
+        """gamma or beta [channels] in Q3.12 from its master."""
+        ...
+
+    def batch_norm(
+        self,
+        total: Int64Array,
+        squares: Int64Array,
+        count: int,
+        z_exponent: int,
+        gamma: Int64Array,
+        beta: Int64Array,
+    ) -> NormConstants:
+        """`batch_norm_constants`."""
+        ...
+
+    def gradient(
+        self,
+        norm: NormConstants,
+        sum_g: Int64Array,
+        sum_gx: Int64Array,
+        count: int,
+        g_exponent: int,
+        z_exponent: int,
+        batch_norm: bool,
+    ) -> tuple[NormGradientConstants, Int64Array]:
+        """`gradient_constants`."""
+        ...
+
+
+class _NumpyConstants:
+    batch_norm = staticmethod(batch_norm_constants)
+    gradient = staticmethod(gradient_constants)
+
+    def narrowed(self, master: NDArray[np.int32]) -> Int64Array:
+        return saturate(shift_round(master, 16), 16)
+
+
+_NUMPY = _NumpyConstants()
+
+
+def constants_of(engine: Engine) -> ChannelConstants:
+    """numpy's, unless the engine has faster ones: its `channel_constants`."""
+    found: ChannelConstants = getattr(engine, "channel_constants", _NUMPY)
+    return found

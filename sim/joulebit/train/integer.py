@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from joulebit.energy.accounting import Accountant, Widths
+from joulebit.energy.accounting import Widths
 from joulebit.energy.counters import Counters, counted_as
+from joulebit.energy.remembered import RememberingAccountant
 from joulebit.engine.base import Engine, UpdateRule
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.fixed.rounding import saturate, shift_round
@@ -109,7 +110,7 @@ class IntegerNetwork:
         self.seed = seed
         self.method = method or TrainingMethod()
         self.counters = Counters()
-        self._accountant = Accountant(self.counters, engine.arithmetic)
+        self._accountant = RememberingAccountant(self.counters, engine.arithmetic)
         masters = initial_masters(plan, seed)
         self._nodes: list[Node] = []
         for described in plan.nodes:
