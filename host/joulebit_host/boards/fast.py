@@ -150,8 +150,7 @@ class FastFunctional(Functional):
             part = dw[where]
             data = self.memory[start + piece.offset :]
             if not selective:
-                fields["peak"][last] = peak(part)
-                data[: 8 * part.size].view("<i8").reshape(part.shape)[...] = part
+                fields["peak"][last] = self._layers.store_sums(part, data[: 8 * part.size])
                 continue
             assert self._predicted is not None
             threshold = max(1, (found.threshold_q12 * self._predicted_max) >> 12)
@@ -170,14 +169,18 @@ class FastFunctional(Functional):
         key, counters = found.key, self.counters
         start = found.bases["result_address"] - self.base
         data = self.memory[start : start + spec.RESULT_BYTES * len(template)]
-        data.view(np.uint64).reshape(len(template), -1)[...] = template.blank_results
-        blocks = data.view(RESULT_DTYPE)
-        for name, values in fields.items():
-            blocks[name] = values
+        words = data.view(np.uint64).reshape(len(template), -1)
+        words[...] = template.blank_results
+        if key.operation in (Operation.FORWARD, Operation.INPUT_GRADIENT):
+            words[:, 1], words[:, 2] = fields["peak"], fields["saturated"]  # beside the latter nothing is decided
+        else:
+            blocks = data.view(RESULT_DTYPE)
+            for name, values in fields.items():
+                blocks[name] = values
         gated = 0
         if "macs_gated" in fields:
             gated = int(fields["macs_gated"].sum())
-            blocks["macs"] -= blocks["macs_gated"]
+            words[:, 5] -= words[:, 6]  # the gated ones are not among the products
             counters["DECIDED"] += int(fields["decided"].sum())
             counters["UNDECIDED"] += int(fields["undecided"].sum())
         totals = template.totals

@@ -15,7 +15,8 @@ from joulebit.accelerator.tiling import Layer
 from joulebit.engine.base import ConvGeometry
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.fixed.matmul import integer_matmul
-from joulebit.fixed.rounding import Rounding, saturate, shift_round
+from joulebit.fixed.rounding import Rounding, peak, saturate, shift_round
+from joulebit_host.boards.threads import shared_workers
 from joulebit_host.driver.packing import WeightPacker
 from joulebit_host.driver.plans import PassKey
 
@@ -151,6 +152,16 @@ class WholeLayers:
             return None
         return w if packer.heads_fit(packed, w, x_unsigned) else None
 
+    def store_sums(self, exact: Int64Array, out: NDArray[np.uint8]) -> int:
+        """Sums of a weight gradient into `out`, flat; their largest magnitude."""
+        values = out.view(np.int64)
+        if self._fast is not None:
+            from joulebit.kernels import board_memory
+
+            return int(board_memory.store_sums(exact, values))
+        values.reshape(exact.shape)[...] = exact
+        return peak(exact)
+
     def sign_bytes(self, exact: Int64Array, guess: Int64Array, threshold: int, out: NDArray[np.uint8]) -> int:
         """Directions of a weight gradient into `out`, flat, 128 where |guess| decides; how many it decides."""
         if self._fast is not None:
@@ -168,7 +179,7 @@ def _compiled(threads: int | None) -> tuple[Any, FastKernels | None]:
         from joulebit.engine.numba_engine import NumbaEngine
     except ModuleNotFoundError:
         return None, None
-    engine = NumbaEngine(Arithmetic(), threads)
+    engine = NumbaEngine(Arithmetic(), workers=shared_workers(threads))
     return engine, engine.fast
 
 

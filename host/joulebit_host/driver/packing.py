@@ -104,7 +104,7 @@ class WeightPacker:
         index: intp [size]: flat position in w of each byte, and one past the end for zeros and initial sums.
         inverse: intp [w.size]: the byte that holds each weight.
         zeros: intp: bytes that hold neither a weight nor a part of an initial sum.
-        heads: intp [ranges * blocks]: offsets of the initial sums, out_lanes x int64 each.
+        heads: intp [ranges, blocks * out_lanes * 8]: the bytes of the initial sums, out_lanes x int64 per block.
         lanes, blocks, produced: output lanes, output blocks per range, channels produced.
         transposed: whether the channels exchange their roles (input gradient).
     """
@@ -125,9 +125,7 @@ class WeightPacker:
         flat[:-1] = w.reshape(-1)
         np.take(flat.view(np.uint8), self.index, out=out, mode="clip")
         if x_unsigned and not self.transposed:
-            data = self._initial(w).view(np.uint8).reshape(self.blocks, -1)
-            for number, start in enumerate(self.heads.tolist()):
-                out[start : start + data.shape[1]] = data[number % self.blocks]
+            out[self.heads] = self._initial(w).view(np.uint8)
 
     def unpack(
         self, data: NDArray[np.uint8], shape: tuple[int, int, int, int], x_unsigned: bool
@@ -140,14 +138,10 @@ class WeightPacker:
 
     def heads_fit(self, data: NDArray[np.uint8], w: NDArray[np.int8], x_unsigned: bool) -> bool:
         """Whether the initial sums in packed bytes are those of these weights."""
-        head = 8 * self.lanes
+        found = data[self.heads]
         if not x_unsigned or self.transposed:
-            return not any(data[start : start + head].any() for start in self.heads.tolist())
-        expected = self._initial(w).view(np.uint8).reshape(self.blocks, head)
-        return all(
-            (data[start : start + head] == expected[number % self.blocks]).all()
-            for number, start in enumerate(self.heads.tolist())
-        )
+            return not found.any()
+        return bool((found == self._initial(w).view(np.uint8)).all())
 
     def _initial(self, w: NDArray[np.int8]) -> NDArray[np.int64]:
         """Initial sums of all lanes: 128 * the sum of the weights, since the array multiplies x - 128."""
@@ -186,22 +180,23 @@ def weight_packer(
     forward = operation == Operation.FORWARD
     produced = c_out if forward else c_in
     blocks = ceil_div(pad8(produced), config.out_lanes)
-    heads, start = [], 0
+    starts: list[list[int]] = []
+    start = 0
     for first, last in ranges or ((0, pad8(c_in if forward else c_out)),):
         x_words, g_words = (ceil_div(last - first, 8), 0) if forward else (0, ceil_div(last - first, 4))
         size = weight_bytes(operation, (height, width), lane_mode, x_words, g_words, config)
-        heads += [start + block * size for block in range(blocks)]
+        starts.append([start + block * size for block in range(blocks)])
         start += blocks * size
+    heads = (np.array(starts, np.intp)[..., None] + np.arange(8 * config.out_lanes)).reshape(len(starts), -1)
     empty = ~used
-    for start in heads:
-        empty[start : start + 8 * config.out_lanes] = False
+    empty[heads] = False
     zeros = np.flatnonzero(empty)
     return WeightPacker(
         len(index),
         index,
         inverse,
         zeros,
-        np.array(heads, np.intp),
+        heads,
         config.out_lanes,
         blocks,
         produced,

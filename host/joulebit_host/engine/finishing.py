@@ -8,8 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulebit.engine.base import Quantised
+from joulebit.engine.input_gradient_epilogue import InputGradientEpilogue
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.fixed.rounding import Rounding, saturate, shift_round
+from joulebit.kernels.scratch import address
+from joulebit_host.boards.threads import shared_workers
 
 if TYPE_CHECKING:
     from joulebit.kernels.memory import Pool
@@ -47,10 +50,9 @@ class Finisher:
             except ModuleNotFoundError:
                 return
             from joulebit.kernels.memory import Pool
-            from joulebit.kernels.workers import Workers
 
-            self._exact_sums = exact_sums
-            self._workers, self._pool = Workers(threads), Pool()
+            self._kernels = exact_sums
+            self._workers, self._pool = shared_workers(threads), Pool()
 
     def channel_sums(self, z: NDArray[np.int16]) -> tuple[Int64Array, Int64Array]:
         """(sums of each channel of z [N, H, W, C], sums of the squares)."""
@@ -61,15 +63,9 @@ class Finisher:
             return wide.sum((0, 1, 2)), (wide * wide).sum((0, 1, 2))
         threads = min(self._workers.count, samples)
         statistics = np.zeros((threads, 2, -(-channels // 16) * 16), np.int64)
-        counter = np.zeros(1, np.int64)
-        pointers = [_address(array) for array in (counter, z, statistics)]
-
-        def work(thread: int) -> None:
-            self._exact_sums.channel_sums(
-                pointers[0], samples, pixels, channels, pointers[1], pointers[2] + thread * statistics.strides[0]
-            )
-
-        self._workers.each(work, threads)
+        shared = (self._workers.counter, samples, pixels, channels, address(z))
+        start, size = address(statistics), statistics.strides[0]
+        self._workers.run(self._kernels.channel_sums, [(*shared, start + n * size) for n in range(threads)])
         total, squares = statistics.sum(0)[:, :channels]
         return total, squares
 
@@ -88,10 +84,9 @@ class Finisher:
 
         out: where the gradient goes.
         """
-        if self._takes(sums, peak, shift, align, add, mask):
-            largest = (peak << max(align, 0)) + (1 << 15 << max(add.align, 0))
-            narrow = largest < 1 << 31 and min(align, add.align) >= 0 and shift <= 31
-            return self._fast_input_gradient(sums, shift, align, add, mask, mask_below, out, narrow)
+        if self._workers is not None and self._takes(sums, peak, shift, align, add, mask):
+            epilogue = InputGradientEpilogue(shift, align, *add, mask, mask_below)
+            return self._fast_input_gradient(self._workers, sums, peak, epilogue, out)
         exact, clamped = self._accumulated(sums)
         value = shift_round(exact, -align)
         if add.value is not None:
@@ -129,8 +124,7 @@ class Finisher:
         if add.value is not None:
             largest += 1 << 15 << max(add.align, 0)
         return (
-            self._workers is not None
-            and self.arithmetic.rounding_mode is Rounding.HALF_UP
+            self.arithmetic.rounding_mode is Rounding.HALF_UP
             and peak < 1 << (self.arithmetic.accumulator_bits - 1)
             and largest < 1 << 61
             and 0 <= shift <= 61
@@ -141,35 +135,22 @@ class Finisher:
         )
 
     def _fast_input_gradient(
-        self, sums: Int64Array, shift: int, align: int, add: Addend, mask: NDArray[Any] | None, mask_below: int,
-        out: NDArray[np.int16] | None, narrow: bool,
+        self, workers: Workers, sums: Int64Array, peak: int, epilogue: InputGradientEpilogue,
+        out: NDArray[np.int16] | None,
     ) -> Quantised:  # fmt: skip
-        assert self._workers is not None
         samples, height, width, channels = sums.shape
+        shift, align, add_align = epilogue.shift, epilogue.align, epilogue.add_align
+        largest = (peak << max(align, 0)) + (1 << 15 << max(add_align, 0))
+        narrow = largest < 1 << 31 and min(align, add_align) >= 0 and shift <= 31
+        finish = self._kernels.finish_narrow_gradient if narrow else self._kernels.finish_gradient
         g = self.empty(sums.shape) if out is None else out
-        counter = np.zeros(1, np.int64)
-        ones = np.ones(16, np.uint8)
-        pointers = [_address(array) for array in (counter, sums, ones if mask is None else mask, g)]
-        add_pointer = 0 if add.value is None else _address(add.value)
-        add_shape = (0, 0, 0, 0) if add.value is None else add.value.shape
         limit = (1 << (self.arithmetic.g_bits - 1)) - 1
-        below = mask_below if mask_below > 0 else 256
-        kernels = self._exact_sums
-        finish = kernels.finish_narrow_gradient if narrow else kernels.finish_gradient
-
-        def work(thread: int) -> tuple[int, int]:
-            return finish(  # type: ignore[no-any-return]
-                pointers[0], samples, pointers[1], height, width, channels, sums.strides[2], align, add_pointer,
-                *add_shape[1:], add.stride, add.align, pointers[2], int(mask is not None), below, shift, limit,
-                pointers[3],
-            )  # fmt: skip
-
-        parts = self._workers.each(work, min(self._workers.count, samples))
+        row = (
+            workers.counter, samples, address(sums), height, width, channels, sums.strides[2],
+            *epilogue.arguments(limit), address(g),
+        )  # fmt: skip
+        parts = workers.run(finish, [row] * min(workers.count, samples))
         return Quantised(g, max(part[0] for part in parts), sum(part[1] for part in parts))
-
-
-def _address(array: NDArray[Any]) -> int:
-    return int(array.__array_interface__["data"][0])
 
 
 def _peak(value: Int64Array) -> int:

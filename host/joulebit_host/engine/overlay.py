@@ -25,6 +25,7 @@ from joulebit.fixed.rounding import Rounding, saturate
 from joulebit.fixed.rounding import peak as peak_of
 from joulebit.spec.accelerator import Operation
 from joulebit_host.boards.base import BoardMemoryError
+from joulebit_host.boards.threads import shared_workers
 from joulebit_host.driver import DeviceTensor, Job, PassResult
 from joulebit_host.driver.plans import Template
 from joulebit_host.engine.finishing import Addend, Finisher
@@ -412,7 +413,7 @@ def _processor_engine(session: OverlaySession, arithmetic: Arithmetic, threads: 
     try:
         from joulebit.engine.numba_engine import NumbaEngine
 
-        return NumbaEngine(arithmetic, threads, pool=session.pool)
+        return NumbaEngine(arithmetic, workers=shared_workers(threads), pool=session.pool)
     except ModuleNotFoundError:
         from joulebit.engine.numpy_engine import NumpyEngine
 

@@ -42,6 +42,24 @@ def tile_results(records: Int, images: Int, rows: Int, peaks: Int, saturated: In
 
 
 @kernel
+def store_sums(exact: Int, out: Int) -> Int:
+    """Copies int64 [block, word, kernel row, kernel column, 8, lane] of any strides to `out`, flat; the peak."""
+    at, peak = 0, 0
+    blocks, words, rows, columns, inputs, lanes = exact.shape
+    for block in range(blocks):
+        for word in range(words):
+            for row in range(rows):
+                for column in range(columns):
+                    for c in range(inputs):
+                        for lane in range(lanes):
+                            value = exact[block, word, row, column, c, lane]
+                            peak = max(peak, abs(value))
+                            out[at] = value
+                            at += 1
+    return peak
+
+
+@kernel
 def sign_bytes(exact: Int, guess: Int, threshold: Int, out: Int) -> Int:
     """Directions in the lowest two bits, and 128 where |guess| >= threshold decides; how many are decided.
 
