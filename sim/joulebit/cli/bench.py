@@ -1,15 +1,19 @@
-"""`joulebit bench`."""
+"""`joulebit bench`: the group, and the benches of single training steps."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import entry_points
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
-from joulebit.cli.console import clean_stdout, emit_json, json_option, show
+from joulebit.cli.console import clean_stdout, emit_json, json_option, note, show
 
 BENCHES = "joulebit.bench"  #: the entry points by which other packages add benches
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 class _Benches(click.Group):
@@ -26,18 +30,60 @@ class _Benches(click.Group):
         return None if added is None else added.load()
 
 
+def model_options(function: _Function) -> _Function:
+    """The options --model, --batch and --threads."""
+    for option in (threads_option, batch_option, model_option):
+        function = option(function)
+    return function
+
+
+model_option = click.option(
+    "--model", default="resnet20", show_default=True, help="Which network, at 32 x 32 x 3."
+)
+batch_option = click.option(
+    "--batch", default=128, show_default=True, type=click.IntRange(min=1), help="Samples per step."
+)
+threads_option = click.option(
+    "--threads", default=0, show_default=True, type=click.IntRange(min=0), help="CPU threads; 0 = all cores."
+)
+
+
+def rounds_option(default: int, what: str = "Alternating rounds.") -> Callable[[_Function], _Function]:
+    """The option --rounds."""
+    return click.option("--rounds", default=default, show_default=True, type=click.IntRange(min=1), help=what)
+
+
+def _png(_: click.Context, __: click.Parameter, path: Path | None) -> Path | None:
+    if path and path.suffix != ".png":
+        raise click.BadParameter(f"the name of a chart must end in .png, got {str(path)!r}")
+    if path and not path.parent.is_dir():
+        raise click.BadParameter(f"there is no folder {str(path.parent)!r}: make it first")
+    return path
+
+
+chart_option = click.option(
+    "--chart", type=click.Path(path_type=Path), metavar="FILE.png", callback=_png, help="Also draw the result."
+)
+
+
+def draw(chart: Path | None, figure: str, result: Any) -> None:
+    """Draw a result by a function of `joulebit.experiments.bench_figures`, if a chart was asked for."""
+    if not chart:
+        return
+    from joulebit.experiments import bench_figures
+
+    bench_figures.write_png(chart, getattr(bench_figures, figure)(result))
+    note(f"drawn: {chart}")
+
+
 @click.group(cls=_Benches, no_args_is_help=False)
 def bench() -> None:
     """Measure speed as ratios within one process."""
 
 
 @bench.command()
-@click.option("--model", default="resnet20", show_default=True, help="Which network, at 32 x 32 x 3.")
-@click.option("--batch", default=128, show_default=True, type=click.IntRange(min=1), help="Samples per step.")
-@click.option(
-    "--threads", default=0, show_default=True, type=click.IntRange(min=0), help="CPU threads; 0 = all cores."
-)
-@click.option("--rounds", default=10, show_default=True, type=click.IntRange(min=1), help="Alternating rounds.")
+@model_options
+@rounds_option(10)
 @json_option
 def step(model: str, batch: int, threads: int, rounds: int, as_json: bool) -> None:
     """One training step of the integer network against one of float32 PyTorch."""
@@ -55,20 +101,39 @@ def step(model: str, batch: int, threads: int, rounds: int, as_json: bool) -> No
 
 
 @bench.command()
-@click.option("--model", default="resnet20", show_default=True, help="Which network, at 32 x 32 x 3.")
-@click.option("--batch", default=128, show_default=True, type=click.IntRange(min=1), help="Samples per step.")
-@click.option(
-    "--threads", default=0, show_default=True, type=click.IntRange(min=0), help="CPU threads; 0 = all cores."
-)
-@click.option("--rounds", default=8, show_default=True, type=click.IntRange(min=1), help="Steps that count.")
-@click.option("--psg", is_flag=True, help="Train with predicted signs, which has the predictor's product too.")
+@rounds_option(10)
+@chart_option
 @json_option
-def kernels(model: str, batch: int, threads: int, rounds: int, psg: bool, as_json: bool) -> None:
+def networks(rounds: int, chart: Path | None, as_json: bool) -> None:
+    """Four networks, on one thread and on all, against float32."""
+    from joulebit.cli.bench_tables import networks_table
+    from joulebit.experiments.bench import bench_networks
+
+    with clean_stdout():
+        results = bench_networks(rounds, note)
+        draw(chart, "step_times", results)
+    if as_json:
+        emit_json({"results": results})
+    else:
+        show(networks_table(results))
+
+
+@bench.command()
+@model_options
+@rounds_option(8, "Steps that count.")
+@click.option("--psg", is_flag=True, help="Train with predicted signs, which has the predictor's product too.")
+@chart_option
+@json_option
+def kernels(
+    model: str, batch: int, threads: int, rounds: int, psg: bool, chart: Path | None, as_json: bool
+) -> None:
     """Where a training step's time and bytes go, against the machine's ceilings."""
+    from joulebit.cli.bench_tables import kernels_table
     from joulebit.experiments.bench_kernels import bench_kernels
 
     with clean_stdout():
         result = bench_kernels(model=model, batch=batch, threads=threads, rounds=rounds, psg=psg)
+        draw(chart, "roofline", result)
     if as_json:
         emit_json(result)
         return
@@ -78,23 +143,35 @@ def kernels(model: str, batch: int, threads: int, rounds: int, psg: bool, as_jso
         f"{ceilings['byte_gmac_s']:.0f} GMAC/s (8x8 bits), {ceilings['pair_gmac_s']:.0f} GMAC/s (8x16 bits), "
         f"{ceilings['memory_gb_s']:.1f} GB/s"
     )
-    show(_kernel_table(result["kernels"]))
+    show(kernels_table(result["kernels"]))
 
 
-def _kernel_table(rows: list[dict[str, Any]]) -> Any:
-    from rich.table import Table
+@bench.command()
+@click.option(
+    "--model", "models", multiple=True, default=("resnet20", "lenet5"), show_default=True,
+    help="Which networks; may be repeated.",
+)  # fmt: skip
+@batch_option
+@threads_option
+@rounds_option(10)
+@chart_option
+@json_option
+def peers(
+    models: tuple[str, ...], batch: int, threads: int, rounds: int, chart: Path | None, as_json: bool
+) -> None:
+    """A training step against float32 PyTorch, torch.ao and QPyTorch.
 
-    table = Table()
-    for title in ("kernel", "shape"):
-        table.add_column(title)
-    for title in ("calls", "ms", "CPU ms", "GMAC/s", "of peak", "GB/s", "of peak"):
-        table.add_column(title, justify="right")
-    for row in rows:
-        products = (
-            ("", "") if row["gmac_s"] is None else (f"{row['gmac_s']:.0f}", f"{100 * row['gmac_share']:.0f} %")
-        )
-        table.add_row(
-            row["name"], row["shape"], str(row["calls"]), f"{1000 * row['s']:.2f}", f"{1000 * row['cpu_s']:.2f}",
-            *products, f"{row['gb_s']:.1f}", f"{100 * row['gb_share']:.0f} %",
-        )  # fmt: skip
-    return table
+    Peers that are not installed are left out.
+    """
+    from joulebit.cli.bench_tables import peers_table
+    from joulebit.experiments.bench_peers import bench_peers
+
+    with clean_stdout():
+        result = bench_peers(models, batch, threads, rounds, note)
+        for name, why in result["missing"].items():
+            note(f"without {name}: {why}")
+        draw(chart, "peers", result)
+    if as_json:
+        emit_json(result)
+    else:
+        show(peers_table(result))

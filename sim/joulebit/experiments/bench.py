@@ -31,6 +31,7 @@ from joulebit.train.network import Batch, Network
 
 Step = Callable[[int], object]  #: one training step; its number says on which batch
 CONTESTANTS = ("integer", "integer_psg", "float32_channels_last", "float32_nchw")
+NETWORKS = {"resnet20": 128, "resnet74": 64, "mobilenetv2": 64, "lenet5": 128}  #: name -> batch
 _IMAGE = {"lenet5": (28, 28, 1)}
 _BATCHES = 4  # distinct batches that the steps cycle through
 _TURN_S = 0.02  # the counted steps of a turn take at least about this long, since a single short one is noisy
@@ -85,6 +86,17 @@ def bench_step(
         "relative": relative,
         **({"peak_memory_bytes": peaks, "memory_ratio": peaks["integer"] / peaks[fastest]} if peaks else {}),
     }
+
+
+def bench_networks(rounds: int = 10, note: Callable[[str], None] | None = None) -> list[dict[str, Any]]:
+    """`bench_step` of `NETWORKS`, on one thread and on all processors that this process may use."""
+    results = []
+    for threads in sorted({1, len(os.sched_getaffinity(0))}):
+        for model, batch in NETWORKS.items():
+            if note:
+                note(f"{model}, batch {batch}, {threads} threads")
+            results.append(bench_step(model, batch, threads, rounds, memory=False))
+    return results
 
 
 def ratio(times: Sequence[float], others: Sequence[float]) -> dict[str, float]:
