@@ -27,8 +27,10 @@ from joulebit.engine.base import (
 )
 from joulebit.engine.torch_adder import clipped_gradient, distances
 from joulebit.engine.torch_conv import chunks, convolve, correlate, dilated, padded, patch_chunks, turned
+from joulebit.engine.torch_pooling import max_pool, max_pool_gradient
 from joulebit.engine.torch_products import int8_products_are_exact
 from joulebit.engine.torch_rounding import differing, peak_of, saturate, shift_round, to_int64
+from joulebit.engine.torch_uint16 import calculable, is_unsigned, movable
 from joulebit.engine.torch_weights import few_valued
 from joulebit.fixed.arithmetic import (
     CONV_OUTPUT_BITS,
@@ -223,7 +225,7 @@ class TorchEngine:
     def conv_weight_gradient_msb(self, x: Array, dz: Array, geometry: ConvGeometry) -> Array:
         fmt, mode = self.arithmetic, self.arithmetic.msb_rounding_mode
         part = shift_round(x.to(torch.int32), fmt.x_bits - fmt.x_msb_bits, mode)
-        x_msb = part.clamp(*fmt.msb_activation_range(not _is_unsigned(x))).to(x.dtype)
+        x_msb = part.clamp(*fmt.msb_activation_range(not is_unsigned(x))).to(x.dtype)
         return correlate(x_msb, self._msb_gradient(dz), geometry, self._int8)
 
     def _msb_gradient(self, dz: Array) -> Array:
@@ -346,19 +348,13 @@ class TorchEngine:
     # --- pooling and small tensors ---------------------------------------------------------------------
 
     def max_pool(self, x: Array, size: int) -> Array:
-        return _first_maximum(x, size)[0].to(x.dtype)
+        return max_pool(x, size)
 
     def max_pool_gradient(self, g: Array, x: Array, size: int) -> Array:
-        _, first = _first_maximum(x, size)
-        rows, columns = first.shape[1:3]
-        out = torch.zeros(x.shape, dtype=torch.int16, device=self.device)
-        for tap in range(size * size):
-            window = _window_tap(out, size, tap)
-            window.copy_(g[:, :rows, :columns] * (first == tap))
-        return out
+        return max_pool_gradient(g, x, size)
 
     def spatial_sum(self, x: Array) -> Int64Array:
-        return _host(_calculable(x).sum((1, 2), dtype=torch.int64))
+        return _host(calculable(x).sum((1, 2), dtype=torch.int64))
 
     def spread(
         self, value: Int64Array, like: Array, shift: int, masked: bool, mask_below: int = 0, key: int = 0
@@ -386,19 +382,19 @@ class TorchEngine:
         return _host(total)
 
     def take(self, x: Array, index: Int64Array) -> Array:
-        chosen = _calculable(x, same_size=True)[self._index(index)]
+        chosen = movable(x)[self._index(index)]
         return chosen.view(x.dtype)
 
     def put(self, target: Array, index: Int64Array, value: Array) -> Array:
-        _calculable(target, same_size=True)[self._index(index)] = _calculable(value, same_size=True)
+        movable(target)[self._index(index)] = movable(value)
         return target
 
     def take_channels(self, x: Array, index: Int64Array) -> Array:
-        chosen = _calculable(x, same_size=True).index_select(-1, self._index(index))
+        chosen = movable(x).index_select(-1, self._index(index))
         return chosen.contiguous().view(x.dtype)
 
     def put_channels(self, target: Array, index: Int64Array, value: Array) -> Array:
-        _calculable(target, same_size=True)[..., self._index(index)] = _calculable(value, same_size=True)
+        movable(target)[..., self._index(index)] = movable(value)
         return target
 
     def copy(self, x: Array) -> Array:
@@ -449,37 +445,6 @@ class TorchEngine:
         return torch.zeros(master.shape, dtype=torch.int64, device=self.device)
 
 
-def _window_tap(x: torch.Tensor, size: int, tap: int) -> torch.Tensor:
-    """Element `tap` (row-major) of every full pooling window of x, as a view."""
-    rows, columns = x.shape[1] // size * size, x.shape[2] // size * size
-    row, column = divmod(tap, size)
-    return x[:, row:rows:size, column:columns:size]
-
-
-def _first_maximum(x: torch.Tensor, size: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """(maximum of each pooling window, row-major position of its first occurrence)."""
-    x = _calculable(x)
-    best = _window_tap(x, size, 0)
-    first = torch.zeros(best.shape, dtype=torch.int32, device=x.device)
-    for tap in range(1, size * size):
-        candidate = _window_tap(x, size, tap)
-        larger = candidate > best
-        best = torch.where(larger, candidate, best)
-        first = torch.where(larger, tap, first)
-    return best.contiguous(), first
-
-
-def _is_unsigned(x: torch.Tensor) -> bool:
-    return x.dtype in (torch.uint8, torch.uint16)
-
-
-def _calculable(x: torch.Tensor, same_size: bool = False) -> torch.Tensor:
-    """x in a dtype that all operations know: uint16 becomes int32, or its bits become int16 (same_size)."""
-    if x.dtype != torch.uint16:
-        return x
-    return x.view(torch.int16) if same_size else x.to(torch.int32)
-
-
 def _host(x: torch.Tensor) -> Int64Array:
     return np.asarray(x.cpu().numpy(), np.int64)
 
@@ -492,7 +457,7 @@ def _add_strided(value: torch.Tensor, addend: torch.Tensor, align: int, stride: 
 
 
 def _passes(activation: torch.Tensor, below: int) -> torch.Tensor:
-    values = _calculable(activation)
+    values = calculable(activation)
     on = values > 0
     if 0 < below <= torch.iinfo(values.dtype).max:  # torch would wrap a larger bound to the tensor's dtype
         on &= values < below
