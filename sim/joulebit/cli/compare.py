@@ -18,6 +18,7 @@ from joulebit.errors import Interrupted
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change a key in all runs of the suite."
 )
+@click.option("--average", is_flag=True, help="Show the mean of runs that differ in their seed alone.")
 @click.option("--engine", type=click.Choice(INTEGER_ENGINES), help="Who computes the suite's integer runs.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where data sets lie (or JOULEBIT_DATA_DIR).")
 @click.option("--out-dir", type=click.Path(path_type=Path), help="Where the suite's runs lie.")
@@ -26,6 +27,7 @@ def compare(
     runs: tuple[Path, ...],
     suite: str | None,
     overrides: tuple[str, ...],
+    average: bool,
     engine: str | None,
     data_dir: Path | None,
     out_dir: Path | None,
@@ -33,16 +35,17 @@ def compare(
 ) -> None:
     """Show runs side by side: accuracy, joules, savings.
 
-    A suite that was interrupted goes on when it is called again.
+    A suite that was interrupted goes on when it is called again; one with several seeds is averaged.
     """
     if bool(runs) == bool(suite):
         raise click.UsageError("name either run directories or --suite NAME")
     if runs and (overrides or engine or data_dir or out_dir):
         raise click.UsageError("--set, --engine, --data-dir and --out-dir belong to --suite")
     from joulebit.experiments.compare import compare as compare_runs
-    from joulebit.experiments.compare import rank_suite, render, run_suite
+    from joulebit.experiments.compare import load_suite, rank_suite, render, run_suite
     from joulebit.experiments.pareto import as_dict, write
     from joulebit.experiments.pareto import render as render_ranked
+    from joulebit.experiments.seeds import averaged
 
     with clean_stdout():
         paths = list(runs)
@@ -56,7 +59,10 @@ def compare(
                 )
                 raise resumable(stop, again) from None
             ranking = rank_suite(suite, paths, data_dir, overrides)
+            average = average or load_suite(suite, overrides).seeds > 1
         rows = compare_runs(paths) if ranking is None else ranking
+        if average and ranking is None:
+            rows = averaged(rows)
         files = write(ranking, paths[0].parent) if ranking else []
     if as_json:
         emit_json({"rows": rows, **(as_dict(ranking, files) if ranking else {})})

@@ -4,14 +4,17 @@ A suite is a TOML file in the folder `suites`, or anywhere else:
 
     description = "..."
     set = ["training.epochs=5"]            # for all runs
+    seeds = 3                              # every run with three seeds, from its own on, averaged; optional
     pareto = true                          # rank accuracy against joules (`joulebit.experiments.pareto`); optional
     [[runs]]
     name = "psg"
     preset = "digits-resnet8-psg"          # a preset, or a path relative to this file
     set = ["method.beta=0.1"]              # for this run; optional
     class = "quantisation"                 # what the ranking calls its kind; optional
+    seeds = 1                              # instead of the suite's; optional
 
-`method.distillation.teacher="suite:NAME"` means the run NAME of the same suite, which must stand before.
+"suite:NAME" as `method.distillation.teacher` or `training.initial_weights` means the run NAME of the same suite,
+which must stand before: that of the same seed, or its first one.
 
 Each run lies in its own folder, named after the run and the hash of its configuration: what is finished is used
 again, what was stopped goes on from its checkpoint, and a changed configuration never meets an old result.
@@ -20,10 +23,12 @@ again, what was stopped goes on from its checkpoint, and a changed configuration
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import attrs
 
 from joulebit.errors import did_you_mean
 from joulebit.experiments.config import (
@@ -38,6 +43,7 @@ from joulebit.experiments.config import (
 )
 from joulebit.experiments.results import Result, ResultError, baseline, labels, load_result, load_results
 from joulebit.experiments.rundir import CONFIG, RunDirectory, RunDirectoryWarning, spec_sha256
+from joulebit.experiments.seeds import averaged
 from joulebit.train.progress import Progress
 
 if TYPE_CHECKING:
@@ -47,9 +53,9 @@ SUITES = Path(__file__).with_name("suites")
 RUNS = Path("runs")  # where a suite's folder goes by default
 
 Row = dict[str, Any]
-_TABLE_KEYS = {"description", "set", "runs", "pareto"}
-_RUN_KEYS = {"name", "preset", "set", "class"}
-_SUITE_TEACHER = "suite:"
+_TABLE_KEYS = {"description", "set", "runs", "pareto", "seeds"}
+_RUN_KEYS = {"name", "preset", "set", "class", "seeds"}
+_SUITE_RUN = "suite:"
 
 
 # --- comparing ---------------------------------------------------------------------------------------------------
@@ -85,6 +91,7 @@ def _row(result: Result, label: str, results: Sequence[Result]) -> Row:
         "dataset": config.data.name,
         "engine": config.engine,
         "seed": config.seed,
+        "group": config_hash(attrs.evolve(config, seed=0)),
         "finished": result.finished,
         "state": result.state,
         "steps": result.step,
@@ -130,9 +137,14 @@ def render(rows: Sequence[Row]) -> Table:
         table.add_column(column.title, justify="right" if column.right else "left", no_wrap=True)
     for row in rows:
         table.add_row(*(column.text(row) for column in shown), style=None if row["finished"] else "dim")
-    unfinished = [f"{row['label']}: {row['state']}" for row in rows if not row["finished"]]
+    unfinished = [f"* {row['label']}: {row['state']}" for row in rows if not row["finished"]]
+    counts = {len(row.get("seeds", ())) for row in rows}
+    if max(counts) > 1:
+        low, high = min(counts), max(counts)
+        times = f"{high}" if low == high else f"{low} to {high}"
+        unfinished.insert(0, f"means over {times} seeds ± standard deviation")
     if unfinished:
-        table.caption, table.caption_justify = "* " + "; ".join(unfinished), "left"
+        table.caption, table.caption_justify = "; ".join(unfinished), "left"
     return table
 
 
@@ -150,8 +162,11 @@ def percent(value: float | None, digits: int = 1) -> str:
     return "–" if value is None else f"{100 * value:.{digits}f} %".replace("-", "−")
 
 
-def accuracy_text(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f} %"
+def accuracy_text(value: float | None, deviation: float | None = None) -> str:
+    """Percent, with the standard deviation over seeds where there is one."""
+    if value is None:
+        return "–"
+    return f"{value:.2f} %" if deviation is None else f"{value:.2f} ± {deviation:.2f} %"
 
 
 def difference_text(value: float | None) -> str:
@@ -171,7 +186,7 @@ _COLUMNS = (
     _Column("label", "Method", lambda r: r["label"] + ("" if r["finished"] else " *"), False, True),
     _Column("model", "Model", lambda r: r["model"], False),
     _Column("dataset", "Data", lambda r: r["dataset"], False),
-    _Column("top1", "Top-1", lambda r: accuracy_text(r["top1"]), always=True),
+    _Column("top1", "Top-1", lambda r: accuracy_text(r["top1"], r.get("top1_deviation")), always=True),
     _Column("top1_against_baseline", "Δ", lambda r: difference_text(r["top1_against_baseline"])),
     _Column("top5", "Top-5", lambda r: accuracy_text(r["top5"])),
     _Column("energy_simulated_j", "Energy", lambda r: joules(r["energy_simulated_j"]), always=True),
@@ -181,7 +196,7 @@ _COLUMNS = (
     _Column("skip_ratio", "Skipped", lambda r: percent(r["skip_ratio"] or None)),
     _Column("batch_share", "Batches", lambda r: percent(r["batch_share"])),
     _Column("sample_share", "Samples", lambda r: percent(r["sample_share"])),
-    _Column("steps", "Steps", lambda r: f"{r['steps']:,}", always=True),
+    _Column("steps", "Steps", lambda r: f"{r['steps']:,.0f}", always=True),
     _Column("weights_sha256", "Weights", lambda r: (r["weights_sha256"] or "–")[:12], False, True),
 )
 
@@ -211,6 +226,7 @@ class Suite:
     description: str
     runs: tuple[SuiteRun, ...]
     pareto: bool = False  #: whether the runs are ranked by accuracy against joules
+    seeds: int = 1  #: of every run
 
 
 def suite_names() -> list[str]:
@@ -232,7 +248,8 @@ def load_suite(source: str | Path, overrides: Iterable[str] = ()) -> Suite:
     entries = table.get("runs")
     if not isinstance(entries, list) or not entries:
         raise ConfigError(f"{where}: must have at least one [[runs]] with name and preset")
-    runs = []
+    seeds = _count(where, table, 1)
+    runs: list[SuiteRun] = []
     for number, entry in enumerate(entries, 1):
         place = f"{where}: run {number}"
         if not isinstance(entry, dict):
@@ -251,21 +268,35 @@ def load_suite(source: str | Path, overrides: Iterable[str] = ()) -> Suite:
         group = entry.get("class", "")
         if not isinstance(group, str):
             raise ConfigError(f"{place}: class must be a text, got {group!r}")
-        runs.append(SuiteRun(entry["name"], config, group))
-        teacher = config.method.distillation.teacher
-        earlier = [run.name for run in runs[:-1]]
-        if teacher.startswith(_SUITE_TEACHER) and teacher[len(_SUITE_TEACHER) :] not in earlier:
-            raise ConfigError(
-                f"{place} ({entry['name']}): teacher {teacher!r} must name a run before it: {', '.join(earlier)}"
-            )
-    names = [run.name for run in runs]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice:
-        raise ConfigError(f"{where}: two runs are called {twice!r}: give each its own name")
+        earlier = list(dict.fromkeys(run.name for run in runs))
+        if entry["name"] in earlier:
+            raise ConfigError(f"{where}: two runs are called {entry['name']!r}: give each its own name")
+        for used in _suite_runs(config):
+            if used not in earlier:
+                raise ConfigError(
+                    f"{place} ({entry['name']}): {_SUITE_RUN + used!r} must name a run before it: "
+                    f"{', '.join(earlier)}"
+                )
+        count = _count(place, entry, seeds)
+        runs += [SuiteRun(entry["name"], attrs.evolve(config, seed=config.seed + i), group) for i in range(count)]
     pareto = table.get("pareto", False)
     if not isinstance(pareto, bool):
         raise ConfigError(f"{where}: pareto must be true or false, got {pareto!r}")
-    return Suite(path.stem, str(table.get("description", "")), tuple(runs), pareto)
+    return Suite(path.stem, str(table.get("description", "")), tuple(runs), pareto, seeds)
+
+
+def _count(where: str, table: Mapping[str, Any], default: int) -> int:
+    """How many seeds a table asks for."""
+    seeds = table.get("seeds", default)
+    if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:
+        raise ConfigError(f"{where}: seeds must be a whole number of at least 1, got {seeds!r}")
+    return seeds
+
+
+def _suite_runs(config: RunConfig) -> list[str]:
+    """Names of the runs of its suite that a run needs."""
+    sources = (config.method.distillation.teacher, config.training.initial_weights)
+    return [source[len(_SUITE_RUN) :] for source in sources if source.startswith(_SUITE_RUN)]
 
 
 def _suite_file(source: str | Path) -> Path:
@@ -324,8 +355,9 @@ def run_suite(
     paths = []
     for number, run in enumerate(loaded.runs, 1):
         path = folder / run.folder
-        prefix = f"[{number}/{len(loaded.runs)}] {run.name}"
-        config = _with_teacher(run.config, loaded, folder)
+        seed = f", seed {run.config.seed}" if loaded.seeds > 1 else ""
+        prefix = f"[{number}/{len(loaded.runs)}] {run.name}{seed}"
+        config = _with_paths(run.config, loaded, folder)
         if engine and config.engine != "float32":
             config = _with_engine(config, engine)
         finish_run(config, path, data_dir, progress, lambda text, prefix=prefix: say(f"{prefix}: {text}"))  # type: ignore[misc]
@@ -376,17 +408,19 @@ def check_specification(path: Path, config: RunConfig) -> None:
         )
 
 
-def _with_teacher(config: RunConfig, suite: Suite, folder: Path) -> RunConfig:
-    """The configuration with the directory of a teacher that is a run of the suite."""
-    import attrs
+def _with_paths(config: RunConfig, suite: Suite, folder: Path) -> RunConfig:
+    """The configuration with directories in the place of names of the suite's runs."""
 
-    distillation = config.method.distillation
-    if not distillation.teacher.startswith(_SUITE_TEACHER):
-        return config
-    name = distillation.teacher[len(_SUITE_TEACHER) :]
-    path = next(folder / run.folder for run in suite.runs if run.name == name)
-    distillation = attrs.evolve(distillation, teacher=str(path))
-    return attrs.evolve(config, method=attrs.evolve(config.method, distillation=distillation))
+    def path(source: str) -> str:
+        if not source.startswith(_SUITE_RUN):
+            return source
+        named = [run for run in suite.runs if run.name == source[len(_SUITE_RUN) :]]
+        run = next((run for run in named if run.config.seed == config.seed), named[0])
+        return str(folder / run.folder)
+
+    distillation = attrs.evolve(config.method.distillation, teacher=path(config.method.distillation.teacher))
+    training = attrs.evolve(config.training, initial_weights=path(config.training.initial_weights))
+    return attrs.evolve(config, training=training, method=attrs.evolve(config.method, distillation=distillation))
 
 
 def rank_suite(
@@ -402,14 +436,12 @@ def rank_suite(
     from joulebit.experiments.assembly import prepared_data
     from joulebit.experiments.pareto import ranked
 
-    found = [row | {"label": run.name} for row, run in zip(compare(paths), loaded.runs)]
+    found = averaged(row | {"label": run.name, "group": run.name} for row, run in zip(compare(paths), loaded.runs))
     tested = min(len(prepared_data(run.config, data_dir).test) for run in loaded.runs[:1])
     return ranked(found, {run.name: run.group for run in loaded.runs}, tested)
 
 
 def _with_engine(config: RunConfig, engine: str) -> RunConfig:
-    import attrs
-
     return attrs.evolve(config, engine=engine)
 
 

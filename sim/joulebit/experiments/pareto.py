@@ -3,8 +3,9 @@
 A run is dominated by another of at least its accuracy for at most its joules, unless both are equal. Those that
 nothing dominates are the Pareto front: rank 1. Without them, the next front is rank 2, and so on (non-dominated
 sorting: Goldberg, "Genetic algorithms in search, optimization and machine learning", 1989, chapter 5). Joules are
-simulated. Accuracies are those of one seed on a test set of a few hundred or thousand images: `top1_error` is the
-standard deviation that the size of the test set alone gives them, and ranks inside it mean little.
+simulated. Accuracies are those on a test set of a few hundred or thousand images: `top1_error` is the standard
+deviation that the size of the test set alone gives them, and ranks inside it mean little. Rows may be means over
+seeds (`joulebit.experiments.seeds`).
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ def render(rows: Sequence[Row]) -> Table:
             str(row["rank"] or "–"),
             row["label"],
             *classes,
-            accuracy_text(row["top1"]),
+            accuracy_text(row["top1"], row.get("top1_deviation")),
             joules(row["energy_simulated_j"]),
             percent(row["saving_vs_float32"]),
             percent(row["mac_saving"]),
@@ -117,11 +118,16 @@ def render(rows: Sequence[Row]) -> Table:
     errors = [row["top1_error"] for row in rows if row["top1_error"]]
     if errors:
         table.caption = (
-            f"One seed. The size of the test set alone gives a top-1 a standard deviation of about "
+            f"{_seeds(rows)}. The size of the test set alone gives a top-1 a standard deviation of about "
             f"{sum(errors) / len(errors):.1f} points."
         )
         table.caption_justify = "left"
     return table
+
+
+def _seeds(rows: Sequence[Row]) -> str:
+    count = max(len(row.get("seeds", (0,))) for row in rows)
+    return "One seed" if count == 1 else f"Means over {count} seeds ± standard deviation"
 
 
 def figure(rows: Sequence[Row]) -> Drawing | None:

@@ -24,6 +24,7 @@ from joulebit.experiments.compare import (
 from joulebit.experiments.config import ConfigError, load_config
 from joulebit.experiments.results import load_result, method_title
 from joulebit.experiments.rundir import RunDirectory, read_summary
+from joulebit.experiments.seeds import AVERAGED, averaged
 
 
 @pytest.fixture(scope="module")
@@ -240,7 +241,8 @@ def test_every_suite_of_the_package_is_sound(name: str) -> None:
     suite = load_suite(name)
     assert suite.description and len(suite.runs) >= 3
     assert len({run.folder for run in suite.runs}) == len(suite.runs)
-    assert len({run.config.data for run in suite.runs}) == 1
+    compared = [run for run in suite.runs if run.name != "pretrained"]
+    assert len({run.config.data for run in compared}) == 1
 
 
 @pytest.mark.parametrize("name", ["digits", "mnist", "cifar10"])
@@ -292,10 +294,54 @@ def test_a_run_of_another_specification_is_not_used_again(
         run_suite(suite, tmp_path / "out", overrides=length)
 
 
+SEEDS = """
+seeds = 2
+set = ['engine="numpy"']
+[[runs]]
+name = "start"
+preset = "digits-lenet-fixed"
+seeds = 1
+[[runs]]
+name = "tuned"
+preset = "digits-lenet-fixed"
+set = ["training.initial_weights=suite:start"]
+"""
+
+
+def test_a_suite_with_seeds_is_averaged_and_starts_from_its_own_runs(tmp_path: Path) -> None:
+    (tmp_path / "seeds.toml").write_text(SEEDS)
+    paths = run_suite(tmp_path / "seeds.toml", tmp_path / "out", overrides=TINY)
+    rows = compare(paths)
+    assert [row["seed"] for row in rows] == [0, 0, 1]
+    assert len({path.name for path in paths}) == 3
+    config = (paths[1] / "config.toml").read_text()
+    assert f'initial_weights = "{paths[0]}"' in config
+    start, tuned = averaged(rows)
+    assert (start["seeds"], tuned["seeds"]) == ([0], [0, 1])
+    assert "top1_deviation" not in start
+    one, other = rows[1]["top1"], rows[2]["top1"]
+    assert tuned["top1"] == pytest.approx((one + other) / 2)
+    assert tuned["top1_deviation"] == pytest.approx(abs(one - other) / 2**0.5)
+    assert tuned["energy_simulated_j"] == pytest.approx(rows[1]["energy_simulated_j"], rel=0.01)
+    assert tuned["run"] is None
+
+
+def test_an_unfinished_run_leaves_its_group_unfinished() -> None:
+    common = {"group": "g", "seed": 0, "finished": True, "state": "finished", **dict.fromkeys(AVERAGED, 1.0)}
+    (row,) = averaged([common, common | {"seed": 1, "finished": False, "state": "at step 3", "top1": None}])
+    assert (row["finished"], row["state"], row["top1"], row["top1_deviation"]) == (False, "at step 3", None, None)
+    assert row["energy_simulated_j"] == 1.0
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "must have at least one"),
+        ('seeds = 0\n[[runs]]\nname = "a"\npreset = "demo"', "seeds must be a whole number"),
+        (
+            '[[runs]]\nname = "a"\npreset = "demo"\nset = ["training.initial_weights=suite:b"]',
+            "name a run before it",
+        ),
         ("rnus = []", r"unknown key 'rnus' \(did you mean runs\?\)"),
         ("runs = [1]", "run 1 must be a table"),
         ('[[runs]]\nname = "a"', "run 1: preset must be a text"),
@@ -315,6 +361,6 @@ def test_bad_suites_are_one_line(tmp_path: Path, text: str, message: str) -> Non
 def test_an_unknown_suite_names_the_nearest() -> None:
     with pytest.raises(
         ConfigError,
-        match=r"unknown suite 'digit' \(did you mean digits\?\); known: cifar10, data-selection, digits",
+        match=r"unknown suite 'digit' \(did you mean digits\?\); known: cifar10, data-selection, data-selection-cifar10, digits",
     ):
         compare([], suite="digit")

@@ -152,7 +152,7 @@ def test_a_ranked_suite_teaches_writes_and_prints(tmp_path: Path, capsys: pytest
     [
         ("pareto = true", 'pareto = "yes"', "pareto must be true or false"),
         ('class = "plain"', "class = 3", "class must be a text"),
-        ("suite:teacher", "suite:nobody", "teacher 'suite:nobody' must name a run before it: teacher"),
+        ("suite:teacher", "suite:nobody", "'suite:nobody' must name a run before it: teacher"),
     ],
 )
 def test_bad_suites_are_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
