@@ -7,23 +7,25 @@ is not covered, or that its sums might not fit; the plain kernels take it then.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from joulebit.engine.arrangement import as_larger_images, gradients_together, narrowed, pixels_together, widened
 from joulebit.engine.base import ConvGeometry, ConvOutput, Quantised
 from joulebit.engine.depthwise_kernels import DepthwiseKernels
 from joulebit.engine.input_gradient_epilogue import InputGradientEpilogue
 from joulebit.engine.vector_kernels import VectorKernels
 from joulebit.fixed.arithmetic import Arithmetic
-from joulebit.kernels import fast_forward, fast_input, fast_weight
+from joulebit.kernels import fast_forward, fast_input, fast_weight, few_channels, packing
 from joulebit.kernels.memory import Pool
 from joulebit.kernels.scratch import Scratch, address
 from joulebit.kernels.workers import Workers
 
 _POINTWISE = ConvGeometry(1, 1)
+_UNLIMITED = (1 << 63) - 1
+_TILED, _SUMMED = 32, 64  #: pixels of the images that single ones form, for rows of tiles and for sums over pixels
 _TYPES = (np.dtype(np.uint8), np.dtype(np.int8), np.dtype(np.int16))
 
 
@@ -65,32 +67,39 @@ class FastKernels(VectorKernels):
             or kernel_h * kernel_w * c_in > fast_forward.MAX_REDUCTION
         ):
             return None
-        if out is None and records is None and (row := _dense_row(x.shape, geometry)):
-            dense = w.reshape(1, 1, -1, c_out)
-            result = self.conv_forward(x.reshape(-1, 1, row, dense.shape[2]), dense, _POINTWISE, shift)
-            return result and result._replace(z=result.z.reshape(samples, 1, 1, c_out))
+        plain = out is None and records is None
         out_h, out_w = geometry.output_size(height, width)
+        if plain and (larger := as_larger_images(x.shape, geometry, _TILED)):
+            dense = w.reshape(1, 1, -1, c_out)
+            result = self.conv_forward(x.reshape(larger), dense, _POINTWISE, shift)
+            return result and result._replace(z=result.z.reshape(samples, out_h, out_w, c_out))
         z = self._pool.empty((samples, out_h, out_w, c_out), np.int16) if out is None else out
+        stride = geometry.stride
+        together = pixels_together(out_w, kernel_w, stride, c_in, c_out, kernel_h) if plain else 1
+        if together > 1:
+            w = widened(w, together, stride)
+            out_w, kernel_w, c_out = out_w // together, w.shape[1], w.shape[3]
         blocks = -(-c_out // 16)
-        packed = np.zeros((blocks, kernel_h, kernel_w, -(-c_in // 4), 16, 4), np.int8)
-        excess = np.zeros(blocks * 16, np.int32)
+        packed = np.empty((blocks, kernel_h, -(-kernel_w * c_in // 4), 16, 4), np.int8)
+        excess = np.empty(blocks * 16, np.int32)
         flip = 128 if x.dtype == np.int8 else 0
-        fast_forward.pack(w, packed, excess)
+        w = np.ascontiguousarray(w)
+        packing.pack_quads(address(w), kernel_h, kernel_w * c_in, c_out, address(packed), address(excess))
         if flip == 0:
             excess[:] = 0
         threads = self._threads(samples)
         statistics = np.zeros((threads, 2, blocks * 16), np.int64)
-        shape = (height, width, c_in, kernel_h, geometry.stride, geometry.padding_h, geometry.padding_w)
-        scratch = self._scratch.addresses(fast_forward.scratch_size(*shape, out_w, c_out))
+        sizes = (kernel_h, kernel_w, stride, stride * together, geometry.padding_h, geometry.padding_w)
+        scratch = self._scratch.addresses(fast_forward.scratch_size(height, width, c_in, *sizes, out_w, c_out))
         sums, size = address(statistics), statistics.strides[0]
         shared = (
             self._workers.counter, samples, address(x), height, width, c_in, flip, address(packed),
-            address(excess), kernel_h, kernel_w, *shape[4:], address(z), out_h, out_w, c_out, shift,
+            address(excess), *sizes, address(z), out_h, out_w, c_out, shift,
         )  # fmt: skip
         end = (0 if records is None else address(records), part or out_w)
         rows = [(*shared, scratch[thread], sums + thread * size, *end) for thread in range(threads)]
         peak, saturated = self._peak(fast_forward.forward, rows)
-        total, squares = statistics.sum(0)[:, :c_out]
+        total, squares = statistics[:, :, :c_out].reshape(threads, 2, together, -1).sum((0, 2))
         return ConvOutput(z, peak, saturated, total, squares)
 
     def conv_input_gradient(
@@ -126,15 +135,18 @@ class FastKernels(VectorKernels):
             return None
         shape = (samples, height, width, c_in)
         plain = out is None and records is None
-        if plain and (row := _dense_row(shape, geometry)) and (add is None or add.shape == shape):
-            dense = w.reshape(1, 1, -1, c_out)
-            folded = (-1, 1, row, dense.shape[2])
+        larger = (
+            as_larger_images(shape, geometry, _TILED) if plain and (add is None or add.shape == shape) else None
+        )
+        if larger:
             gradient = self.conv_input_gradient(
-                dz.reshape(-1, 1, row, c_out), dense, _POINTWISE, (1, row), shift, align,
-                None if add is None else add.reshape(folded), 1, add_align,
-                None if mask is None else mask.reshape(folded), mask_below,
+                dz.reshape(*larger[:3], c_out), w.reshape(1, 1, -1, c_out), _POINTWISE, larger[1:3], shift, align,
+                None if add is None else add.reshape(larger), 1, add_align,
+                None if mask is None else mask.reshape(larger), mask_below,
             )  # fmt: skip
             return gradient and gradient._replace(data=gradient.data.reshape(shape))
+        if plain and few_channels.suits(kernel_w, geometry.stride, c_in) and (add is None or add.shape == shape):
+            return self._few_channels_gradient(dz, w, geometry, input_hw, epilogue)
         stride = geometry.stride
         blocks, pairs = -(-c_in // 16), -(-c_out // 2)
         packed = np.zeros(kernel_h * kernel_w * blocks * pairs * 32, np.int16)
@@ -160,6 +172,33 @@ class FastKernels(VectorKernels):
         rows = [(*shared, scratch[thread], *end) for thread in range(self._threads(samples))]
         return self._quantised(g, fast_input.input_gradient, rows)
 
+    def _few_channels_gradient(
+        self,
+        dz: NDArray[Any],
+        w: NDArray[Any],
+        geometry: ConvGeometry,
+        input_hw: tuple[int, int],
+        epilogue: InputGradientEpilogue,
+    ) -> Quantised | None:
+        """`conv_input_gradient` by the kernel for few input channels."""
+        samples, out_h, out_w, c_out = dz.shape
+        kernel_h, kernel_w, c_in, _ = w.shape
+        largest = int(np.abs(w.astype(np.int64)).sum((0, 1, 3)).max())
+        if largest > fast_input.MAX_WEIGHT_SUM:
+            return None
+        columns = w.reshape(kernel_h, 1, kernel_w * c_in, c_out)
+        packed = np.zeros(kernel_h * -(-kernel_w * c_in // 16) * -(-c_out // 2) * 32, np.int16)
+        fast_input.pack(columns, packed, 1)
+        g = self._pool.empty((samples, *input_hw, c_in), np.int16)
+        kernel = (kernel_h, kernel_w, geometry.padding_h, geometry.padding_w)
+        scratch = self._scratch.addresses(few_channels.scratch_size(out_h, out_w, c_out, *kernel, *input_hw, c_in))
+        row = (
+            self._workers.counter, samples, address(dz), out_h, out_w, c_out, address(packed), *kernel, address(g),
+            *input_hw, c_in, int(epilogue.is_wide(largest)), *epilogue.arguments(self._g_limit),
+        )  # fmt: skip
+        rows = [(*row, scratch[thread]) for thread in range(self._threads(samples))]
+        return self._quantised(g, few_channels.input_gradient, rows)
+
     def conv_weight_gradient(
         self,
         x: NDArray[Any],
@@ -180,8 +219,8 @@ class FastKernels(VectorKernels):
         if x.itemsize != 1 or dz.dtype != np.int16:
             return None
         kernel_h, kernel_w = geometry.kernel_h, geometry.kernel_w
-        if row := _dense_row(x.shape, geometry):
-            x, dz = x.reshape(-1, 1, row, height * width * c_in), dz.reshape(-1, 1, row, c_out)
+        if larger := as_larger_images(x.shape, geometry, _SUMMED):
+            x, dz = x.reshape(larger), dz.reshape(*larger[:3], c_out)
             result = self.conv_weight_gradient(x, dz, _POINTWISE, narrow, limit)
             return result and (result[0].reshape(kernel_h, kernel_w, c_in, c_out), result[1])
         low, high = (-128, 127) if x.dtype == np.int8 else (0, 255)
@@ -198,6 +237,9 @@ class FastKernels(VectorKernels):
             max(high, -low),
             g_high,
         )
+        stride, whole = geometry.stride, c_out
+        together = gradients_together(out_w, kernel_w, stride, c_in, c_out) if products == 1 else 1
+        out_w, c_out, kernel_w = out_w // together, c_out * together, kernel_w + (together - 1) * stride
         count = fast_weight.sums_count(kernel_h, kernel_w, c_in, c_out, products)
         threads = self._threads((samples + 1) // 2)
         totals = np.zeros((threads, count), np.int64)
@@ -205,8 +247,8 @@ class FastKernels(VectorKernels):
         scratch = self._scratch.addresses(fast_weight.scratch_size(*sizes, count, products))
         shared = (
             self._workers.counter, samples, address(x), height, width, c_in, 128 if x.dtype == np.int8 else 0,
-            x_shift, low, high, address(dz), out_h, out_w, c_out, g_shift, g_high, kernel_h, kernel_w,
-            geometry.stride, geometry.padding_h, geometry.padding_w, products,
+            x_shift, low, high, address(dz), out_h, out_w, c_out, g_shift, g_high, kernel_h, kernel_w, stride,
+            stride * together, geometry.padding_h, geometry.padding_w, products,
         )  # fmt: skip
         sums = address(totals)
         self._workers.run(
@@ -214,9 +256,14 @@ class FastKernels(VectorKernels):
             [(*shared, scratch[thread], sums + thread * count * 8, count) for thread in range(threads)],
         )
         dw = np.empty((kernel_h, kernel_w, c_in, c_out), np.int64)
-        collected = (self._workers.counter, sums, threads, count, address(dw), *dw.shape, products, limit)
+        bound = limit if together == 1 else _UNLIMITED
+        collected = (self._workers.counter, sums, threads, count, address(dw), *dw.shape, products, bound)
         clamped = self._count(fast_weight.collect, [collected] * self._threads(kernel_h * -(-c_out // 16)))
-        return dw, clamped
+        if together == 1:
+            return dw, clamped
+        exact = narrowed(dw, whole, stride)
+        dw = np.clip(exact, -limit, limit)
+        return dw, int(np.count_nonzero(dw != exact))
 
     def _takes(self, values: NDArray[Any], w: NDArray[Any], geometry: ConvGeometry) -> bool:
         return (
@@ -226,14 +273,3 @@ class FastKernels(VectorKernels):
             and values.dtype in _TYPES
             and w.dtype == np.int8
         )
-
-
-def _dense_row(shape: tuple[int, ...], geometry: ConvGeometry) -> int:
-    """For a kernel as large as the image, that is a dense layer: how many samples to treat as a row of pixels.
-
-    The input of such a layer is a matrix in memory, samples by features. 0 for any other convolution.
-    """
-    samples, height, width, _ = shape
-    whole = (geometry.kernel_h, geometry.kernel_w, geometry.padding_h, geometry.padding_w) == (height, width, 0, 0)
-    row = math.gcd(samples, 32)
-    return row if whole and row > 1 else 0

@@ -24,15 +24,15 @@ from joulebit.fixed import weights
 from joulebit.fixed.arithmetic import MASTER_FRACTION_BITS, PEAK_LIMIT, Arithmetic
 from joulebit.fixed.rounding import Rounding, bit_length
 from joulebit.fixed.update import UpdateRule, reciprocal
-from joulebit.kernels import adder, elementwise, parameters, plain_conv, plain_norm, pooling
+from joulebit.kernels import adder, elementwise, parameters, plain_conv, plain_norm
 from joulebit.kernels.cpu import CpuLevel, cpu_level
 from joulebit.kernels.memory import Pool
-from joulebit.kernels.scratch import address
 from joulebit.kernels.workers import Workers
 
 if TYPE_CHECKING:
     from joulebit.engine.fast_kernels import FastKernels
     from joulebit.engine.norm_kernels import NormKernels
+    from joulebit.engine.pooling_kernels import PoolingKernels
 
 _NOTHING_TO_ADD = np.zeros((0, 1, 1, 1), np.int16)
 _NO_SHORTCUT = np.zeros((0, 1, 1, 1), np.uint8)
@@ -68,12 +68,15 @@ class NumbaEngine:
         self._mode = int(self.arithmetic.rounding_mode)
         self._fast: FastKernels | None = None
         self._norms: NormKernels | None = None
+        self._pooling: PoolingKernels | None = None
         if cpu_level() > CpuLevel.GENERIC:
             from joulebit.engine.fast_kernels import FastKernels
             from joulebit.engine.norm_kernels import NormKernels
+            from joulebit.engine.pooling_kernels import PoolingKernels
 
             self._fast = FastKernels(self.arithmetic, self._workers, self._pool)
             self._norms = NormKernels(self.arithmetic, self._workers, self._pool)
+            self._pooling = PoolingKernels(self.arithmetic, self._workers, self._pool)
         self._acc_limit = (1 << (self.arithmetic.accumulator_bits - 1)) - 1
         self._g_limit = (1 << (self.arithmetic.g_bits - 1)) - 1
 
@@ -379,28 +382,21 @@ class NumbaEngine:
     # --- pooling and small tensors ---------------------------------------------------------------------
 
     def max_pool(self, x: Array, size: int) -> Array:
+        fast = self._pooling and self._pooling.max_pool(x, size)
+        if fast is not None:
+            return fast
         samples, height, width, channels = x.shape
         out = self._pool.empty((samples, height // size, width // size, channels), x.dtype)
-        if self._fast and x.itemsize == 1:
-            places, shape = (address(x), address(out)), (height, width, channels, size, _flip(x))
-            self._workers.over_samples(samples, lambda first, last: pooling.max_pool(*places, first, last, *shape))
-            return out
         self._workers.over_samples(samples, lambda first, last: elementwise.max_pool(x, out, first, last, size))
         return out
 
     def max_pool_gradient(self, g: Array, x: Array, size: int) -> Array:
+        fast = self._pooling and self._pooling.max_pool_gradient(g, x, size)
+        if fast is not None:
+            return fast
         out = self._pool.empty(x.shape, np.int16)
-        samples, height, width, channels = x.shape
-        if self._fast and x.itemsize == 1:
-            if height % size or width % size:
-                out[:] = 0
-            places, shape = (address(g), address(x), address(out)), (height, width, channels, size, _flip(x))
-            self._workers.over_samples(
-                samples, lambda first, last: pooling.max_pool_gradient(*places, first, last, *shape)
-            )
-            return out
         self._workers.over_samples(
-            samples, lambda first, last: elementwise.max_pool_gradient(g, x, out, first, last, size)
+            x.shape[0], lambda first, last: elementwise.max_pool_gradient(g, x, out, first, last, size)
         )
         return out
 
@@ -508,11 +504,6 @@ def _output(z: Array, parts: list[tuple[int, int, Int64Array, Int64Array]]) -> C
         np.asarray(sum(part[2] for part in parts)),
         np.asarray(sum(part[3] for part in parts)),
     )
-
-
-def _flip(x: Array) -> int:
-    """What turns the order of signed bytes into that of unsigned ones."""
-    return 128 if x.dtype == np.int8 else 0
 
 
 def _quantised(data: Array, parts: list[tuple[int, int]]) -> Quantised:

@@ -1,7 +1,8 @@
 """Forward convolution of 8-bit activations and weights (spec, section 4): direct, sums in 32 bits.
 
 The image is copied once, with its border, to scratch memory. Then for every two rows of the output the sums of
-all channels are made in tiles (`dot.window_tile`) and requantised while they are in the first-level cache.
+all channels are made in tiles (`dot.window_tile`) and requantised while they are in the first-level cache. The
+inputs of a kernel row, columns by channels, lie side by side in memory: tiles take them four bytes at a time.
 Signed activations are stored as x + 128 with a border of 128; the excess 128 * (sum of the weights) is
 subtracted from the sums. |sum| < 2^31 needs a reduction length of at most 66,311 (255 * 127 each).
 """
@@ -13,6 +14,7 @@ import numpy as np
 from joulebit.kernels.compile import inline, kernel
 from joulebit.kernels.dot import sliding_tile, window_columns, window_rows, window_tile
 from joulebit.kernels.padding import copy_u8, fill, prefetch_part
+from joulebit.kernels.portions import next_sample, samples_at_once
 from joulebit.kernels.scalar import Int
 from joulebit.kernels.vector import (
     count_different,
@@ -37,22 +39,6 @@ from joulebit.kernels.vector import (
 )
 
 MAX_REDUCTION = 66_311
-
-
-@kernel
-def pack(w: Int, packed: Int, excess: Int) -> None:
-    """Weights as `window_tile` reads them: [block of 16 outputs][kernel_h][kernel_w][c_in / 4][16][4] int8.
-
-    excess: int32 per output channel, 128 * sum of the weights. Both arrays come in as zeros.
-    """
-    kernel_h, kernel_w, c_in, c_out = w.shape
-    for row in range(kernel_h):
-        for column in range(kernel_w):
-            for c in range(c_in):
-                for k in range(c_out):
-                    value = w[row, column, c, k]
-                    packed[k // 16, row, column, c // 4, k % 16, c % 4] = value
-                    excess[k] += np.int32(value) * 128
 
 
 @inline
@@ -91,37 +77,37 @@ def finish_row(
 @kernel
 def forward(
     counter: Int, samples: Int, x: Int, height: Int, width: Int, c_in: Int, flip: Int, packed: Int, excess: Int,
-    kernel_h: Int, kernel_w: Int, stride: Int, padding_h: Int, padding_w: Int, z: Int, out_h: Int, out_w: Int,
-    c_out: Int, shift: Int, scratch: Int, statistics: Int, records: Int, part: Int,
+    kernel_h: Int, kernel_w: Int, stride: Int, step: Int, padding_h: Int, padding_w: Int, z: Int, out_h: Int,
+    out_w: Int, c_out: Int, shift: Int, scratch: Int, statistics: Int, records: Int, part: Int,
 ) -> tuple[Int, Int]:  # fmt: skip
     """`Engine.conv_forward` on the samples that this thread draws from the counter; (peak, saturated).
 
+    stride is that of the rows, step that of the columns.
     Addresses: counter (int64, shared by the threads), x, packed, excess, z, scratch, statistics (int64
     [2][blocks * 16], zeros: sums of z and of its squares). flip: 128 for signed x, else 0. records:
     int64 [samples][out_h][parts of `part` columns][2], peak and saturated elements of z; or 0, part out_w.
     """
     blocks = (c_out + 15) // 16
-    c_padded = (c_in + 3) // 4 * 4
-    pitch = (width + 2 * padding_w) * c_padded
+    pitch = (width + 2 * padding_w) * c_in
     padded_h = height + 2 * padding_h
     size = height * width * c_in
     image = scratch
-    sums = scratch + (pitch * (padded_h + 2 * stride) + 16 * stride * c_padded + 127) // 64 * 64
+    x_pixel = step * c_in
+    run = (kernel_w * c_in + 3) // 4
+    sums = scratch + (pitch * (padded_h + 2 * stride) + 16 * x_pixel + 4 * run + 127) // 64 * 64
     pixel = blocks * 64
     sums_row = (out_w + 8) * pixel
-    run = kernel_w * c_padded // 4
     block_size = kernel_h * run * 64
     squares = statistics + blocks * 128
     peak, saturated = zeros(), zeros()
     largest, rejected = zeros(), np.int64(0)
     fill(image, pitch * padded_h, np.int64(flip * 0x01010101))
-    n = fetch_add(counter, 1)
+    at_once = samples_at_once(samples, out_h * out_w * c_out * 2)
+    n = at_once * fetch_add(counter, 1)
     while n < samples:
-        following = fetch_add(counter, 1)
-        copy_u8(
-            x + n * size, height, width, c_in,
-            image + padding_h * pitch + padding_w * c_padded, pitch, c_padded, flip,
-        )  # fmt: skip
+        following = next_sample(counter, n, at_once)
+        inside = image + padding_h * pitch + padding_w * c_in
+        copy_u8(x + n * size, height, width * c_in, inside, pitch, flip)
         for i in range(0, out_h, 2):
             rows = min(2, out_h - i)
             top = image + i * stride * pitch
@@ -130,7 +116,7 @@ def forward(
                 for row in range(rows):
                     for j in range(0, out_w, window_columns(2)):
                         window_tile(
-                            1, 2, top + row * stride * pitch + j * stride * c_padded, 0, stride * c_padded,
+                            1, 2, top + row * stride * pitch + j * x_pixel, 0, x_pixel,
                             kernel_h, pitch, run, packed + block * block_size, block_size,
                             sums + row * sums_row + j * pixel + block * 64, 0, pixel,
                         )  # fmt: skip
@@ -138,16 +124,16 @@ def forward(
                 block = blocks - 1
                 for row in range(0, rows, window_rows(1)):
                     for j in range(0, out_w, window_columns(1)):
-                        source = top + row * stride * pitch + j * stride * c_padded
+                        source = top + row * stride * pitch + j * x_pixel
                         place = sums + row * sums_row + j * pixel + block * 64
-                        if kernel_w == 3 and stride == 1:
+                        if kernel_w == 3 and stride == 1 and step == 1 and c_in % 4 == 0:
                             sliding_tile(
-                                1, source, pitch, c_padded, kernel_h, pitch, c_padded // 4,
+                                1, source, pitch, c_in, kernel_h, pitch, c_in // 4,
                                 packed + block * block_size, place, sums_row, pixel,
                             )  # fmt: skip
                         else:
                             window_tile(
-                                1, 1, source, stride * pitch, stride * c_padded, kernel_h, pitch, run,
+                                1, 1, source, stride * pitch, x_pixel, kernel_h, pitch, run,
                                 packed + block * block_size, 0, place, sums_row, pixel,
                             )  # fmt: skip
             for row in range(rows):
@@ -171,11 +157,10 @@ def forward(
 
 
 def scratch_size(
-    height: int, width: int, c_in: int, kernel_h: int, stride: int, padding_h: int, padding_w: int, out_w: int,
-    c_out: int,
+    height: int, width: int, c_in: int, kernel_h: int, kernel_w: int, stride: int, step: int, padding_h: int,
+    padding_w: int, out_w: int, c_out: int,
 ) -> int:  # fmt: skip
     """Bytes of scratch memory that `forward` needs per thread, what tiles read past the image included."""
-    c_padded = -(-c_in // 4) * 4
-    pitch = (width + 2 * padding_w) * c_padded
-    image = pitch * (height + 2 * padding_h + 2 * stride + kernel_h) + 16 * (stride + 1) * c_padded + 256
+    pitch = (width + 2 * padding_w) * c_in
+    image = pitch * (height + 2 * padding_h + 2 * stride + kernel_h) + (16 * step + 2 * kernel_w) * c_in + 256
     return image + 2 * (out_w + 16) * -(-c_out // 16) * 64 + 256

@@ -19,6 +19,7 @@ import numpy as np
 from joulebit.kernels.compile import inline, kernel
 from joulebit.kernels.dot import coupled_tile, sliding_tile, window_columns, window_rows, window_tile
 from joulebit.kernels.padding import copy_i16, fill, prefetch_part
+from joulebit.kernels.portions import next_sample, samples_at_once
 from joulebit.kernels.scalar import Int
 from joulebit.kernels.vector import (
     add_halves,
@@ -273,9 +274,10 @@ def input_gradient(
     operands = sums + 2 * (sums_row + 8 * pixel) + 64
     coupled_block = kernel_h * pairs * 256
     fill(scratch, pitch * rows_held + 2 * step + 64, np.int64(0))  # `_transform` reads that far
-    n = fetch_add(counter, 1)
+    at_once = samples_at_once(samples, height * width * c_in * 2)
+    n = at_once * fetch_add(counter, 1)
     while n < samples:
-        following = fetch_add(counter, 1)
+        following = next_sample(counter, n, at_once)
         copy_i16(
             dz + n * size, out_h, out_w, c_out,
             scratch + margin_h * pitch + margin_w * step, pitch, c_padded,

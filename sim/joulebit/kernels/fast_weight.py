@@ -183,7 +183,7 @@ def _outer_products(
 def weight_gradient(
     counter: Int, samples: Int, x: Int, height: Int, width: Int, c_in: Int, flip: Int, x_shift: Int, x_low: Int,
     x_high: Int, dz: Int, out_h: Int, out_w: Int, c_out: Int, g_shift: Int, g_limit: Int, kernel_h: Int,
-    kernel_w: Int, stride: Int, padding_h: Int, padding_w: Int, products: Int, scratch: Int,
+    kernel_w: Int, stride: Int, step: Int, padding_h: Int, padding_w: Int, products: Int, scratch: Int,
     totals: Int, count: Int,
 ) -> None:  # fmt: skip
     """Adds x * dz of the pairs of samples that this thread draws from the counter to its totals.
@@ -191,6 +191,7 @@ def weight_gradient(
     Addresses: counter (int64, shared by the threads), x, dz, scratch, totals (int64, zeros, `count` of them):
     for each two blocks of 16 output channels [kernel_h][groups of inputs][inputs][2][16], for a last single
     block [kernel_h][groups][inputs][16]. x_shift and g_shift: -1 for all bits, else the predictor's shifts.
+    stride is that of the rows, step that of the columns.
     products: 4 for two positions or 6 for four (see `products_of`), else 1. There are as many such arrays for each
     block, and with 4 and 6 a tap has c_in inputs instead of kernel_w * c_in.
     """
@@ -223,7 +224,7 @@ def weight_gradient(
         run = kernel_w * c_in
         x_start, x_part, x_row, x_tap = image, np.int64(0), stride * pitch, pitch
         g_start, g_part, g_row = gradient, np.int64(0), out_w * g_pixel
-        x_step = stride * x_pixel
+        x_step = step * x_pixel
     largest_x = max(x_high, -x_low)
     if products > 1:  # of the operands' transforms
         largest_x *= 2 if products == 4 else 10

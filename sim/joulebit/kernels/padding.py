@@ -26,22 +26,14 @@ def fill(address: Int, size: Int, word: Int) -> None:
 
 
 @inline
-def copy_u8(
-    source: Int, height: Int, width: Int, channels: Int, target: Int, pitch: Int, padded: Int, flip: Int
-) -> None:
-    """An image of bytes [height, width, channels], each ^ flip, to rows `pitch` bytes apart.
-
-    A pixel has `padded` >= channels bytes in the target; those above channels are arbitrary (their weights are 0).
-    """
-    if channels == padded and flip == 0:
-        for i in range(height):
-            copy_bytes(target + i * pitch, source + i * width * channels, width * channels)
-        return
+def copy_u8(source: Int, height: Int, length: Int, target: Int, pitch: Int, flip: Int) -> None:
+    """Rows of `length` bytes, each ^ flip, to rows `pitch` bytes apart."""
     turn = splat(flip)
-    pieces, length = (1, width * channels) if channels == padded else (width, channels)
     for i in range(height):
-        for j in range(pieces):
-            start, place = source + (i * width + j) * channels, target + i * pitch + j * padded
+        start, place = source + i * length, target + i * pitch
+        if flip == 0:
+            copy_bytes(place, start, length)
+        else:
             for c in range(0, length, 16):
                 mask = lanes(length - c)
                 store_8(place + c, load_u8(start + c, mask) ^ turn, mask)

@@ -6,12 +6,15 @@ and write the same cache lines (those that a kernel asks for ahead of its use), 
 
 from __future__ import annotations
 
+import numpy as np
+
 from joulebit.kernels.compile import inline
 from joulebit.kernels.scalar import Int
 from joulebit.kernels.vector import fetch_add
 
 PORTION = 4096  #: elements of one that has all channels of a few pixels
 RUN = 8  #: portions side by side, at most
+RUN_BYTES = 32_768  #: of samples side by side, at most
 
 
 @inline
@@ -19,6 +22,18 @@ def following(counter: Int, first: Int, grain: Int, run: Int) -> Int:
     """Where the portion after that at `first` starts: of `grain` units, `run` of them drawn at once."""
     beyond = first + grain
     return beyond if beyond % (grain * run) else grain * run * fetch_add(counter, 1)
+
+
+@inline
+def samples_at_once(samples: Int, size: Int) -> Int:
+    """How many samples side by side, of `size` bytes each, a thread draws: small ones share lines and pages."""
+    return max(np.int64(1), min(samples // 16, RUN_BYTES // size))
+
+
+@inline
+def next_sample(counter: Int, sample: Int, run: Int) -> Int:
+    """The sample after this one, where a thread draws `run` at once."""
+    return following(counter, sample, np.int64(1), run)
 
 
 def portions(units: int, elements: int, threads: int) -> tuple[int, int, int]:
