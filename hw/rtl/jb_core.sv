@@ -90,7 +90,7 @@ module jb_core #(
   logic odd, pixel, pixel_first, add, fresh, initial_load, initial_use;
   logic [PsumBits-1:0] add_address;
   logic [PsumBits-1:0] psum_read_address;
-  logic job_valid, job_ready, job_emit, job_end, job_half, block_done;
+  logic job_valid, job_ready, job_emit, job_end, job_half, job_both, block_done;
   logic [15:0] job_sign_base, job_dw_words, job_dw_block;
   logic [2:0] job_quads;
   logic [31:0] compute_cycles, stall_cycles, decided, undecided;
@@ -167,6 +167,7 @@ module jb_core #(
     .job_emit_o        (job_emit),
     .job_end_o         (job_end),
     .job_half_o        (job_half),
+    .job_both_o        (job_both),
     .job_sign_base_o   (job_sign_base),
     .job_quads_o       (job_quads),
     .job_dw_words_o    (job_dw_words),
@@ -486,6 +487,7 @@ module jb_core #(
     .job_emit_i      (job_emit),
     .job_end_i       (job_end),
     .job_half_i      (job_half),
+    .job_both_i      (job_both),
     .job_packed_i    (forward),
     .job_weight_i    (weight_gradient),
     .job_selective_i (selective),

@@ -196,6 +196,14 @@ module jb_descriptor_check #(
 
   assign finished = !start_q && done;
 
+  // Long before they are operands
+  logic [15:0] reduced_q, third_q;
+
+  always_ff @(posedge clk_i) begin
+    reduced_q <= reduced[16] ? '1 : reduced[15:0];
+    third_q   <= reduced > 17'd65533 ? '1 : 16'(reduced + 17'd2);  // (channels / 4 + 2) / 3
+  end
+
   // Operands: held_q is the product of the state before.
   always_comb begin
     a = held_q;
@@ -248,7 +256,7 @@ module jb_descriptor_check #(
       StMacs4: b = dw_one_q;
       StThird: begin
         a = 48'(Third);
-        b = reduced > 17'd65533 ? '1 : 16'(reduced + 17'd2);  // (channels / 4 + 2) / 3
+        b = third_q;
       end
       StGroups1: begin
         if (lane_mode[0]) begin
@@ -259,7 +267,7 @@ module jb_descriptor_check #(
           b = kernel_w > 8'd6 ? 16'd3 : kernel_w > 8'd3 ? 16'd2 : 16'd1;
         end
       end
-      StGroups2: b = lane_mode[0] ? 16'd1 : reduced[16] ? '1 : reduced[15:0];
+      StGroups2: b = lane_mode[0] ? 16'd1 : reduced_q;
       StBytes: b = 16'(GroupBytes);
       StBlocks: begin
         a = held_q + 48'(InitialBytes);

@@ -75,7 +75,7 @@ module jb_dma_stream #(
 
   assign pop    = valid_o && ready_i;
   assign issue  = burst_valid_o && burst_ready_i;
-  assign enough = room_q >= CountBits'(burst_beats_o);
+  assign enough = room_q[CountBits-1:4] != '0;  // for any burst
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) room_q <= CountBits'(Depth);

@@ -16,6 +16,7 @@ module jb_output #(
   input  wire logic                         job_emit_i,       // there are results; else it only ends a tile
   input  wire logic                         job_end_i,        // the tile's last
   input  wire logic                         job_half_i,       // of the partial sums
+  input  wire logic                         job_both_i,       // both halves: a large weight gradient
   input  wire logic                         job_packed_i,     // two rows per word
   input  wire logic                         job_weight_i,     // a weight gradient, all blocks: linear, all lanes
   input  wire logic                         job_selective_i,  // its signs
@@ -76,7 +77,7 @@ module jb_output #(
   state_e state_q;
 
   // ---- the job
-  logic end_q, half_q, packed_q, weight_q, selective_q, raw_q, relu_q, mask_q;
+  logic end_q, half_q, both_q, packed_q, weight_q, selective_q, raw_q, relu_q, mask_q;
   logic [15:0] mask_below_q, images_q, rows_q, columns_q, sign_base_q;
   logic [15:0] whole_q;  // weight gradient: words of the blocks before the last one
   logic in_last_q;       // in the last block
@@ -91,7 +92,8 @@ module jb_output #(
   // ---- issue: one quad, or one lane in RAW, per cycle
   logic [15:0] image_q, row_q, column_q;
   logic [AddressBits-1:0] base_q, address;
-  logic [3:0] element_q, last_element;  // within the pixel's part of the block
+  logic [2:0] job_quads;
+  logic [3:0] element_q, last_element_q;  // within the pixel's part of the block
   logic lower_q;  // second row of a packed pair
   logic issue, element_end, column_end, row_end, image_end, pixel_odd_q, beat, flush;
   logic [5:0] reserved_q;
@@ -100,9 +102,8 @@ module jb_output #(
   logic [3:0] drain_q;
   logic [1:0] peak_index_q;
 
-  assign last_element = raw_q ? 4'(4 * (weight_q ? 32'(Quads) : 32'(quads_q)) - 1)
-                              : 4'((weight_q ? 32'(Quads) : 32'(quads_q)) - 1);
-  assign element_end  = element_q == last_element;
+  assign job_quads    = job_weight_i ? 3'(Quads) : job_quads_i;
+  assign element_end  = element_q == last_element_q;
   assign column_end   = element_end && column_q == columns_q - 16'd1;
   assign row_end      = column_end && row_q == rows_q - 16'd1;
   assign image_end    = row_end && image_q == images_q - 16'd1;
@@ -117,8 +118,8 @@ module jb_output #(
   assign sign_valid_o   = issue && selective_q;
   assign sign_address_o = sign_base_q + column_q;
 
-  assign read_half_o    = state_q == StRun || state_q == StDrain ? (weight_q ? 2'b11 : {half_q, !half_q}) : 2'b00;
-  assign read_address_o = weight_q ? address : {half_q, address[AddressBits-2:0]};
+  assign read_half_o    = state_q == StRun || state_q == StDrain ? (both_q ? 2'b11 : {half_q, !half_q}) : 2'b00;
+  assign read_address_o = both_q ? address : {half_q, address[AddressBits-2:0]};
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
@@ -151,6 +152,7 @@ module jb_output #(
     if (take) begin
       end_q         <= job_end_i;
       half_q        <= job_half_i;
+      both_q        <= job_both_i;
       packed_q      <= job_packed_i;
       weight_q      <= job_weight_i;
       selective_q   <= job_selective_i;
@@ -164,6 +166,7 @@ module jb_output #(
       rows_q        <= job_rows_i;
       columns_q     <= job_columns_i;
       quads_q       <= job_quads_i;
+      last_element_q <= job_raw_i ? 4'({job_quads, 2'b00} - 5'd1) : {1'b0, job_quads - 3'd1};
       sign_base_q   <= job_sign_base_i;
       done_record_o <= job_record_i;
       base_q        <= '0;

@@ -212,17 +212,26 @@ module jb_predictor_sums #(
   logic [64*OutLanes-1:0] words;
   logic [$clog2(OutLanes)-1:0] choice;
   logic [OutLanes-1:0] above, above_q, new_above, new_above_q, negative_q;
+  logic [Groups-1:0] above_any;
   logic looking, raise, read_q5;
   logic raise_q;
 
   assign looking      = valid_q[4] && check_q[4];
-  assign raise        = looking && new_above != '0;
+  assign raise        = |(above_any & group & {Groups{looking}});
   assign step         = !raise;
   assign peak_o       = peak_q;
   assign read_above_o = above_q;
   assign read_valid_o = read_q5;
   assign chosen       = 36'(words[{choice, 6'd0}+:64]);
   assign larger       = (chosen ^ {36{chosen[35]}}) + 36'(chosen[35]);
+
+  // A level of logic less than by new_above: this stops the whole path.
+  always_comb begin
+    above_any = '0;
+    for (int lane = 0; lane < OutLanes; lane++) begin
+      above_any[lane / 4 % Groups] = above_any[lane / 4 % Groups] | above[lane];
+    end
+  end
 
   always_comb begin
     choice = '0;

@@ -1,6 +1,7 @@
 // Partial sums: per output lane a memory in two halves; a word holds two sums of 36 bits (forward: two rows) or one of
-// 48 bits. The array adds to one half while the output path reads the other. The accumulators of the weight gradient lie
-// in both halves; they may be begun anew (fresh_i) below the address where the output path reads; each class of four lanes has addresses of its own then.
+// 48 bits. The array adds to one half while the output path reads the other. The accumulators of a large weight
+// gradient lie in both halves; they may be begun anew (fresh_i) below the address where the output path reads. Each class of four lanes has
+// addresses of its own in weight gradients.
 //
 // A request in cycle 0 meets its operands in cycle 3; the sum can be read again by a request in cycle 4.
 `default_nettype none

@@ -86,6 +86,7 @@ module jb_sequencer #(
   output      logic          job_emit_o,
   output      logic          job_end_o,
   output      logic          job_half_o,
+  output      logic          job_both_o,         // a weight gradient in both halves
   output      logic [15:0]   job_sign_base_o,
   output      logic [2:0]    job_quads_o,        // weight gradient: of the last block
   output      logic [15:0]   job_dw_words_o,     // weight gradient: words of all blocks
@@ -124,12 +125,12 @@ module jb_sequencer #(
 
   // ---- the tile
   logic [1023:0] tile_q;
-  logic [7:0] operation, kernel_h, kernel_w, pad_top, pad_left;
+  logic [7:0] kernel_h, kernel_w, pad_top, pad_left;
   logic [15:0] flags, images, x_rows, x_columns, x_words, g_rows, g_columns, g_words, out_block, out_blocks;
-  logic stride2, channels, forward, input_gradient, weight_gradient, predict_only, first, last;
+  logic stride2, channels, first, last;
+  logic forward, input_gradient, weight_gradient, predict_only, phases;  // registers
 
   assign tile_o     = tile_q;
-  assign operation  = tile_q[jb_pkg::OPERATION_LSB+:8];
   assign flags      = tile_q[jb_pkg::FLAGS_LSB+:16];
   assign images     = tile_q[jb_pkg::IMAGES_LSB+:16];
   assign x_rows     = tile_q[jb_pkg::X_ROWS_LSB+:16];
@@ -147,10 +148,16 @@ module jb_sequencer #(
   assign out_block  = tile_q[jb_pkg::OUT_BLOCK_LSB+:16];
   assign out_blocks = tile_q[jb_pkg::OUT_BLOCKS_LSB+:16];
 
-  assign forward         = operation == jb_pkg::OP_FORWARD;
-  assign input_gradient  = operation == jb_pkg::OP_INPUT_GRADIENT;
-  assign weight_gradient = operation == jb_pkg::OP_WEIGHT_GRADIENT;
-  assign predict_only    = operation == jb_pkg::OP_PREDICT;
+  always_ff @(posedge clk_i) begin
+    if (tile_take) begin
+      forward         <= tile_i[jb_pkg::OPERATION_LSB+:8] == jb_pkg::OP_FORWARD;
+      input_gradient  <= tile_i[jb_pkg::OPERATION_LSB+:8] == jb_pkg::OP_INPUT_GRADIENT;
+      weight_gradient <= tile_i[jb_pkg::OPERATION_LSB+:8] == jb_pkg::OP_WEIGHT_GRADIENT;
+      predict_only    <= tile_i[jb_pkg::OPERATION_LSB+:8] == jb_pkg::OP_PREDICT;
+      phases          <= tile_i[jb_pkg::OPERATION_LSB+:8] == jb_pkg::OP_INPUT_GRADIENT && tile_i[jb_pkg::STRIDE_LSB+1];
+    end
+  end
+
   assign first           = flags[jb_pkg::FLAG_FIRST];
   assign last            = flags[jb_pkg::FLAG_LAST];
 
@@ -200,12 +207,11 @@ module jb_sequencer #(
   logic [7:0] row_q, column_q;
   logic [15:0] fours, group_step, left_q;
   logic [7:0] row_step, column_step;
-  logic phases, empty_phase, column_end, row_end, group_end, phase_end, block_end, weights_end, step_first;
+  logic empty_phase, column_end, row_end, group_end, phase_end, block_end, weights_end, step_first;
   logic [BankBits-1:0] word_base_q;  // of the group's first word
   logic [18:0] quads_q;     // fours of output channels from this block on
   logic [2:0] quads;
 
-  assign phases      = input_gradient && stride2;
   assign fours       = input_gradient ? g_words : {x_words[14:0], 1'b0};
   assign group_step  = channels ? 16'd3 : 16'd1;
   assign row_step    = phases ? 8'd2 : 8'd1;
@@ -228,8 +234,10 @@ module jb_sequencer #(
   logic [17:0] next_x_row_q, next_x_column_q, next_g_row_q, next_g_column_q;
   logic [BankBits-1:0] next_x_base_q, next_g_base_q;
   logic [15:0] next_x_word_q, next_g_word_q, list_g_word;
-  logic [15:0] walk_rows_q, walk_columns_q, rows_d, columns_d;
+  logic [15:0] walk_images_q, walk_rows_q, walk_columns_q;  // less one
+  logic [15:0] rows_d, columns_d;
   logic [PsumBits-1:0] next_address_q;
+  logic column_end_q, row_end_q, group_end_q;
   logic next_empty_q, next_odd_q, next_first_q, next_weights_q, next_weights_end_q, next_block_end_q, next_tile_end_q;
   logic [1:0] next_products_q;  // taps * fours of channels of the group: 0..3
   logic row_start, column_start;  // input gradient, stride 2: first row and column of x in the phase
@@ -272,6 +280,7 @@ module jb_sequencer #(
   logic ask_column_end, ask_row_end, ask_word_end, run_column_end, run_row_end, run_word_end;
   logic ask_q, pass_take, window_take, block_take, windows_done;
   logic [BankBits-1:0] run_x_base_q, run_g_base_q, block_words;
+  logic [PsumBits-4:0] pass_tap;
   logic [PsumBits-3:0] run_tap_q, run_row_tap_q;  // tap number of the word's first tap, and of the window's row after it
 
   assign list_valid_o   = ask_q;
@@ -289,7 +298,8 @@ module jb_sequencer #(
   assign window_take    = pass_take && pass_last_i;
   assign block_take     = window_take && run_column_end && run_row_end && run_word_end;
   assign list_g_word    = 16'((out_block + run_block_q) << QuadBits);
-  assign pass_base_o    = {(PsumBits - 3)'(run_tap_q + run_row_tap_q + (PsumBits - 2)'(run_column_q)), 3'd0};
+  assign pass_tap       = (PsumBits - 3)'(run_tap_q + run_row_tap_q + (PsumBits - 2)'(run_column_q));
+  assign pass_base_o    = {both_q ? pass_tap[PsumBits-4] : half_q, pass_tap[PsumBits-5:0], 3'd0};
   assign block_words    = BankBits'(g_quarter << QuadBits);
 
   always_ff @(posedge clk_i) begin
@@ -345,15 +355,22 @@ module jb_sequencer #(
   logic [2:0] gap_q;
   logic [1:0] half_busy_q;
   logic half_q, weight_output_q;  // half: of the partial sums
-  logic word_free;
+  logic word_free_q;
+  logic both_q;  // the tile's weight gradient takes both halves
   logic [PsumBits-3:0] word_end_tap;
 
   assign walking      = walk_active && !walk_last;
   assign weights_good = !next_weights_q || (weights_staged_i && !claimed_q);
-  // The accumulators of a word may be begun anew as soon as the output path is past them.
+  // A weight gradient that fits takes turns with the halves, as output blocks do. For a larger one, the accumulators of a word may be
+  // begun anew as soon as the output path is past them.
   assign word_end_tap = run_tap_q + (PsumBits - 2)'(taps);
-  assign word_free    = weight_output_q && {1'b0, emitted_i[PsumBits-1:3]} >= word_end_tap;
-  assign room         = weight_gradient ? half_busy_q == 2'b00 || word_free : !half_busy_q[half_q];
+  assign room         = both_q ? half_busy_q == 2'b00 || word_free_q : !half_busy_q[half_q];
+
+  always_ff @(posedge clk_i) begin
+    both_q      <= weight_gradient && (out_blocks != 16'd1 || flags[jb_pkg::FLAG_SELECTIVE]
+                                       || dw_block > (PsumBits + 1)'(PsumDepth / 2));
+    word_free_q <= weight_output_q && {1'b0, emitted_i[PsumBits-1:3]} >= word_end_tap;
+  end
   assign start_conv   = !weight_gradient && !walking && weights_good;
   assign start_pass   = weight_gradient && !walk_active && gap_q == '0 && !pending_q;
   assign start        = state_q == StStart && space_q == '0 && room && (start_conv || start_pass);
@@ -365,10 +382,11 @@ module jb_sequencer #(
   jb_sequencer_walk u_x_walk (
     .clk_i,
     .rst_ni,
-    .start_i      (start && !input_gradient && !next_empty_q),
-    .images_i     (images),
-    .rows_i       (now_rows_q),
-    .columns_i    (now_columns_q),
+    .start_i      (start),
+    .go_i         (!input_gradient && !next_empty_q),
+    .images_i     (walk_images_q),
+    .rows_i       (walk_rows_q),
+    .columns_i    (walk_columns_q),
     .row_step_i   (forward ? (stride2 ? 3'd4 : 3'd2) : (stride2 ? 3'd2 : 3'd1)),
     .column_step_i(stride2 ? 2'd2 : 2'd1),
     .group_step_i (16'(x_group_o)),
@@ -389,10 +407,11 @@ module jb_sequencer #(
   jb_sequencer_walk u_g_walk (
     .clk_i,
     .rst_ni,
-    .start_i      (start && !forward && !next_empty_q),
-    .images_i     (images),
-    .rows_i       (now_rows_q),
-    .columns_i    (now_columns_q),
+    .start_i      (start),
+    .go_i         (!forward && !next_empty_q),
+    .images_i     (walk_images_q),
+    .rows_i       (walk_rows_q),
+    .columns_i    (walk_columns_q),
     .row_step_i   (3'd1),
     .column_step_i(2'd1),
     .group_step_i (16'(g_group_o)),
@@ -410,7 +429,6 @@ module jb_sequencer #(
     .last_row_o   (g_last_row)
   );
 
-  logic [15:0] now_rows_q, now_columns_q;
   logic row_end_now, image_end_now;
 
   assign walk_active   = forward ? x_active : g_active;
@@ -428,6 +446,7 @@ module jb_sequencer #(
   logic [1:0] products_q;
   logic [63:0] macs_q;
   logic [3:0] product_quads;
+  logic [8:0] macs_add_q;
 
   assign address_column_step = phases ? 2'd2 : 2'd1;
   assign address_row_step    = forward ? g_columns[PsumBits-1:0]
@@ -517,17 +536,23 @@ module jb_sequencer #(
 
   // ---- the tile's course
   logic [4:0] tail_q;
-  logic tile_take, job_take, after_weights;
+  logic tile_take, job_take, after_weights_q, seen_q;
+  logic [15:0] next_block_q;
 
   // A weight gradient may begin while the one before leaves, unless its lists overwrite the signs that leave.
-  assign after_weights = tile_i[jb_pkg::OPERATION_LSB+:8] == jb_pkg::OP_WEIGHT_GRADIENT
-                         && tile_i[jb_pkg::FLAGS_LSB+jb_pkg::FLAG_FIRST]
-                         && (!flags[jb_pkg::FLAG_SELECTIVE]
-                             || (tile_i[jb_pkg::X_WORDS_LSB+:16] == x_words
-                                 && tile_i[jb_pkg::KERNEL_H_LSB+:8] == kernel_h
-                                 && tile_i[jb_pkg::KERNEL_W_LSB+:8] == kernel_w
-                                 && tile_i[jb_pkg::OUT_BLOCK_LSB+:16] == out_block + out_blocks));
-  assign tile_ready_o  = state_q == StIdle && (!weight_output_q || after_weights) && !predict_busy_i;
+  always_ff @(posedge clk_i) begin
+    next_block_q    <= out_block + out_blocks;
+    after_weights_q <= tile_i[jb_pkg::OPERATION_LSB+:8] == jb_pkg::OP_WEIGHT_GRADIENT
+                       && tile_i[jb_pkg::FLAGS_LSB+jb_pkg::FLAG_FIRST]
+                       && (!flags[jb_pkg::FLAG_SELECTIVE]
+                           || (tile_i[jb_pkg::X_WORDS_LSB+:16] == x_words
+                               && tile_i[jb_pkg::KERNEL_H_LSB+:8] == kernel_h
+                               && tile_i[jb_pkg::KERNEL_W_LSB+:8] == kernel_w
+                               && tile_i[jb_pkg::OUT_BLOCK_LSB+:16] == next_block_q));
+    seen_q          <= tile_valid_i && !tile_take;  // so after_weights_q belongs to the tile that is offered
+  end
+
+  assign tile_ready_o = state_q == StIdle && seen_q && (!weight_output_q || after_weights_q) && !predict_busy_i;
   assign tile_take    = tile_valid_i && tile_ready_o;
   assign job_take     = job_valid_o && job_ready_i;
 
@@ -552,7 +577,7 @@ module jb_sequencer #(
       if (weights_taken_o) claimed_q <= 1'b0;
       if (pass_load_o) pending_q <= 1'b0;
       if (block_done_i) begin
-        if (running_weight_q) begin
+        if (running_both_q) begin
           half_busy_q     <= 2'b00;
           weight_output_q <= 1'b0;
         end else if (running_emit_q) begin
@@ -577,7 +602,7 @@ module jb_sequencer #(
           end
         end
         StStart: if (start) state_q <= weight_gradient ? StPrepare : StNext;
-        StNext: state_q <= block_end ? StTail : StPrepare;
+        StNext: state_q <= next_block_end_q ? StTail : StPrepare;
         StTail: begin
           if (tail_q == 5'(Tail) && !drain_busy_i && gap_q == '0) begin
             if (last && !weight_gradient && block_q != out_blocks) state_q <= StJob;
@@ -598,12 +623,11 @@ module jb_sequencer #(
           end
         end
         default: begin  // StEnd
-          if (job_take && weight_gradient && job_emit_o) begin
-            half_busy_q     <= 2'b11;
-            weight_output_q <= 1'b1;
-          end
           if (job_take) begin
-            if (!weight_gradient && job_emit_o) begin
+            if (job_emit_o && both_q) begin
+              half_busy_q     <= 2'b11;
+              weight_output_q <= 1'b1;
+            end else if (job_emit_o) begin
               half_busy_q[half_q] <= 1'b1;
               half_q              <= !half_q;
             end
@@ -614,11 +638,19 @@ module jb_sequencer #(
     end
   end
 
-  logic products_ready, running_weight_q, running_emit_q, running_half_q;
+  // a cycle's products, 16 for each four of output channels and each four that are summed over; twice where there are two rows
+  always_ff @(posedge clk_i) begin
+    macs_add_q <= '0;
+    if (walk_active && !weight_gradient) begin
+      macs_add_q <= forward && !(x_last_row && g_rows[0]) ? {product_quads, 5'd0} : {1'b0, product_quads, 4'd0};
+    end
+  end
+
+  logic products_ready, running_both_q, running_emit_q, running_half_q;
 
   always_ff @(posedge clk_i) begin
     if (job_take) begin
-      running_weight_q <= weight_gradient && job_emit_o;
+      running_both_q <= both_q && job_emit_o;
       running_emit_q   <= job_emit_o;
       running_half_q   <= half_q;
     end
@@ -645,10 +677,7 @@ module jb_sequencer #(
       else if (state_q == StPrepare || state_q == StStart || state_q == StNext || state_q == StJob) begin
         stall_cycles_o <= stall_cycles_o + 32'd1;
       end
-      if (walk_active && !weight_gradient) begin
-        macs_q <= macs_q + (forward && !(x_last_row && g_rows[0]) ? {55'd0, product_quads, 5'd0}
-                                                                   : {56'd0, product_quads, 4'd0});
-      end
+      macs_q <= macs_q + {55'd0, macs_add_q};
     end
 
     if (start_o) begin
@@ -661,20 +690,20 @@ module jb_sequencer #(
       quads_q     <= (input_gradient ? {2'd0, x_words, 1'b0} : {3'd0, g_words}) - 19'(19'(out_block) << QuadBits);
     end else if (state_q == StNext) begin
       column_q <= column_q + column_step;
-      if (column_end) begin
+      if (column_end_q) begin
         column_q <= {7'd0, phase_q[0]};
         row_q    <= row_q + row_step;
-        if (row_end) begin
+        if (row_end_q) begin
           row_q       <= {7'd0, phase_q[1]};
           group_q     <= group_q + group_step;
           word_base_q <= word_base_q + word_step;
-          if (group_end) begin
+          if (group_end_q) begin
             group_q     <= '0;
             word_base_q <= '0;
             phase_q     <= phases ? phase_next : 2'd0;
             row_q       <= phases ? {7'd0, phase_next[1]} : 8'd0;
             column_q    <= phases ? {7'd0, phase_next[0]} : 8'd0;
-            if (phase_end) block_q <= block_q + 16'd1;
+            if (next_block_end_q) block_q <= block_q + 16'd1;
           end
         end
       end
@@ -691,24 +720,23 @@ module jb_sequencer #(
       next_g_base_q    <= weight_gradient ? run_g_base_q : word_base_q;
       next_x_word_q    <= weight_gradient ? run_word_q : {1'b0, group_q[15:1]};
       next_g_word_q    <= weight_gradient ? list_g_word : group_q;
-      walk_rows_q      <= rows_d;
-      walk_columns_q   <= columns_d;
+      walk_images_q    <= images - 16'd1;
+      walk_rows_q      <= rows_d - 16'd1;
+      walk_columns_q   <= columns_d - 16'd1;
       next_empty_q     <= rows_d == '0 || columns_d == '0;
       next_odd_q       <= group_q[0];
       next_first_q     <= step_first;
       next_weights_q   <= !weight_gradient && !empty_phase;
       next_weights_end_q <= weights_end;
+      column_end_q     <= column_end;
+      row_end_q        <= row_end;
+      group_end_q      <= group_end;
       next_block_end_q <= block_end;
       next_tile_end_q  <= block_end && block_q == out_blocks - 16'd1;
       next_address_q   <= (row_start ? x_columns[PsumBits-1:0] : '0) + PsumBits'(column_start);
       if (empty_phase) next_products_q <= 2'd0;
       else if (channels) next_products_q <= left_q < 16'd3 ? left_q[1:0] : 2'd3;
       else next_products_q <= kernel_w - column_q < 8'd3 ? 2'(kernel_w - column_q) : 2'd3;
-    end
-    // The walk needs its sizes from the cycle after its start on.
-    if (start) begin
-      now_rows_q    <= walk_rows_q;
-      now_columns_q <= walk_columns_q;
     end
   end
 
@@ -738,6 +766,7 @@ module jb_sequencer #(
   assign job_emit_o      = last && !predict_only;
   assign job_end_o       = state_q == StEnd;
   assign job_half_o      = half_q;
+  assign job_both_o      = both_q;
   assign job_sign_base_o = sign_base;
   assign job_dw_words_o  = 16'({run_tap_q, 3'b000});
   assign job_dw_block_o  = 16'(dw_block);

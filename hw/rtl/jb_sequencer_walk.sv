@@ -7,14 +7,15 @@ module jb_sequencer_walk (
   input  wire logic        rst_ni,
   input  wire logic        start_i,
   // stable from start_i to the next
-  input  wire logic [15:0] images_i,       // walks of n * m pixels, at least 1
-  input  wire logic [15:0] rows_i,         // n, at least 1
-  input  wire logic [15:0] columns_i,      // m, at least 1
   input  wire logic [2:0]  row_step_i,     // 1, 2 or 4
   input  wire logic [1:0]  column_step_i,  // 1 or 2
   input  wire logic [15:0] group_step_i,   // words of the buffer: W * ceil(C / 4)
   input  wire logic [15:0] image_step_i,   // ceil(R / 4) * W * ceil(C / 4)
   // taken with start_i
+  input  wire logic        go_i,           // else the walk is empty
+  input  wire logic [15:0] images_i,       // walks of n * m pixels, less one
+  input  wire logic [15:0] rows_i,         // n - 1
+  input  wire logic [15:0] columns_i,      // m - 1
   input  wire logic [17:0] row_i,          // first row and column in the buffer, signed; rows -8..7, or anything when
   input  wire logic [17:0] column_i,       // nothing that is read counts
   input  wire logic [15:0] base_i,         // word * ceil(C / 4)
@@ -29,7 +30,9 @@ module jb_sequencer_walk (
   output      logic        last_row_o      // in the last row of an image
 );
   logic active_q;
-  logic [15:0] image_q, n_q, m_q, image_base_q, base_q, first_base;
+  logic [15:0] images_left_q, rows_left_q, columns_left_q, rows_q, columns_q;  // rows and columns: of each image and row
+  logic last_image_q, last_row_q, row_end_q;  // nothing is left
+  logic [15:0] image_base_q, base_q, first_base;
   logic [17:0] row_q, column_q, first_row_q, first_column_q, next_row;
   logic [15:0] offset, offset_q;
 
@@ -47,24 +50,29 @@ module jb_sequencer_walk (
   assign base_o      = base_q;
   assign row_o       = row_q;
   assign column_o    = column_q;
-  assign row_end_o   = m_q == columns_i - 16'd1;
-  assign last_row_o  = n_q == rows_i - 16'd1;
-  assign image_end_o = row_end_o && last_row_o;
-  assign last_o      = active_q && image_end_o && image_q == images_i - 16'd1;
+  assign row_end_o   = row_end_q;
+  assign last_row_o  = last_row_q;
+  assign image_end_o = row_end_q && last_row_q;
+  assign last_o      = active_q && image_end_o && last_image_q;
   assign next_row    = row_q + {15'd0, row_step_i};
   assign first_base  = image_base_q + image_step_i;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) active_q <= 1'b0;
-    else if (start_i) active_q <= 1'b1;
+    else if (start_i) active_q <= go_i;
     else if (last_o) active_q <= 1'b0;
   end
 
   always_ff @(posedge clk_i) begin
     if (start_i) begin
-      image_q        <= '0;
-      n_q            <= '0;
-      m_q            <= '0;
+      images_left_q  <= images_i;
+      rows_left_q    <= rows_i;
+      columns_left_q <= columns_i;
+      rows_q         <= rows_i;
+      columns_q      <= columns_i;
+      last_image_q   <= images_i == '0;
+      last_row_q     <= rows_i == '0;
+      row_end_q      <= columns_i == '0;
       first_row_q    <= row_i;
       first_column_q <= column_i;
       row_q          <= row_i;
@@ -73,22 +81,27 @@ module jb_sequencer_walk (
       base_q         <= base_i + offset;
       offset_q       <= offset;
     end else if (active_q) begin
-      if (!row_end_o) begin
-        m_q      <= m_q + 16'd1;
-        column_q <= column_q + {16'd0, column_step_i};
+      if (!row_end_q) begin
+        columns_left_q <= columns_left_q - 16'd1;
+        row_end_q      <= columns_left_q == 16'd1;
+        column_q       <= column_q + {16'd0, column_step_i};
       end else begin
-        m_q      <= '0;
-        column_q <= first_column_q;
-        if (!last_row_o) begin
-          n_q   <= n_q + 16'd1;
-          row_q <= next_row;
+        columns_left_q <= columns_q;
+        row_end_q      <= columns_q == '0;
+        column_q       <= first_column_q;
+        if (!last_row_q) begin
+          rows_left_q <= rows_left_q - 16'd1;
+          last_row_q  <= rows_left_q == 16'd1;
+          row_q       <= next_row;
           if (next_row[2] != row_q[2]) base_q <= base_q + group_step_i;
         end else begin
-          n_q          <= '0;
-          row_q        <= first_row_q;
-          image_q      <= image_q + 16'd1;
-          image_base_q <= first_base;
-          base_q       <= first_base + offset_q;
+          rows_left_q   <= rows_q;
+          last_row_q    <= rows_q == '0;
+          row_q         <= first_row_q;
+          images_left_q <= images_left_q - 16'd1;
+          last_image_q  <= images_left_q == 16'd1;
+          image_base_q  <= first_base;
+          base_q        <= first_base + offset_q;
         end
       end
     end

@@ -1,7 +1,7 @@
 """Ways to cut a layer into tiles that fit the accelerator's memories, and the choice between them.
 
-A list of tiles waits for its first load and its last results, and each tile costs a little beside its work: many small tiles end sooner
-than few large ones, up to a point. The cycle model says which cut is the fastest.
+A list of tiles waits for its first load and its last results, and each tile costs a little beside its work: many
+small tiles end sooner than few large ones, up to a point. The cycle model says which cut is the fastest.
 """
 
 from __future__ import annotations
@@ -99,13 +99,13 @@ def ranges(words: int, size: int) -> tuple[tuple[int, int], ...]:
 
 @dataclass(frozen=True)
 class Cuts:
-    """How images, rows and columns are cut; `first`, `last`: images of the first and the last tile, 0: as many as in the others."""
+    """How images, rows and columns are cut."""
 
     images: int
     rows: list[Cut]
     columns: list[Cut]
-    first: int = 0
-    last: int = 0
+    first: int = 0  #: images of the first tile, 0: as many as in the others
+    last: int = 0  #: and of the last one
 
     def groups(self, batch: int) -> list[tuple[int, int]]:
         """Ranges of images."""
@@ -154,7 +154,7 @@ class Fit:
         return most
 
     def cuts(self, by_x: bool, taps: tuple[tuple[int, int], tuple[int, int]] | None = None) -> list[Cuts]:
-        """Cuts of x (by_x) or of dz and z into tiles that fit, those into few tiles first; none where nothing fits."""
+        """Cuts of x (by_x) or of dz and z into tiles that fit, the fewest tiles first; none where nothing fits."""
         row_axis, column_axis = axes(self.layer)
         lengths = (row_axis.x, column_axis.x) if by_x else (row_axis.g, column_axis.g)
         taps = taps or ((0, self.layer.kernel_h), (0, self.layer.kernel_w))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from joulebit.accelerator.slots import CLASS_MULTIPLIERS, plain_passes
 from joulebit.spec.accelerator import BURST_BEATS, ArrayConfig, Flag, Operation
 from joulebit.spec.descriptor import ceil_div
 
-__all__ = ["Estimate", "TileCycles", "compute_cycles", "estimate"]
+__all__ = ["Estimate", "TileCycles", "compute_cycles", "estimate", "list_cycles"]
 
 SETUP = 22  #: jb_sequencer: from taking a tile to its first step
 STEP_SPACE = 9  #: shortest distance of two steps of a convolution: sums must be back
@@ -113,8 +114,11 @@ def _passes(d: dict[str, int], config: ArrayConfig, passes: NDArray[np.int64] | 
     """Passes of each window, in order."""
     blocks = slice(d["out_block"], d["out_block"] + d["out_blocks"])
     if passes is None:
-        passes = plain_passes(d["kernel_h"], d["kernel_w"], d["x_words"], 4 * d["g_words"], config.out_lanes)
+        passes = _plain_passes(d["kernel_h"], d["kernel_w"], d["x_words"], 4 * d["g_words"], config.out_lanes)
     return [int(count) for count in passes[blocks].reshape(-1)]
+
+
+_plain_passes = lru_cache(maxsize=256)(plain_passes)
 
 
 def compute_cycles(descriptor: Any, config: ArrayConfig, passes: NDArray[np.int64] | None = None) -> int:
@@ -185,21 +189,19 @@ def _convolution(d: dict[str, int], config: ArrayConfig, latency: int) -> tuple[
 
 @dataclass(frozen=True)
 class _Leaving:
-    """A weight gradient that is on its way out: the next may overwrite what has left."""
+    """A weight gradient in both halves of the sums, on its way out: the next may overwrite what has left."""
 
-    starts: tuple[int, ...]  #: when each block's first result left
-    taps: int  #: of a block, all words of x
+    start: int  #: when the first result left
     cycles: int  #: for a tap: 8 x out_lanes results
     end: int
     descriptor: dict[str, int]
 
     def past(self, taps: int) -> int:
-        """When this many taps have left."""
-        block = min((taps - 1) // self.taps, len(self.starts) - 1)
-        return self.starts[block] + (taps - block * self.taps) * self.cycles
+        """When this many taps have left; a tile that has more of them than this one waits for no others."""
+        return min(self.start + taps * self.cycles, self.end)
 
     def admits(self, d: dict[str, int]) -> bool:
-        """Whether a tile may begin before all has left (jb_sequencer, after_weights)."""
+        """Whether a tile may begin before all has left (jb_sequencer, after_weights_q)."""
         old = self.descriptor
         if d["operation"] != Operation.WEIGHT_GRADIENT or not _on(d, Flag.FIRST):
             return False
@@ -207,38 +209,50 @@ class _Leaving:
         return not _on(old, Flag.SELECTIVE) or (same and d["out_block"] == old["out_block"] + old["out_blocks"])
 
 
-def _weight_gradient(
-    d: dict[str, int],
-    config: ArrayConfig,
-    passes: NDArray[np.int64] | None,
-    taken: int,
-    leaving: _Leaving | None,
-    path: int,
-) -> tuple[int, _Leaving | None]:
-    """(when the next tile may come, what leaves then) of a tile taken at `taken`; `path`: the output is free."""
-    pixels = d["images"] * d["g_rows"] * d["g_columns"]
-    lanes = config.out_lanes
-    taps = d["kernel_h"] * d["kernel_w"]
-    counts = _passes(d, config, passes)
-    windows = ceil_div(d["kernel_h"], 3) * ceil_div(d["kernel_w"], 3)
-    reads = 8 * min(3, d["kernel_h"]) * min(3, d["kernel_w"])
-    drain = CLASS_MULTIPLIERS + PASS_END
-    interval = max(pixels + PASS_GAP, drain + 1)
-    time = taken + SETUP + FIRST_PASS + reads + CLASS_MULTIPLIERS
-    for index, count in enumerate(counts):
-        if leaving and count:
-            time = max(time, leaving.past((index // windows + 1) * taps))
-        time += max(count * interval, reads + 4)  # the next window is read while this one is worked on
-    time += max(0, drain + 6 - PASS_GAP)
-    if not _on(d, Flag.LAST):
-        return time, None
-    starts = []
-    for cycles in _results(d, config, 0):
-        time = max(time, path)
-        starts.append(time)
-        path = time + cycles + OUTPUT_END
-    per_tap = 8 * lanes // (1 if _on(d, Flag.RAW) else 4)
-    return time + 1, _Leaving(tuple(starts), d["x_words"] * taps, per_tap, path, d)
+class _Gradients:
+    """Weight gradients one after another: where their sums lie, and what is on its way out."""
+
+    def __init__(self, config: ArrayConfig) -> None:
+        self.config = config
+        self.leaving: _Leaving | None = None
+        self._half = 0
+        self._free = [0, 0]  # when the sums of a half may be overwritten
+
+    def run(self, d: dict[str, int], passes: NDArray[np.int64] | None, taken: int, path: int) -> tuple[int, int]:
+        """(when the next tile may come, when the tile's last result has left or 0) of a tile taken at `taken`.
+
+        path: when the output path is free.
+        """
+        pixels = d["images"] * d["g_rows"] * d["g_columns"]
+        lanes = self.config.out_lanes
+        taps = d["kernel_h"] * d["kernel_w"]
+        both = d["out_blocks"] > 1 or _on(d, Flag.SELECTIVE) or 16 * d["x_words"] * taps > self.config.psum_depth
+        windows = ceil_div(d["kernel_h"], 3) * ceil_div(d["kernel_w"], 3)
+        reads = 8 * min(3, d["kernel_h"]) * min(3, d["kernel_w"])
+        drain = CLASS_MULTIPLIERS + PASS_END
+        interval = max(pixels + PASS_GAP, drain + 1)
+        time = taken + SETUP + FIRST_PASS + reads + CLASS_MULTIPLIERS
+        if not both:
+            time = max(time, self._free[self._half])
+        elif not self.leaving:
+            time = max(time, *self._free)
+        for index, count in enumerate(_passes(d, self.config, passes)):
+            if both and self.leaving and count:
+                time = max(time, self.leaving.past((index // windows + 1) * taps))
+            time += max(count * interval, reads + 4)  # the next window is read while this one is worked on
+        time += max(0, drain + 6 - PASS_GAP)
+        self.leaving = None
+        if not _on(d, Flag.LAST):
+            return time, 0
+        start = max(time, path)
+        end = start + sum(_results(d, self.config, 0)) + OUTPUT_END
+        if both:
+            self._free = [end, end]
+            self.leaving = _Leaving(start, 8 * lanes // (1 if _on(d, Flag.RAW) else 4), end, d)
+        else:
+            self._free[self._half] = end
+            self._half ^= 1
+        return start + 1, end
 
 
 def _predictor(d: dict[str, int], config: ArrayConfig) -> int:
@@ -297,31 +311,44 @@ def estimate(
         passes: per descriptor, for SELECTIVE tiles (see `compute_cycles`).
         latency: of the memory, in cycles.
     """
-    known: dict[bytes, TileCycles] = {}
+    known: dict[tuple[int, ...], dict[str, int]] = {}
+    fields = []
+    for descriptor in descriptors:
+        d = _fields(descriptor)
+        key = tuple(value for name, value in d.items() if "address" not in name and name != "check")
+        fields.append(known.setdefault(key, d))
+    return list_cycles(fields, config, passes, latency)
+
+
+def list_cycles(
+    fields: Sequence[dict[str, int]],
+    config: ArrayConfig,
+    passes: Sequence[NDArray[np.int64] | None] | None = None,
+    latency: int = 20,
+) -> Estimate:
+    """`estimate` of descriptors as dictionaries of their fields; one dictionary may stand for equal tiles."""
+    known: dict[tuple[int, bytes], TileCycles] = {}
     tiles = []
-    fields = [_fields(descriptor) for descriptor in descriptors]
     for index, d in enumerate(fields):
         given = passes[index] if passes is not None else None
-        key = repr([(k, v) for k, v in d.items() if "address" not in k and k != "check"]).encode()
-        if given is not None:
-            key += given.tobytes()
+        key = (id(d), b"" if given is None else given.tobytes())
         if key not in known:
             known[key] = _tile(d, config, given, latency)
         tiles.append(known[key])
     loaded = FETCH + latency + tiles[0].load
     taken = free = path = 0
     released = [0, 0]
-    leaving: _Leaving | None = None
+    gradients = _Gradients(config)
     for index, (d, tile) in enumerate(zip(fields, tiles)):
         if index:
             loaded = max(taken + LOAD, released[index % 2]) + tile.load
-        if leaving and not leaving.admits(d):
-            free, leaving = max(free, leaving.end), None
+        if gradients.leaving and not gradients.leaving.admits(d):
+            free, gradients.leaving = max(free, gradients.leaving.end), None
         taken = max(loaded, free)
         if d["operation"] == Operation.WEIGHT_GRADIENT:
             given = passes[index] if passes is not None else None
-            free, leaving = _weight_gradient(d, config, given, taken, leaving, path)
-            path = leaving.end + TILE_END + latency if leaving else path
+            free, end = gradients.run(d, given, taken, path)
+            path = end + TILE_END + latency if end else path
         else:
             # A tile that computes faster than the one before is written waits for the output path.
             free = max(taken + tile.busy, path)
