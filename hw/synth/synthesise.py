@@ -18,6 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from timing import CLOCK_PS, FANOUTS, Netlist, Timing, routed, wire_delays
+
 from joulebit.spec.accelerator import CONFIGS, specification_hash
 
 HERE = Path(__file__).resolve().parent
@@ -50,8 +52,7 @@ LUTS = {
     "RAM64M": 4,
 }
 FLIP_FLOPS = ("FDRE", "FDSE", "FDCE", "FDPE", "FDRE_1", "FDSE_1", "FDCE_1", "FDPE_1")
-#: Taken for a wire between two cells; what Yosys' models do not say.
-WIRE_PS = 1000
+CLOCK_MHZ = 100  #: at least, by the estimate of `timing.py`
 LATCHES = ("LDCE", "LDPE", "$_DLATCH_P_", "$_DLATCH_N_", "$dlatch")
 
 
@@ -110,6 +111,9 @@ opt_lut_ins -tech xilinx
 clean
 tee -q -o {build}/stat.json stat -json -top {TOP}
 tee -q -o {build}/check.txt check
+select *jb_*
+write_json -selected {build}/netlist.json
+select -clear
 setattr -mod -unset keep_hierarchy *
 delete =A:blackbox
 read_verilog -lib -specify +/xilinx/cells_sim.v
@@ -142,22 +146,28 @@ def count_cells(modules: dict[str, Any], name: str, counts: dict[str, int], time
             counts[cell] = counts.get(cell, 0) + times * count
 
 
-def longest_path(text: str) -> dict[str, Any]:
-    """The longest path by Yosys' `sta`: the cells' own delays (Yosys' models of them), wires not counted.
+def longest_path(build: Path) -> dict[str, Any]:
+    """The longest path by Yosys' `sta`, cells alone, and the clock by the estimate of `timing.py`, with wires.
 
-    Returns `path_ps`, `path_luts` (LUTs on it), `path_from` and `path_to` (cells), and `clock_mhz`, an estimate
-    with WIRE_PS for the wire to each LUT and to the end: carry chains and wide multiplexers lie in the same slice.
+    Returns `cells_ps` and `path_ps` (without and with wires), `path_luts` (LUTs on the latter), `path_from` and
+    `path_to` (nets) and `clock_mhz`, which leaves CLOCK_PS for the clock itself. The estimate's walk, without
+    wires, must come to what `sta` says.
     """
-    report = text.split(f"Latest arrival time in '{TOP}' is ", 1)[1].split("Arrival histogram", 1)[0]
-    cells = re.findall(r"^\s+\d+ \S+ \((\S+?)\.", report, flags=re.MULTILINE)[::-1]
-    luts = sum(cell.startswith(("LUT", "INV")) for cell in cells)
-    delay = int(report.split(":", 1)[0])
+    text = (build / "sta.txt").read_text()
+    cells_ps = int(text.split(f"Latest arrival time in '{TOP}' is ", 1)[1].split(":", 1)[0])
+    netlist = Netlist(build / "netlist.json", TOP)
+    alone = Timing(netlist, None).longest
+    if alone != cells_ps:
+        raise SystemExit(f"timing.py finds a longest path of {alone} ps without wires, Yosys' sta {cells_ps}")
+    timing = Timing(netlist, wire_delays())
+    nets = timing.path(timing.ends[0][1])
     return {
-        "path_ps": delay,
-        "path_luts": luts,
-        "path_from": cells[0],
-        "path_to": cells[-1],
-        "clock_mhz": round(1e6 / (delay + WIRE_PS * (luts + 1))),
+        "cells_ps": cells_ps,
+        "path_ps": timing.longest,
+        "path_luts": sum(netlist.cells[netlist.driver[net].cell].is_lut() for net in nets),
+        "path_from": netlist.names[nets[0]],
+        "path_to": netlist.names[nets[-1]],
+        "clock_mhz": round(1e6 / (timing.longest + CLOCK_PS), 1),
     }
 
 
@@ -181,7 +191,7 @@ def measure(build: Path, seconds: float, name: str) -> dict[str, Any]:
         ),
         "ff": sum(counts.get(cell, 0) for cell in FLIP_FLOPS),
         "carry4": counts.get("CARRY4", 0),
-        **longest_path((build / "sta.txt").read_text()),
+        **longest_path(build),
         "latches": sum(counts.get(cell, 0) for cell in LATCHES),
         "multipliers_outside_the_array": outside_the_array(multipliers),
         "cells": dict(sorted(counts.items())),
@@ -193,6 +203,8 @@ def faults(report: dict[str, Any]) -> list[str]:
     """What is over budget, in words."""
     budget = {**BUDGET, **LIMITS.get(report["configuration"], {})}
     found = [f"{report[key]} {key}, budget {limit}" for key, limit in budget.items() if report[key] > limit]
+    if report["clock_mhz"] < CLOCK_MHZ:
+        found.append(f"{report['clock_mhz']} MHz estimated, below {CLOCK_MHZ} (from {report['path_from']})")
     if report["latches"]:
         found.append(f"{report['latches']} latches")
     outside = report["multipliers_outside_the_array"]
@@ -209,24 +221,34 @@ def share(report: dict[str, Any], key: str) -> str:
 def table() -> str:
     """Markdown of all reports."""
     reports = [json.loads(path.read_text()) for path in sorted(REPORTS.glob("*.json"))]
+    designs, wires = routed()
+    classes = [f"up to {limit}" for limit in FANOUTS[:-1]] + ["more"]
+    delays = ", ".join(f"{ps / 1000:.2f} ns for {name}" for name, ps in zip(classes, wire_delays()))
     lines = [
         "# Utilisation on the XC7Z020, by Yosys",
         "",
         "Written by `make -C hw synth` (`synth_xilinx -family xc7 -flatten`, the large modules apart).",
         "LUTs are an upper bound, since Yosys does not share a LUT6 between two functions. Not placed, not",
-        "routed. The longest path is that of Yosys' `sta`: delays of cells alone, by Yosys' models of them; the",
-        f"clock follows with {WIRE_PS / 1000:g} ns for each wire, an assumption, not a result of routing.",
+        "routed.",
+        "",
+        "The clock is an estimate (`timing.py`): each path's cells by Yosys' models, each wire as long as wires",
+        f"of its fan-out are on average on the worst paths of {len(designs)} designs that Vivado has routed for",
+        f"such silicon, speed grade -1 (`wires.csv`, {wires} wires): {delays}.",
+        f"{CLOCK_PS / 1000:g} ns are left for the clock's skew and uncertainty. Without wires, the same walk must",
+        "and does come to what Yosys' `sta` says of the cells alone.",
         "",
         "| configuration | multipliers | DSP48E1 | RAMB36 | LUT | of it memory | FF | CARRY4 | latches "
-        "| longest path, cells | LUTs on it | clock, estimated |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| longest path, cells alone | with wires | LUTs on it | clock, estimated |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for report in reports:
         dsp, bram, lut, ff = (share(report, key) for key in ("dsp", "bram36", "lut", "ff"))
         row = (dsp, bram, lut, f"{report['lut_memory']:,}", ff, f"{report['carry4']:,}", str(report["latches"]))
-        timing = (f"{report['path_ps'] / 1000:.1f} ns", str(report["path_luts"]), f"{report['clock_mhz']} MHz")
+        paths = (f"{report['cells_ps'] / 1000:.1f} ns", f"{report['path_ps'] / 1000:.1f} ns")
+        timing = (*paths, str(report["path_luts"]), f"{report['clock_mhz']:.0f} MHz")
         lines.append(f"| {report['configuration']} | {report['multipliers']} | {' | '.join((*row, *timing))} |")
-    lines.append(f"| budget | | {BUDGET['dsp']} | {BUDGET['bram36']} | {BUDGET['lut']:,} | | | | 0 | | | |")
+    limits = f"{BUDGET['dsp']} | {BUDGET['bram36']} | {BUDGET['lut']:,} | | | | 0 | | | | {CLOCK_MHZ} MHz"
+    lines.append(f"| budget | | {limits} |")
     return "\n".join([*lines, ""])
 
 
@@ -259,6 +281,7 @@ def main() -> int:
         (REPORTS / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n")
         found = faults(report)
         numbers = f"{report['dsp']} DSP, {report['bram36']} RAMB36, {report['lut']} LUT, {report['ff']} FF"
+        numbers += f", {report['clock_mhz']} MHz estimated"
         print(f"{'OVER' if found else 'ok':5} {name}: {numbers}")
         for fault in found:
             print(f"      {fault}")
