@@ -8,7 +8,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from test_reference_step import CASES, Case, batches_of, engines, expected_of, random_case, state_of
+from reference.cases import CASES, Case, batches_of, random_case
+from reference.side_by_side import engines, expected_of, state_of
 
 from joulebit.engine.base import ConvGeometry
 from joulebit.engine.factory import make_engine
