@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -148,9 +149,15 @@ def _torch_ao(resolved: NetworkPlan, batches: Sequence[Batch]) -> Step:
 
 
 def _qtorch(resolved: NetworkPlan, batches: Sequence[Batch]) -> Step:
-    """QPyTorch's quantisers after each convolution and activation, and its optimiser; in NCHW, its own format."""
-    import torch
+    """QPyTorch's optimiser, and its quantisers where its example preresnet_low.py has them; NCHW is its own format.
 
+    Its C++ is compiled with -O3, which its own call leaves out: a tensor then takes it half the time.
+    """
+    import torch
+    from torch.utils import cpp_extension
+
+    load = cpp_extension.load
+    cpp_extension.load = partial(load, extra_cflags=["-O3"])
     try:
         from qtorch import FixedPoint
         from qtorch.optim import OptimLP
@@ -160,6 +167,8 @@ def _qtorch(resolved: NetworkPlan, batches: Sequence[Batch]) -> Step:
     except (RuntimeError, OSError) as error:  # it compiles C++ when it is imported
         reason = str(error).splitlines()[0]
         raise _MissingError(f"qtorch does not compile its C++ here ({reason}): it needs ninja and g++") from None
+    finally:
+        cpp_extension.load = load
     from joulebit.experiments.peer_networks import torch_network
 
     narrow, wide = FixedPoint(8, 4), FixedPoint(16, 12)
