@@ -135,6 +135,9 @@ class _Background:
         self._thread.shutdown(wait=True)
 
 
+_STORED = frozenset((Register.DESC_ADDRESS, Register.DESC_COUNT, Register.SCRATCH))
+
+
 class FunctionalFabric:
     """The registers of the design around its functional model."""
 
@@ -147,7 +150,7 @@ class FunctionalFabric:
         self._make = FastFunctional
         self.threads: int | None = None  #: that compute, from the next reset on; None: all processors
         self._faults: list[tuple[int, int]] = []
-        self._constants = {
+        self._constants: dict[int, int] = {
             Register.ID: spec.ID_VALUE,
             Register.VERSION: spec.VERSION << 16 | list(CONFIGS).index(config),
             Register.SPEC_HASH: int(spec.specification_hash()[:8], 16),
@@ -161,7 +164,7 @@ class FunctionalFabric:
     def _clear(self) -> None:
         self.model = self._make(self.config, self.memory, self.base, threads=self.threads)
         self.model.faults[:] = self._faults
-        self._values = dict.fromkeys(
+        self._values: dict[int, int] = dict.fromkeys(
             (Register.STATUS, Register.ERROR, Register.ERROR_INDEX, Register.DESC_ADDRESS, Register.DESC_COUNT,
              Register.DESC_DONE, Register.SCRATCH), 0,
         )  # fmt: skip
@@ -188,12 +191,14 @@ class FunctionalFabric:
             self._background.start(self._run, *pending)
         if offset == Register.STATUS and self._background.running:
             return _BUSY
-        return self._values.get(offset, self._constants.get(offset, 0))  # type: ignore[call-overload,no-any-return]
+        return self._values.get(offset, self._constants.get(offset, 0))
 
     def write(self, offset: int, value: int) -> None:
         _check(offset)
         values = self._values
-        if offset == Register.CTRL:
+        if offset in _STORED:
+            values[offset] = value & 0xFFFFFFFF
+        elif offset == Register.CTRL:
             if value & 2:
                 self.reset()
             if value & 1 and not self._background.running and self._pending is None:
@@ -204,8 +209,6 @@ class FunctionalFabric:
             values[Register.STATUS] &= ~(value & (_DONE | _ERROR))
         elif offset == Register.SNAPSHOT:
             self._take_snapshot(bool(value & 1))
-        elif offset in (Register.DESC_ADDRESS, Register.DESC_COUNT, Register.SCRATCH):
-            values[Register(offset)] = value & 0xFFFFFFFF
 
     def _take_snapshot(self, clear: bool) -> None:
         for name, value in self.model.counters.items():

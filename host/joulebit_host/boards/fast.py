@@ -13,14 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulebit.accelerator.functional import Functional, Status
-from joulebit.accelerator.packing import pad8
 from joulebit.fixed.rounding import peak
 from joulebit.spec import accelerator as spec
 from joulebit.spec.accelerator import ArrayConfig, Flag, Operation
 from joulebit.spec.descriptor import DESCRIPTOR_DTYPE, RESULT_DTYPE, ceil_div
 from joulebit_host.boards.recognise import Found, Recogniser, segments
 from joulebit_host.boards.whole_layers import Tiles, WholeLayers, tiles_of
-from joulebit_host.driver.packing import WeightPacker, tensor_view, weight_packer
+from joulebit_host.driver.packing import WeightPacker, tensor_view
 from joulebit_host.driver.plans import Template
 
 __all__ = ["FastFunctional"]
@@ -51,7 +50,9 @@ class FastFunctional(Functional):
         self._recogniser = Recogniser(config)
         self._layers = WholeLayers(compiled, threads)
         self._lists: dict[bytes, list[tuple[slice, Found | None]]] = {}
-        self._places: dict[int, tuple[bytes, list[tuple[slice, Found | None]]]] = {}  #: the last list at each
+        self._places: dict[
+            tuple[int, int], tuple[NDArray[np.uint64], list[tuple[slice, Found | None]]]
+        ] = {}  #: the last list at each
         self._weights_seen: tuple[WeightPacker, bool, NDArray[np.uint8], NDArray[np.int8] | None] | None = None
         self._views: dict[int, tuple[Found, tuple[int, int], Any]] = {}
         self._cuts: dict[int, tuple[Template, Tiles | None]] = {}
@@ -79,10 +80,11 @@ class FastFunctional(Functional):
 
     def _recognised(self, start: int, size: int) -> list[tuple[slice, Found | None]]:
         """The passes of the list at this offset; the same bytes are looked at once."""
-        raw = self.memory[start : start + size].tobytes()
-        last = self._places.get(start)
-        if last is not None and last[0] == raw:
+        data = self.memory[start : start + size]
+        last = self._places.get((start, size))
+        if last is not None and (last[0] == data.view(np.uint64)).all():
             return last[1]
+        raw = data.tobytes()
         digest = hashlib.blake2b(raw, digest_size=16).digest()
         known = self._lists.get(digest)
         if known is None:
@@ -93,7 +95,7 @@ class FastFunctional(Functional):
             self._lists[digest] = known
         if len(self._places) >= _PLACES:
             self._places.clear()
-        self._places[start] = (raw, known)
+        self._places[start, size] = (np.frombuffer(raw, np.uint64), known)
         return known
 
     # --- one pass
@@ -262,7 +264,7 @@ class FastFunctional(Functional):
         forward, backward = key.operation == Operation.FORWARD, key.operation == Operation.INPUT_GRADIENT
         x_shape = (layer.images, layer.height, layer.width, layer.c_in)
         z_shape = (layer.images, layer.out_h, layer.out_w, layer.c_out)
-        packer = self._packer(template) if template.weights else None
+        packer = template.packer if template.weights else None
         x_type = np.uint8 if key.x_unsigned else np.int8
         read: list[tuple[str, tuple[int, ...] | None, Any]] = [
             ("x_address", x_shape if not backward or key.predict else None, x_type),
@@ -298,9 +300,3 @@ class FastFunctional(Functional):
             out = tensor_view(self.memory[start : start + size], z_shape if forward else x_shape, kind)
         x, g, packed, mask = arrays
         return x, g, packed.reshape(-1) if packer else None, mask, out, packer
-
-    def _packer(self, template: Template) -> WeightPacker:
-        key, plan = template.key, template.plan
-        layer = key.layer
-        shape = (layer.kernel_h, layer.kernel_w, pad8(layer.c_in), pad8(layer.c_out))
-        return weight_packer(shape, self.config, key.operation, layer.stride, plan.lane_mode, plan.ranges)

@@ -27,7 +27,7 @@ from joulebit_host.driver.faults import IncompatibleError, ResultError, explain
 from joulebit_host.driver.jobs import DeviceTensor, Entry, Job
 from joulebit_host.driver.lists import PreparedList
 from joulebit_host.driver.memory import Memory, Region
-from joulebit_host.driver.packing import WeightPacker, tensor_bytes, weight_packer, write_tensor
+from joulebit_host.driver.packing import WeightPacker, tensor_bytes, write_tensor
 from joulebit_host.driver.plans import Template
 
 __all__ = ["Accelerator", "default_bitstream"]
@@ -149,7 +149,7 @@ class Accelerator:
 
     def packed_weights(self, w: NDArray[np.int8], template: Template, x_unsigned: bool) -> Region:
         """w, int8 [kernel_h, kernel_w, c_in, c_out], packed for a planned pass; w must not change afterwards."""
-        packer = self._packer(w, template)
+        packer = template.packer
         known = self._packed
         if known is not None and known[0]() is w and known[1] is packer and known[2] == x_unsigned:
             return known[3]
@@ -158,13 +158,6 @@ class Accelerator:
         region.flush()
         self._packed = (weakref.ref(w), packer, x_unsigned, region)
         return region
-
-    def _packer(self, w: NDArray[np.int8], template: Template) -> WeightPacker:
-        key, plan = template.key, template.plan
-        a, b, c, d = w.shape
-        return weight_packer(
-            (a, b, c, d), self.config, key.operation, key.layer.stride, plan.lane_mode, plan.ranges
-        )
 
     # --- lists
 

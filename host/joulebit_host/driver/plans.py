@@ -20,6 +20,7 @@ from joulebit.accelerator import tiling
 from joulebit.accelerator.tiling import Addresses, Layer, Plan
 from joulebit.spec.accelerator import ArrayConfig, Operation
 from joulebit.spec.descriptor import RESULT_DTYPE, seal
+from joulebit_host.driver.packing import WeightPacker, weight_packer
 from joulebit_host.driver.tile_costs import ListTotals, TileCosts, tile_costs
 
 __all__ = ["PassKey", "Template", "template_of"]
@@ -80,6 +81,7 @@ class Template:
     """
 
     key: PassKey
+    config: ArrayConfig
     plan: Plan
     weights: bool
     mask: bool
@@ -103,6 +105,13 @@ class Template:
         if operation == Operation.WEIGHT_GRADIENT:
             return layer.kernel_h, layer.kernel_w, layer.c_in, layer.c_out
         return ()
+
+    @cached_property
+    def packer(self) -> WeightPacker:
+        """Of the weights that the pass reads."""
+        layer, plan = self.key.layer, self.plan
+        shape = (layer.kernel_h, layer.kernel_w, layer.c_in, layer.c_out)
+        return weight_packer(shape, self.config, self.key.operation, layer.stride, plan.lane_mode, plan.ranges)
 
     @cached_property
     def totals(self) -> ListTotals:
@@ -156,6 +165,7 @@ def template_of(key: PassKey, config: ArrayConfig) -> Template:
     plan = key.plan(config, Addresses(0))
     return Template(
         key,
+        config,
         plan,
         weights=convolves,
         mask=key.masked,

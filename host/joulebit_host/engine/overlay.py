@@ -64,6 +64,10 @@ class OverlayEngine:
         self._threads = threads
         self._processor = processor or _processor_engine(session, self.arithmetic, threads)
         self._finisher = Finisher(self.arithmetic, threads, compiled=self._processor.name == "numba")
+        self._mode = int(self.arithmetic.rounding_mode)
+        #: Whether the accelerator knows the run's rounding mode.
+        self._rounds_itself = self.arithmetic.rounding_mode is not Rounding.STOCHASTIC
+        self._acc_limit = (1 << (self.arithmetic.accumulator_bits - 1)) - 1
         promises = session.selective and predictor_matches(self.arithmetic)
         self._predictor = SignPredictor(session, self._acc_limit) if promises else None
 
@@ -344,19 +348,6 @@ class OverlayEngine:
         copy = self._finisher.empty(result.shape)
         np.copyto(copy, result)
         return copy
-
-    @property
-    def _mode(self) -> int:
-        return int(self.arithmetic.rounding_mode)
-
-    @property
-    def _rounds_itself(self) -> bool:
-        """Whether the accelerator knows the run's rounding mode."""
-        return self.arithmetic.rounding_mode is not Rounding.STOCHASTIC
-
-    @property
-    def _acc_limit(self) -> int:
-        return (1 << (self.arithmetic.accumulator_bits - 1)) - 1
 
     def _choice(
         self, operation: Operation, x: NDArray[Any] | None, w: NDArray[Any] | None, x_shape: tuple[int, ...],

@@ -97,6 +97,7 @@ def finish_narrow_gradient(
                 for j in range(width):
                     from_here = sums + (row + j) * pitch + block * 128
                     prefetch(from_here + 4096)
+                    prefetch(from_here + 4160)
                     v = narrow(load_i64(from_here, on)) << left
                     place = (row + j) * channels + block * 16
                     prefetch_write(g + place * 2 + 4096)
@@ -156,6 +157,7 @@ def finish_gradient(
                 for j in range(width):
                     from_here = sums + (row + j) * pitch + block * 128
                     prefetch(from_here + 4096)
+                    prefetch(from_here + 4160)
                     v = ((load_i64(from_here, on) << left) + half) >> right
                     place = (row + j) * channels + block * 16
                     prefetch(mask + (place + 2048) * masked)

@@ -232,6 +232,7 @@ def _finish_raw(
         for j in range(pixels):
             place = j * channels + block * 16
             prefetch_write(g + place * 8 + 4096)
+            prefetch_write(g + place * 8 + 4160)
             a = load_u8(mask + place * mask_step, on)
             v = keep(where_between(a, none, top), load_all(sums + (j * blocks + block) * 64))
             peak = larger(peak, larger(v, none - v))
