@@ -48,3 +48,30 @@ def test_every_printed_accuracy_has_its_preset_and_takes_its_run(rows):
     run = {"name": "neurons-resnet18-cifar10-velocity-980715", "top1": 91.5}
     found = [row for row in paper_rows("neuron-selection", [run]) if row["kind"] == "run"]
     assert [(row["printed"], row["computed"]) for row in found] == [(95.51, 91.5)]
+
+
+def test_smaller_runs_stand_beside_the_paper_s_gain_over_random():
+    def run(method, parameters, top1, saved):
+        selection = {"parameters": parameters, "all_parameters": 1000, "flops_saved": saved}
+        common = {"name": "mnist-finetuning", "method": f"sgd+neurons-{method}", "top1": top1}
+        return common | {"neuron_selection": selection}
+
+    runs = [
+        run("velocity_per_parameter", 88, 80.0, 0.4),
+        run("velocity_per_parameter", 87, 82.0, 0.5),
+        run("random", 80, 77.5, 0.1),
+        run("random", 210, 90.0, 0.1),
+        {"name": "another", "method": "sgd", "top1": 1.0},
+    ]
+    found = {
+        (row["row"], row["quantity"]): (row["printed"], row["computed"], row["kind"])
+        for row in paper_rows("neuron-selection", runs)
+        if row["row"].startswith("at a smaller size")
+    }
+    assert len(found) == 5 + 2  # nothing is said of what was not run
+    row = "at a smaller size, 8.8 % of the weights"
+    assert found[row, "velocity per parameter, top-1"] == (95.35, 81.0, "run")
+    printed, computed, kind = found[row, "velocity per parameter above random, points"]
+    assert (printed, computed, kind) == (pytest.approx(0.89), 3.5, "run")
+    assert found[row, "velocity per parameter, operations saved"] == (None, pytest.approx(45.0), "run")
+    assert found["at a smaller size, 21.2 % of the weights", "random, top-1"] == (94.51, 90.0, "run")

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from technique_bench import PARTNERS, alone, outcome, shared, small
+from technique_bench import alone, outcome, shared, small
 
 from joulebit.experiments.config import ConfigError
 from joulebit.experiments.run import Trainer
@@ -51,13 +51,6 @@ def test_engines_and_a_resumed_run_give_the_same_bits(tmp_path):
 def test_workers_share_a_run(rounding):
     config = small(PRESET, f"arithmetic.rounding={rounding}")
     assert shared(config, 2) == [alone(config)] * 2
-
-
-@pytest.mark.parametrize("partner", PARTNERS)
-def test_it_combines_with(partner, tmp_path):
-    config = [small(PRESET, *PARTNERS[partner], engine=engine) for engine in ("numpy", "numba")]
-    whole = outcome(config[0], tmp_path / "numpy")
-    assert outcome(config[1], tmp_path / "numba", stop_after=3) == whole
 
 
 def test_the_counters_hold_the_exits_work_and_nothing_else():

@@ -5,12 +5,16 @@ Kinds of rows:
     counted       parameters of the networks and schemes described here (`joulebit.nn.models`)
     analytic      the networks' budgets: the schemes' shares of MobileNetV2, of the other networks' weights
     simulated     one step of the scheme on 224 x 224 images at batch 1: multiply-accumulates, bytes and joules
-    run, not-run  an accuracy of a real run of the preset named in the row, or that none was given
+    run, not-run  an accuracy of a real run of the preset named in the row, or that none was given; of the rows
+                  "at a smaller size", means over the runs of the suite neuron-finetuning that were given
+
+    joulebit compare --suite neuron-finetuning
+    joulebit paper neuron-selection $(printf -- '--run %s ' runs/suite-neuron-finetuning/*)
 
 What it shows: the paper's budgets are one below the weights that the sparse updates train (192,312 and 464,640),
-and the third is 300 below (675,840): its shares of the ResNets come from 192,312, 464,640 and 675,540. The code
-released with it multiplies a depthwise kernel by all input channels: 960 times too much in MobileNetV2's widest
-layers.
+and the third is 300 below (675,840): its shares of the ResNets come from 192,312, 464,640 and 675,540. What the
+tables call velocity is velocity per parameter: the released code divides before it ranks. That code multiplies a
+depthwise kernel by all input channels: 960 times too much in MobileNetV2's widest layers.
 
 Source: A. Quelennec et al., "Towards On-device Learning on the Edge: Ways to Select Neurons to Update under a
 Budget Constraint", WACV 2024 workshops, Tables 1 and 2.
@@ -20,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -60,7 +65,7 @@ _NAMES = {"mobilenetv2": "MobileNetV2", "resnet18": "ResNet-18", "resnet50": "Re
 
 def rows(runs: Sequence[Mapping[str, Any]] = ()) -> list[Row]:
     """All rows; runs are summaries of real runs, found by the names of their presets."""
-    return [*_parameter_rows(), *_scheme_rows(), *_accuracy_rows(runs)]
+    return [*_parameter_rows(), *_scheme_rows(), *_accuracy_rows(runs), *_smaller_rows(runs)]
 
 
 def _network(name: str) -> NetworkPlan:
@@ -139,3 +144,43 @@ def _accuracy_rows(runs: Sequence[Mapping[str, Any]]) -> list[Row]:
             for budget, printed in zip(BUDGETS[name], figures):
                 add("2", f"neurons-{name}-cifar10-{method}" + ("" if method == "all" else f"-{budget}"), printed)
     return found
+
+
+def _smaller_rows(runs: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """Selections under the paper's shares of the weights, fine-tuned at a size that fits an hour."""
+    found: list[Row] = []
+
+    def add(row: str, quantity: str, printed: float | None, computed: float | None) -> None:
+        if computed is not None:
+            found.append(paper_row(_PAPER, "2", row, quantity, printed, computed, "run"))
+
+    for position, share in enumerate(SHARES):
+        row = f"at a smaller size, {share} % of the weights"
+        top1 = {method: _tuned(runs, method, share, "top1") for method in _TUNED}
+        printed = {name: TABLE_2["mobilenetv2"][name][position] for name in ("velocity", "random")}
+        for method, name in _TUNED.items():
+            add(row, f"{name}, top-1", printed.get(_PRINTED.get(method, "")), top1[method])
+        ours, other = top1["velocity_per_parameter"], top1["random"]
+        ahead = None if ours is None or other is None else ours - other
+        add(row, "velocity per parameter above random, points", printed["velocity"] - printed["random"], ahead)
+        for method, name in _TUNED.items():
+            saved = _tuned(runs, method, share, "flops_saved")
+            add(row, f"{name}, operations saved", None, None if saved is None else 100 * saved)
+    return found
+
+
+_TUNED = {"velocity_per_parameter": "velocity per parameter", "velocity": "velocity", "random": "random"}
+_PRINTED = {"velocity_per_parameter": "velocity", "random": "random"}  # rows of the paper's tables
+
+
+def _tuned(runs: Sequence[Mapping[str, Any]], method: str, share: float, figure: str) -> float | None:
+    """Mean of a figure over the seeds of a selection; None where there is no run."""
+    known = []
+    for run in runs:
+        selection = run.get("neuron_selection")
+        if run["name"] != "mnist-finetuning" or not selection or not run["method"].endswith(f"neurons-{method}"):
+            continue
+        trained = 100 * selection["parameters"] / selection["all_parameters"]
+        if min(SHARES, key=lambda known_share: abs(known_share - trained)) == share:
+            known.append(float(run[figure] if figure in run else selection[figure]))
+    return fmean(known) if known else None
