@@ -4,23 +4,28 @@ Narrow widths are enumerated; wide ones meet seeded random values and their extr
 """
 
 import importlib.util
-import sys
 from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
+from engine_operands import (
+    KEY,
+    ROUNDINGS,
+    activation,
+    activation_dtype,
+    fill,
+    gradient,
+    gradient_constants,
+    norm_constants,
+    weights,
+)
+from oracle import connections, mix64, round_shift, shape_of
+from oracle_bench import Bench, make_numba, make_numpy, make_torch, plain
 
 from joulebit.engine.base import ConvGeometry, NormConstants, NormGradientConstants, UpdateRule
-from joulebit.engine.numpy_engine import NumpyEngine
 from joulebit.fixed.arithmetic import Arithmetic
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
-from oracle import Oracle, connections, mix64, round_shift, shape_of
-
-ROUNDINGS = ["half_up", "half_even", "half_away", "toward_zero", "floor", "stochastic"]
-KEY = 0xF123456789ABCDEF
 DEFAULT = Arithmetic()
 WIDTHS = {
     "default": DEFAULT,
@@ -52,22 +57,6 @@ GEOMETRIES = {
 }
 
 
-def make_numpy(arithmetic):
-    return NumpyEngine(arithmetic)
-
-
-def make_numba(arithmetic):
-    from joulebit.engine.numba_engine import NumbaEngine
-
-    return NumbaEngine(arithmetic)
-
-
-def make_torch(arithmetic):
-    from joulebit.engine.torch_engine import TorchEngine
-
-    return TorchEngine(arithmetic)
-
-
 def needs(package):
     return pytest.mark.skipif(importlib.util.find_spec(package) is None, reason=f"needs {package}")
 
@@ -84,108 +73,6 @@ def make(request):
     return request.param
 
 
-class Bench:
-    """An engine beside the oracle: numpy arrays go to both, results come back as plain Python values."""
-
-    def __init__(self, make, arithmetic):
-        self.arithmetic = arithmetic
-        self.oracle, self.engine = Oracle(arithmetic), make(arithmetic)
-
-    def check(self, operation, *arguments, host=(), only_oracle=None, **named):
-        """Run one operation on both; `host` names the arguments that an engine takes as numpy arrays.
-
-        A record of constants goes to both as it is. Returns the oracle's result.
-        """
-        ref = getattr(self.oracle, operation)(
-            *map(plain, arguments),
-            **{name: plain(value) for name, value in named.items()},
-            **(only_oracle or {}),
-        )
-        comp = getattr(self.engine, operation)(
-            *(self._move(value, index in host) for index, value in enumerate(arguments)),
-            **{name: self._move(value, name in host) for name, value in named.items()},
-        )
-        assert self._plain_result(comp) == plain(ref), operation
-        return ref
-
-    def _move(self, value, stays):
-        return self.engine.from_numpy(value.copy()) if isinstance(value, np.ndarray) and not stays else value
-
-    def _plain_result(self, result):
-        if isinstance(result, tuple):
-            return tuple(self._plain_result(part) for part in result)
-        if isinstance(result, (int, dict)):
-            return result
-        return (result if isinstance(result, np.ndarray) else self.engine.to_numpy(result)).tolist()
-
-    def dtype_of(self, operation, *arguments):
-        """dtype of the first array that an operation returns."""
-        result = getattr(self.engine, operation)(*(self._move(value, False) for value in arguments))
-        first = result[0] if isinstance(result, tuple) else result
-        return self.engine.to_numpy(first).dtype
-
-
-def plain(value):
-    """Nested lists instead of arrays, tuples of them instead of tuples of arrays."""
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    return tuple(map(plain, value)) if type(value) is tuple else value
-
-
-def fill(rng, shape, low, high, dtype, kind="random"):
-    """Integers of low..high: random ones, or only the two ends and zero, or the upper end alone."""
-    if kind == "random":
-        return rng.integers(low, high, shape, endpoint=True).astype(dtype)
-    if kind == "ends":
-        return rng.choice([low, high, 0], shape).astype(dtype)
-    return np.full(shape, high, dtype)
-
-
-def activation_dtype(arithmetic, relu):
-    if arithmetic.x_bits <= 8:
-        return np.uint8 if relu else np.int8
-    return np.uint16 if relu else np.int16
-
-
-def weight_dtype(arithmetic):
-    return np.int8 if arithmetic.w_bits <= 8 else np.int16
-
-
-def activation(arithmetic, rng, shape, relu=True, kind="random"):
-    low, high = arithmetic.activation_range(not relu)
-    return fill(rng, shape, low, high, activation_dtype(arithmetic, relu), kind)
-
-
-def weights(arithmetic, rng, geometry, c_in, c_out, kind="random"):
-    limit = 2 ** (arithmetic.w_bits - 1) - 1
-    shape = (geometry.kernel_h, geometry.kernel_w, c_in // geometry.groups, c_out)
-    return fill(rng, shape, -limit, limit, weight_dtype(arithmetic), kind)
-
-
-def gradient(arithmetic, rng, shape, kind="random"):
-    limit = 2 ** (arithmetic.g_bits - 1) - 1
-    return fill(rng, shape, -limit, limit, np.int16, kind)
-
-
-def norm_constants(rng, channels):
-    return NormConstants(
-        mean=rng.integers(-(2**23), 2**23, channels),
-        rsqrt=rng.integers(2**15, 2**16, channels, endpoint=True),
-        scale=rng.permutation(np.resize(np.array([-27, -3, 4, 9, 17, 30]), channels)),
-        gamma=rng.integers(-32767, 32767, channels, endpoint=True),
-        beta=rng.integers(-32767, 32767, channels, endpoint=True),
-    )
-
-
-def gradient_constants(rng, channels):
-    return NormGradientConstants(
-        mean_g=rng.integers(-(2**23), 2**23, channels, endpoint=True),
-        mean_gx=rng.integers(-(2**31) + 1, 2**31 - 1, channels, endpoint=True),
-        multiplier=rng.integers(-(2**15), 2**15, channels, endpoint=True),
-        shift=np.resize(np.array([0, 1, 19, 26, 33, 62]), channels),
-    )
-
-
 def check_convolution(bench, geometry, c_in, c_out, kind="random", batch=2, size=(5, 7)):
     """The three products of one convolution."""
     fmt, rng = bench.arithmetic, np.random.default_rng(c_in)
@@ -193,7 +80,7 @@ def check_convolution(bench, geometry, c_in, c_out, kind="random", batch=2, size
     w = weights(fmt, rng, geometry, c_in, c_out, kind)
     dz = gradient(fmt, rng, (batch, *out_hw, c_out), kind)
     for relu in (True, False):
-        x = activation(fmt, rng, (batch, *size, c_in), relu, kind)
+        x = activation(fmt, rng, (batch, *size, c_in), not relu, kind)
         bench.check("conv_forward", x, w, geometry, max(0, fmt.x_bits + fmt.w_bits - 12 - relu), KEY)
         bench.check("conv_weight_gradient", x, dz, geometry)
         bench.check("conv_weight_gradient_msb", x, dz, geometry, only_oracle={"relu": relu})
@@ -255,7 +142,7 @@ def test_every_product_of_narrow_operands(make, bits, relu):
     bench = Bench(make, arithmetic)
     low, high = arithmetic.activation_range(not relu)
     limit = 2 ** (bits - 1) - 1
-    x = np.arange(low, high + 1, dtype=activation_dtype(arithmetic, relu))
+    x = np.arange(low, high + 1, dtype=activation_dtype(arithmetic, not relu))
     w = np.arange(-limit, limit + 1, dtype=np.int8)
     dz = np.arange(-limit, limit + 1, dtype=np.int16)
     point = ConvGeometry(1, 1)
@@ -355,7 +242,7 @@ def test_normalisation(make, name, rounding):
             bounds = fmt.activation_range(not relu)
             for shift in (0, 16, 21, 31):
                 bench.check("norm_forward", z, norm, shift, bounds, key=KEY)
-            more = activation(fmt, rng, (2, 5, 6, channels - 2), relu, kind)
+            more = activation(fmt, rng, (2, 5, 6, channels - 2), not relu, kind)
             for shift, aligned in ((20, 19), (24, 24), (31, 31), (31, 0)):
                 bench.check("norm_forward", z, norm, shift, bounds, more, 2, aligned, KEY)
             bench.check("norm_forward", z, norm, 20, (bounds[0], bounds[1] // 2), more[:, :3, :3], key=KEY)
@@ -374,9 +261,9 @@ def test_normalisation_of_many_channels(make, channels):
         for relu in (True, False):
             bounds = DEFAULT.activation_range(not relu)
             bench.check("norm_forward", z, norm, 20, bounds)
-            same = activation(DEFAULT, rng, z.shape, relu, kind)
+            same = activation(DEFAULT, rng, z.shape, not relu, kind)
             bench.check("norm_forward", z, norm, 20, bounds, same, 1, 19)
-            wider = activation(DEFAULT, rng, (2, 6, 5, channels // 2 + 1), relu, kind)
+            wider = activation(DEFAULT, rng, (2, 6, 5, channels // 2 + 1), not relu, kind)
             bench.check("norm_forward", z, norm, 21, bounds, wider, 2, 20)
 
 
@@ -399,7 +286,7 @@ def test_every_narrow_value_through_every_shortcut_shift(make, bits, rounding):
     bench = Bench(make, arithmetic)
     for relu in (True, False):
         low, high = arithmetic.activation_range(not relu)
-        x = np.arange(low, high + 1, dtype=activation_dtype(arithmetic, relu)).reshape(1, 1, -1, 1)
+        x = np.arange(low, high + 1, dtype=activation_dtype(arithmetic, not relu)).reshape(1, 1, -1, 1)
         for shift in range(-23, 24):
             bench.check("shortcut_forward", x, 1, 2, shift, (low, high), KEY)
 
@@ -409,7 +296,7 @@ def test_closed_blocks(make, name):
     fmt = WIDTHS[name]
     bench, rng = Bench(make, fmt), np.random.default_rng(3)
     for relu in (True, False):
-        x = activation(fmt, rng, (2, 5, 4, 3), relu)
+        x = activation(fmt, rng, (2, 5, 4, 3), not relu)
         for stride, shift in ((1, 0), (2, 1), (3, -1)):
             bench.check("shortcut_forward", x, stride, 5, shift, fmt.activation_range(not relu), KEY)
         for stride in (1, 2):
@@ -486,7 +373,7 @@ def test_pooling_masks_and_samples(make, name):
     bench, rng = Bench(make, fmt), np.random.default_rng(5)
     for relu in (True, False):
         for kind in ("random", "ends", "upper"):
-            x = activation(fmt, rng, (3, 7, 5, 3), relu, kind)
+            x = activation(fmt, rng, (3, 7, 5, 3), not relu, kind)
             for size in (1, 2, 3):
                 pooled = bench.check("max_pool", x, size)
                 bench.check("max_pool_gradient", gradient(fmt, rng, shape_of(pooled)), x, size)
@@ -494,7 +381,7 @@ def test_pooling_masks_and_samples(make, name):
             g = gradient(fmt, rng, x.shape, kind)
             bench.check("mask_gradient", g, x)
             bench.check("mask_gradient", g, x, high_third(fmt))
-            bench.check("sample_dot", g, x, activation(fmt, rng, x.shape, relu, kind)[::-1])
+            bench.check("sample_dot", g, x, activation(fmt, rng, x.shape, not relu, kind)[::-1])
             bench.check("copy", x)
             bench.check("zeros_like_gradient", x)
             for index in ([2, 0], [1], [2, 1, 0]):
@@ -511,7 +398,7 @@ def test_dtypes_of_results(make):
         w, z = weights(fmt, rng, geometry, c_in, c_out), fill(rng, (1, 3, 3, 4), -9, 9, np.int16)
         norm = norm_constants(rng, 4)
         for relu in (True, False):
-            x = activation(fmt, rng, (1, 3, 3, c_in), relu)
+            x = activation(fmt, rng, (1, 3, 3, c_in), not relu)
             bounds = fmt.activation_range(not relu)
             assert bench.dtype_of("norm_forward", z, norm, 20, bounds) == x.dtype
             assert bench.dtype_of("shortcut_forward", x, 1, 4, 0, bounds) == x.dtype

@@ -6,16 +6,25 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from engine_operands import (
+    KEY,
+    ROUNDINGS,
+    activation,
+    fill,
+    gradient,
+    gradient_constants,
+    norm_constants,
+    weights,
+)
 from pretended_cuda import PretendedCuda
 
 from joulebit.engine import torch_conv, torch_engine, torch_products
-from joulebit.engine.base import ConvGeometry, NormConstants, NormGradientConstants, UpdateRule
+from joulebit.engine.base import ConvGeometry, UpdateRule
 from joulebit.engine.numpy_engine import NumpyEngine
 from joulebit.engine.torch_engine import TorchEngine
 from joulebit.engine.torch_products import int8_matmul
 from joulebit.fixed.arithmetic import Arithmetic
 
-ROUNDINGS = ["half_up", "half_even", "half_away", "toward_zero", "floor", "stochastic"]
 DEFAULT = Arithmetic()
 SIGNED = Arithmetic(x_signed=True)
 WIDTHS = [
@@ -47,7 +56,6 @@ GEOMETRIES = {
     "depthwise stride 2": (ConvGeometry(5, 5, stride=2, padding_h=2, padding_w=2, groups=3), 3, 3),
     "depthwise times 2": (ConvGeometry(3, 3, stride=3, padding_h=1, padding_w=1, groups=3), 3, 6),
 }
-KEY = 0xF123456789ABCDEF
 HAS_CUDA = torch.cuda.is_available()
 
 
@@ -71,53 +79,6 @@ def device(request):
 
 def engines(arithmetic, device="cpu"):
     return NumpyEngine(arithmetic), TorchEngine(arithmetic, device)
-
-
-def fill(rng, shape, low, high, dtype, kind):
-    """Integers of low..high: random ones, or only the two ends and zero, or the upper end alone."""
-    if kind == "random":
-        return rng.integers(low, high, shape, endpoint=True).astype(dtype)
-    if kind == "ends":
-        return rng.choice([low, high, 0], shape).astype(dtype)
-    return np.full(shape, high).astype(dtype)
-
-
-def activation(arithmetic, rng, shape, signed=False, kind="random"):
-    low, high = arithmetic.activation_range(signed)
-    narrow = arithmetic.x_bits <= 8
-    if signed:
-        return fill(rng, shape, low, high, np.int8 if narrow else np.int16, kind)
-    return fill(rng, shape, low, high, np.uint8 if narrow else np.uint16, kind)
-
-
-def weights(arithmetic, rng, geometry, c_in, c_out, kind="random"):
-    limit = 2 ** (arithmetic.w_bits - 1) - 1
-    shape = (geometry.kernel_h, geometry.kernel_w, c_in // geometry.groups, c_out)
-    return fill(rng, shape, -limit, limit, np.int8 if arithmetic.w_bits <= 8 else np.int16, kind)
-
-
-def gradient(arithmetic, rng, shape, kind="random"):
-    limit = 2 ** (arithmetic.g_bits - 1) - 1
-    return fill(rng, shape, -limit, limit, np.int16, kind)
-
-
-def norm_constants(rng, channels):
-    return NormConstants(
-        mean=rng.integers(-(2**22), 2**22, channels),
-        rsqrt=rng.integers(2**15, 2**16, channels, endpoint=True),
-        scale=rng.permutation(np.resize(np.array([-27, -5, 0, 5, 10, 30]), channels)),
-        gamma=rng.integers(-32767, 32767, channels, endpoint=True),
-        beta=rng.integers(-32767, 32767, channels, endpoint=True),
-    )
-
-
-def gradient_constants(rng, channels):
-    return NormGradientConstants(
-        mean_g=rng.integers(-(2**23), 2**23, channels, endpoint=True),
-        mean_gx=rng.integers(-(2**31) + 1, 2**31 - 1, channels, endpoint=True),
-        multiplier=rng.integers(-(2**15), 2**15, channels, endpoint=True),
-        shift=np.resize(np.array([0, 1, 17, 25, 33, 62]), channels),
-    )
 
 
 def assert_same(ref, comp, engine):
