@@ -23,6 +23,7 @@ FORMAT = "joulebit-cell-1"
 OUTCOME, FAILURE, CHECKS = "outcome", "failure", "checks"
 VALID, INVALID, FAILED, CUT_OFF = "valid", "invalid", "failed", "cut_off"
 ENERGIES = ("gross", "idle", "net")
+_OF_WINDOW = ("index", "start_s", "end_s", "repeats", "mean_w", "phases")
 
 
 def read_entry(path: Path) -> dict[str, Any]:
@@ -36,7 +37,7 @@ def read_entry(path: Path) -> dict[str, Any]:
     for record in read_log(path):
         head, records, closed = record.hash, record.index + 1, record.type == END
         if record.index == 0:
-            meter = {key: record.fields["meter"][key] for key in ("kind", "identity")}
+            meter = {key: record.fields["meter"][key] for key in ("kind", "identity", "accuracy")}
         if record.type == CONFIGURATION:
             configuration = record.fields
         elif record.type == OUTCOME:
@@ -95,6 +96,7 @@ def _nothing() -> dict[str, Any]:
         **dict.fromkeys(ENERGIES),
         "samples": 0,
         "faults": {},
+        "clocks": {"board": None, "meter": None},
     }
 
 
@@ -109,7 +111,8 @@ def _energies(result: Mapping[str, Any]) -> dict[str, Any]:
         "dropped": result["dropped"],
         "faults": dict(result["faults"]),
         "temperature": result["temperature"],
-        "windows": [{key: w[key] for key in ("index", "start_s", "end_s", "repeats", "mean_w")} for w in windows],
+        "clocks": result["clocks"],
+        "windows": [{key: w[key] for key in _OF_WINDOW if key in w} for w in windows],
     }
     if not runs:
         return found

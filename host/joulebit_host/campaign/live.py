@@ -16,6 +16,7 @@ from joulebit_host.meters.base import Decoder, Meter, Received, Sample
 from joulebit_host.meters.registry import decoder_for
 
 _REPORT_EVERY_S = 15.0
+_REPORT_SHARE = 0.05  #: of the time, at most, goes into reports
 _DRAW_EVERY_S = 0.25
 
 
@@ -51,7 +52,7 @@ class LiveView(Silent):
         self._console = notes()
         self._state: State | None = None
         self._power: PowerNow | None = None
-        self._drawn_s = self._reported_s = 0.0
+        self._drawn_s = self._report_due_s = 0.0
         self._begun_s = time.monotonic()
         self._done = 0
         self._bar = Progress(
@@ -131,8 +132,15 @@ class LiveView(Silent):
             self._bar.update(self._bar.task_ids[0], **fields)
 
     def _report(self, now: bool, running: bool = True) -> None:
+        """Writes it between two measurements, seldom enough. If it cannot be written, the campaign goes on."""
         state = self._state
-        if state is None or (not now and time.monotonic() - self._reported_s < _REPORT_EVERY_S):
+        if state is None or (not now and time.monotonic() < self._report_due_s):
             return
-        self._reported_s = time.monotonic()
-        write_report(Path(state.folder), state.campaign, summarise(state.campaign, state.entries), running)
+        begun_s = time.monotonic()
+        summary = summarise(state.campaign, state.entries)
+        try:
+            write_report(Path(state.folder), state.campaign, summary, state.entries, running)
+        except Exception as error:
+            self._console.print(f"the report could not be written: {type(error).__name__}: {error}")
+        now_s = time.monotonic()
+        self._report_due_s = now_s + max(_REPORT_EVERY_S, (now_s - begun_s) / _REPORT_SHARE)

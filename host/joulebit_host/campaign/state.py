@@ -30,11 +30,11 @@ CELLS = "cells"
 OPENED, ATTEMPT, ENDED, WITHOUT_LOG, FINISHED = "opened", "attempt", "ended", "without_log", "finished"
 
 
-def write_file(path: Path, text: str) -> None:
-    """Replaces a file as a whole."""
+def write_file(path: Path, content: str | bytes) -> None:
+    """Replaces a file as a whole; text as UTF-8."""
     temporary = path.with_name(path.name + ".new")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
+    with temporary.open("wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)

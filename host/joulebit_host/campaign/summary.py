@@ -15,7 +15,7 @@ from joulebit_host.campaign.schema import Campaign
 from joulebit_host.session.uncertainty import Quantity, Term, compare, linear, repeats
 
 MISSING = "missing"
-_NOT_SHOWN = {*ENERGIES, "windows", "outcome", "format"}
+_NOT_SHOWN = {*ENERGIES, "windows", "clocks", "outcome", "format"}
 
 
 def summarise(campaign: Campaign, entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

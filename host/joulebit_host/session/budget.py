@@ -8,7 +8,7 @@ Method and terms (E energy, T seconds of the window, P mean power; JCGM 100:2008
     offset            limit * T                                                  data sheet; rectangular
     quantisation      power: q T / sqrt(2 pi^2) * sqrt(sum exp(-(2 pi k s / q)^2) / k^2)
                       accumulator: at most r / sqrt(12) at either edge           GUM F.2.2.1; see below
-    edges, time       |change of power at the edge| * time error of the samples
+    edges, time       |change of power| * time error of the samples; see below
     edges, filling    what interpolating an interval that holds a jump may miss  `energy`
     marks             P * error of the mark's time, at each edge
     gaps              seconds * (max - min) / 2                                  bounded, never bridged
@@ -25,6 +25,12 @@ from one to the next than the idle ones (noise that grows with power; for instan
 between the samples) is added as white noise; for an averaging meter at most as much as noise in proportion to
 the power would be. Without idle readings V comes from the window. An accumulator's noise is that of the power
 readings beside it, in idle; without them it is what its own counts leave possible (`accumulator`).
+
+**Time.** If all samples are late by t, the window [a, b] is in truth [a - t, b - t], and its energy is off by
+(P(a) - P(b)) t. With a jump J up at a and down at b, one of the two lies on the far side of its jump, whichever
+sign t has: -J |t|, and never two of them. So an error that is common to all samples (the data sheet's, and the
+window's own by a remote clock) is one term, by the largest change of power across an edge or between the two; a
+sample's own error counts at its edge.
 
 **Quantisation.** Rounding to steps of q is a constant error of rms q / sqrt(12) when readings do not move, and
 vanishes in a mean when noise of standard deviation s moves them over the steps (dithering); the formula is the
@@ -171,22 +177,24 @@ def _gross(
         terms.append(limits(f"quantisation in {name}", "quantisation", half))
     pool = f"noise of {session}"
     terms.append(Term(f"noise in {name}", "noise", math.sqrt(variance), dof=noise.dof, pool=pool))
+    changes_w = [abs(integral.end.inside_w - integral.start.inside_w)]
     for edge, side in ((integral.start, "start"), (integral.end, "end")):
-        time_s = accuracy.time_s + edge.time_error_s + window.shift_error_s
         jump_w, filled_j = edge.jump_w, edge.filled_j
         if meter.reading is Reading.ENERGY and edge.interval_s > 0:
             # Neighbouring differences of a coarse accumulator differ by its steps; that is no jump of the power.
             steps_w = 2 * accuracy.energy_resolution_j / edge.interval_s
             jump_w = max(jump_w - steps_w, 0.0)
+            changes_w[0] = max(changes_w[0] - steps_w, 0.0)
             filled_j = max(filled_j - edge.outside * (1 - edge.outside) * edge.interval_s * steps_w, 0.0)
+        changes_w.append(jump_w)
+        own_j = jump_w * edge.time_error_s
         terms += [
-            limits(
-                f"time at the {side} of {name}",
-                term_name(f"edge, {side}: time of the samples", "time_s", accuracy),
-                jump_w * time_s,
-            ),
+            limits(f"own time at the {side} of {name}", f"edge, {side}: time of its sample", own_j),
             limits(f"filling at the {side} of {name}", f"edge, {side}: interpolation", filled_j),
         ]
+    common_j = max(changes_w) * (accuracy.time_s + window.shift_error_s)
+    label = term_name("edges: time of the samples", "time_s", accuracy)
+    terms.append(limits(f"time in {name}", label, common_j))
     terms += _marks(window, integral.mean_w, name)
     terms.append(limits(f"gaps in {name}", "gaps", integral.gap_j))
     return Quantity(integral.energy_j, "J", tuple(term for term in terms if term.u != 0))

@@ -14,7 +14,7 @@ more than it scatters, a step is put there instead of the interpolation: for con
 interval's mean what was read, for linear ones at the edge itself. Half of what that changes is the half-width
 `filled_j`; without a clear step it is what one at the edge would change, f (1 - f) h |P+ - P-| for constant pieces
 and (1 - f)^2 h |P+ - P-| / 2 for linear ones, f being the share of the interval h outside the window. And the
-samples' times may be off together: `jump_w` is the change of power across the edge, by which a time error counts.
+samples' times may be off: `jump_w` is the change of power across the edge, by which a time error counts.
 Changes count as far as the neighbours' scatter does not explain them: noise is a term of its own.
 """
 
@@ -42,6 +42,7 @@ class Edge:
         time_error_s: half-width of its sample's own time error.
         outside: share of its interval that lies outside of the window, in [0, 1].
         interval_s: length of its interval.
+        inside_w: power beside it, in the window.
     """
 
     jump_w: float
@@ -50,6 +51,7 @@ class Edge:
     time_error_s: float
     outside: float
     interval_s: float
+    inside_w: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,6 +218,7 @@ def _edge(pieces: Pieces, t_s: float, starts: bool) -> Edge:
         time_error_s=float(pieces.time_error_s[at]),
         outside=min(max(outside, 0.0), 1.0),
         interval_s=interval_s,
+        inside_w=float(inner.mean()) if len(inner) else inner_end_w,
     )
 
 

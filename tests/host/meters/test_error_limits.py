@@ -51,7 +51,7 @@ def test_the_budget_names_assumed_terms() -> None:
     pieces = build(samples, Reading.POINT, 0.5)
     window = Window(30.2, 80.0)
     for spec, names in (
-        ("ruideng", {"gain (assumed)", "offset (assumed)", "edge, start: time of the samples (assumed)"}),
+        ("ruideng", {"gain (assumed)", "offset (assumed)", "edges: time of the samples (assumed)"}),
         ("ruideng?gain_error=0.001", {"gain", "offset (assumed)"}),
         ("pzem", {"gain", "offset (assumed)"}),
     ):
