@@ -149,14 +149,14 @@ def roofline(result: Result) -> Drawing:
 
 def _roof(axes: Any, ceilings: Mapping[str, float], rows: Sequence[Result], step_cpu_s: float) -> None:
     intensities = [row["gmac_s"] / row["gb_s"] for row in rows]
-    x = np.geomspace(min([*intensities, 0.5]) / 1.6, 6 * max(intensities, default=1.0), 200)
+    x = np.geomspace(min(intensities, default=10.0) / 8, 4 * max(intensities, default=1.0), 200)
     for name, title, dashes in (
         ("byte_gmac_s", "8 x 8 bits", (1, 0)),
         ("pair_gmac_s", "16 x 16 bits", (5, 2)),
     ):
         peak = ceilings[name]
         axes.plot(x, np.minimum(peak, ceilings["memory_gb_s"] * x), color=INK, linewidth=1.3, dashes=dashes)
-        axes.annotate(f"{title}: {peak:.0f} GMAC/s", (x[-1], peak), (0, 3), textcoords="offset points", ha="right",
+        axes.annotate(f"{title}: {peak:.0f}", (x[-1], peak), (0, 3), textcoords="offset points", ha="right",
                       va="bottom", fontsize=8.5, color=INK)  # fmt: skip
     low = ceilings["memory_gb_s"] * x[0]
     axes.annotate(f"memory: {ceilings['memory_gb_s']:.0f} GB/s", (x[0], low), (8, 2), textcoords="offset points",

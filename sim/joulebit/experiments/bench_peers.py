@@ -149,7 +149,7 @@ def _torch_ao(resolved: NetworkPlan, batches: Sequence[Batch]) -> Step:
 
 
 def _qtorch(resolved: NetworkPlan, batches: Sequence[Batch]) -> Step:
-    """QPyTorch's optimiser, and its quantisers where its example preresnet_low.py has them; NCHW is its own format.
+    """QPyTorch's optimiser, and its quantisers where its example preresnet_low.py has them; in NCHW, its format.
 
     Its C++ is compiled with -O3, which its own call leaves out: a tensor then takes it half the time.
     """
