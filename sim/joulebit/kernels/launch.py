@@ -11,12 +11,15 @@ A box is 128 bytes, so that no two share a cache line: int64 STATE, FUNCTION, CO
        ^                  |
        +--- waited long --+        a FUNCTION of 0 sends the helper back to Python: POSTED --> ASLEEP
 
-A helper that the caller finds ASLEEP has to be woken; the kernel lies in its box then. The first box is the
+Those who wait let other threads of the machine go first every microsecond: with more threads than processors, a
+kernel's waiting time is another's computing time. A helper that the caller finds ASLEEP has to be woken; the kernel
+lies in its box then. The first box is the
 caller's own. Kernels are called by their native addresses with int64 arguments; RESULT takes up to two int64.
 """
 
 from __future__ import annotations
 
+import os
 import platform
 from typing import Any
 
@@ -33,6 +36,7 @@ from joulebit.kernels.vector import pointer
 BOX = 128  #: bytes of a letter box
 MOST_ARGUMENTS = 48
 ASLEEP, WAITING, POSTED = 0, 1, 2
+_TURNS_ALONE = 16  #: of a waiting loop, about a microsecond, before other threads of the machine may go first
 DONE, UNFINISHED, FAILED = 0, -1, -2  #: what `launch` and `finish` return
 
 _FUNCTION, _COUNT, _ARGUMENTS, _RESULT, _FAILED = 8, 16, 24, 32, 40  # bytes into the box
@@ -144,6 +148,28 @@ def _relax(typing_context):  # type: ignore[no-untyped-def]
     return types.void(), generate
 
 
+@intrinsic
+def _make_way(typing_context):  # type: ignore[no-untyped-def]
+    """Let another thread of the machine run on this processor, if one is waiting for it."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        if hasattr(os, "sched_yield"):
+            kind = ir.FunctionType(_I32, [])
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, "sched_yield"), [])
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+@inline
+def _wait(turn: Int) -> None:
+    """One turn of a loop that waits."""
+    if turn % _TURNS_ALONE == 0:
+        _make_way()
+    else:
+        _relax()
+
+
 @inline
 def _run(box: Int) -> None:
     """Call the kernel in a box."""
@@ -156,9 +182,9 @@ def spin(turns: Int) -> Int:
     """Wait for so many turns of the loops below, to find out how long they take."""
     word = np.zeros(1, np.int64)
     seen = np.int64(0)
-    for _ in range(turns):
+    for turn in range(turns):
         seen += _read(np.int64(word.ctypes.data))
-        _relax()
+        _wait(turn)
     return seen
 
 
@@ -178,7 +204,7 @@ def serve(box: Int, patience: Int) -> None:
         turns += 1
         if turns > patience and _replace(box, WAITING, ASLEEP) == 1:
             return
-        _relax()
+        _wait(turns)
 
 
 @kernel
@@ -225,6 +251,6 @@ def finish(boxes: Int, threads: Int, own: Int, patience: Int) -> Int:
             turns += 1
             if turns > patience:
                 return UNFINISHED
-            _relax()
+            _wait(turns)
         failed = failed or _read(box + _FAILED) != 0
     return FAILED if failed else DONE

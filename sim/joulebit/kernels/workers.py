@@ -155,7 +155,7 @@ class _Launcher:
                 time.sleep(_NAP_S)
             except KeyboardInterrupt as pressed:  # helpers use the caller's arrays
                 interrupt = pressed
-            state = self._native.finish(self._boxes, threads, 0, self._patience)
+            state = self._native.finish(self._boxes, threads, 0, 1)
         if interrupt:
             raise interrupt
         if state == self._native.FAILED:
