@@ -401,6 +401,9 @@ class NumbaEngine:
         return out
 
     def spatial_sum(self, x: Array) -> Int64Array:
+        fast = self._pooling.spatial_sum(x) if self._pooling else None
+        if fast is not None:
+            return fast
         out = np.zeros((x.shape[0], x.shape[3]), np.int64)
         self._workers.over_samples(x.shape[0], lambda first, last: elementwise.spatial_sum(x, out, first, last))
         return out
@@ -408,6 +411,9 @@ class NumbaEngine:
     def spread(
         self, value: Int64Array, like: Array, shift: int, masked: bool, mask_below: int = 0, key: int = 0
     ) -> Quantised:
+        fast = self._pooling and self._pooling.spread(value, like, shift, masked, mask_below)
+        if fast:
+            return fast
         g = self._pool.empty(like.shape, np.int16)
 
         def work(first: int, last: int) -> tuple[int, int]:
