@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from math import sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ from joulebit.experiments.figure_style import (
     joule_scale,
     new_figure,
 )
+from joulebit.experiments.label_places import places
 from joulebit.experiments.rundir import jsonable
 
 if TYPE_CHECKING:
@@ -131,7 +133,7 @@ def _seeds(rows: Sequence[Row]) -> str:
 
 
 def figure(rows: Sequence[Row]) -> Drawing | None:
-    """Top-1 over joules, the front as a line; runs of the front have their names, the others their numbers.
+    """Top-1 over joules, the front as a line, every run with its name.
 
     Runs far below the others stand at the lower edge, with their accuracy.
     """
@@ -148,7 +150,7 @@ def figure(rows: Sequence[Row]) -> Drawing | None:
     def place(row: Row) -> tuple[float, float]:
         return row["energy_simulated_j"] / factor, max(row["top1"], bottom + 0.03 * spread)
 
-    with new_figure(9.2, 5.8) as drawing:
+    with new_figure(9.2, 6.6) as drawing:
         axes = drawing.subplots()
         axes.set_xscale("log")
         left = 0.7 * min(place(row)[0] for row in shown)
@@ -161,19 +163,6 @@ def figure(rows: Sequence[Row]) -> Drawing | None:
             axes.plot(*zip(*points), linestyle="none", marker=_MARKERS[index % len(_MARKERS)], markersize=8,
                       color=TINTS[_CLASS_COLOURS[index % len(_CLASS_COLOURS)]], markeredgecolor=PAPER,
                       label=name or "runs", zorder=3)  # fmt: skip
-        for row in shown:
-            text = row["label"] if row["rank"] == 1 else str(row["number"])
-            if row["top1"] < bottom:
-                text = f"{text}: {row['top1']:.1f} %"
-            if row["rank"] == 1:
-                axes.annotate(
-                    text, place(row), (0, 7), textcoords="offset points", fontsize=9, color=INK, ha="center"
-                )
-            else:
-                side = row["number"] % 2  # neighbours in the ranking are neighbours in joules
-                offset = (6 if side else -6, 4 if row["top1"] < bottom else -9)
-                axes.annotate(text, place(row), offset, textcoords="offset points", fontsize=7, color=MUTED,
-                              ha="left" if side else "right")  # fmt: skip
         axes.set_xlim(left, right)
         axes.set_ylim(bottom, min(100.5, accuracies[-1] + 0.2 * spread))
         axes.grid(color=GRID, which="both", axis="x")
@@ -182,8 +171,42 @@ def figure(rows: Sequence[Row]) -> Drawing | None:
         axes.set_xlabel(f"simulated energy of training ({unit})")
         axes.set_ylabel("final top-1 accuracy on the test set (%)")
         if len(classes) > 1:
-            axes.legend(loc="lower right", fontsize=8, frameon=False)
+            axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, fontsize=8, frameon=False)
+        drawing.draw_without_rendering()  # so that the axes have their size
+        _name_points(axes, [(*place(row), row) for row in shown], bottom, [*best, (right, best[-1][1])])
         return finish(drawing, "pareto")
+
+
+def _name_points(
+    axes: Any, points: Sequence[tuple[float, float, Row]], bottom: float, line: Sequence[tuple[float, float]]
+) -> None:
+    """Every run's name beside its point, off the front's line: those of the front first, and larger."""
+    ordered = sorted(points, key=lambda point: (point[2]["rank"] > 1, -point[1]))
+    scale = 72.0 / axes.figure.dpi  # pixels to printer's points
+    pixels = [axes.transData.transform((x, y)) * scale for x, y, _ in ordered]
+    corners = [axes.transData.transform(point) * scale for point in line]
+    strokes = [
+        (min(x0, x1) - 1, min(y0, y1) - 1, max(x0, x1) + 1, max(y0, y1) + 1)
+        for (a, b), (c, d) in pairwise(corners)
+        for (x0, y0), (x1, y1) in (((a, b), (c, b)), ((c, b), (c, d)))
+    ]
+    sizes = [9.0 if row["rank"] == 1 else 7.0 for _, _, row in ordered]
+    texts = [row["label"] + (f": {row['top1']:.1f} %" if row["top1"] < bottom else "") for _, _, row in ordered]
+    box = axes.bbox
+    area = (box.x0 * scale, box.y0 * scale, box.x1 * scale, box.y1 * scale)
+    found = places(pixels, texts, sizes, area, taken=strokes)
+    for (x, y, row), text, size, where in zip(ordered, texts, sizes, found):
+        axes.annotate(
+            text,
+            (x, y),
+            (where.x, where.y),
+            textcoords="offset points",
+            fontsize=size,
+            color=INK if row["rank"] == 1 else MUTED,
+            ha="center",
+            va="center",
+            arrowprops={"arrowstyle": "-", "color": GRID, "linewidth": 0.7, "shrinkB": 4} if where.far else None,
+        )
 
 
 def write(rows: Sequence[Row], folder: Path) -> list[Path]:
