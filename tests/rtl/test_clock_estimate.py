@@ -32,9 +32,8 @@ def timing(tmp_path, cells, wires=WIRES, **modules):
     """Of a module `top` of these cells, and further modules (ports, cells)."""
     entries = {"top": {"attributes": {}, "ports": {}, "netnames": {}, "cells": cells}}
     for name, (ports, inside) in modules.items():
-        entries[name] = {
-            "attributes": {}, "netnames": {}, "cells": inside, "ports": {port: {"bits": [bit]} for port, bit in ports.items()},
-        }  # fmt: skip
+        bits = {port: {"bits": [bit]} for port, bit in ports.items()}
+        entries[name] = {"attributes": {}, "netnames": {}, "cells": inside, "ports": bits}
     path = tmp_path / "netlist.json"
     path.write_text(json.dumps({"modules": entries}))
     return Timing(Netlist(path, "top"), wires)
@@ -53,9 +52,9 @@ def test_a_wire_is_as_long_as_its_fan_out_says(tmp_path):
 
 
 def test_no_wire_along_a_carry_chain(tmp_path):
-    first = cell("CARRY4", CI="0", CYINIT="0", DI=["0"] * 4, S=[4, "0", "0", "0"], O_=[10, 11, 12, 13],
-                 CO_=[14, 15, 16, 17])  # fmt: skip
-    second = cell("CARRY4", CI=17, CYINIT="0", DI=["0"] * 4, S=["0"] * 4, O_=[20, 21, 22, 23], CO_=[24, 25, 26, 27])
+    tied = {"CYINIT": "0", "DI": ["0"] * 4}
+    first = cell("CARRY4", CI="0", S=[4, "0", "0", "0"], O_=[10, 11, 12, 13], CO_=[14, 15, 16, 17], **tied)
+    second = cell("CARRY4", CI=17, S=["0"] * 4, O_=[20, 21, 22, 23], CO_=[24, 25, 26, 27], **tied)
     cells = {"a": register("0", 3), "b": cell("LUT1", I0=3, O_=4), "f": first, "s": second, "c": register(21, 5)}
     expected = FLIP_FLOP["Q"] + WIRES[0] + LUT_PS + CARRY_PS["S[0]", "CO[3]"] + CARRY_PS["CI", "O[1]"]
     assert timing(tmp_path, cells).longest == expected
