@@ -8,7 +8,7 @@ computed by the processor, and counted by reason in the session.
   and the processor adds the shortcut's gradient, masks and requantises.
 * Weight gradient: exact sums.
 * Predicted signs (`selective`): `joulebit_host.engine.predicted`. How many decided signs are wrong is not known
-  then, and not counted.
+  then, and not counted, unless the session is told to form the exact sums as well.
 """
 
 from __future__ import annotations

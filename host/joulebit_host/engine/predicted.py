@@ -81,8 +81,8 @@ class SignPredictor:
         products = dz.shape[0] * dz.shape[1] * dz.shape[2] * 255 * 32767
         if x.itemsize != 1 or dz.dtype != np.int16 or products > self._acc_limit:
             return False
-        prediction, gradient = self._plans(x, dz, geometry)
-        return prediction.template is not None and gradient.template is not None
+        plans = self._plans(x, dz, geometry)
+        return all(plan.template is not None for plan in plans)
 
     def signs(
         self, x: NDArray[Any], dz: NDArray[Any], geometry: ConvGeometry, threshold_q12: int
@@ -90,7 +90,7 @@ class SignPredictor:
         """Directions and counts by one list; None where the board's memory does not hold the layer."""
         session = self._session
         self._beside = None
-        prediction, gradient = self._plans(x, dz, geometry)
+        prediction, gradient, exact = self._plans(x, dz, geometry)
         w = self._weights_of(x, geometry, dz.shape[3]) if session.beside else None
         beside = None
         if w is not None:
@@ -102,17 +102,20 @@ class SignPredictor:
             w, beside = None, prediction
         assert beside.mapped and beside.template and gradient.mapped and gradient.template
         weights = None if w is None else beside.mapped.weights(w)
-        first_plan, second_plan = beside.template, gradient.template
+        first_plan, second_plan, exact_plan = beside.template, gradient.template, exact.template
 
-        def add(job: Job) -> tuple[PassResult, PassResult]:
+        def add(job: Job) -> tuple[PassResult, PassResult, PassResult | None]:
             on_x, on_dz = session.operands.get(x), session.operands.get(dz)
             first = job.add(first_plan, x=on_x, g=on_dz, w=weights)
-            return first, job.add(second_plan, x=on_x, g=on_dz, threshold_q12=threshold_q12)
+            second = job.add(second_plan, x=on_x, g=on_dz, threshold_q12=threshold_q12)
+            if exact_plan is None or not session.count_wrong:
+                return first, second, None
+            return first, second, job.add(exact_plan, x=on_x, g=on_dz)
 
         found = session.run(add)
         if found is None:
             return None
-        first, second = found
+        first, second, sums = found
         if w is not None:
             self._beside = SumsBeside(weakref.ref(dz), weakref.ref(w), first, beside.mapped)
             session.passes["input gradient and prediction"] += 1
@@ -125,6 +128,10 @@ class SignPredictor:
             "decided": second.total("decided"),
             "threshold": max(1, (threshold_q12 * second.peak) >> 12),
         }
+        if sums is not None:
+            directions, decided = second.signs()
+            counts["wrong"] = int(np.count_nonzero(decided & (directions != np.sign(sums.gradient()))))
+            session.passes["weight gradient"] += 1
         return signs, counts
 
     def sums_beside(self, dz: NDArray[Any], w: NDArray[Any]) -> SumsBeside | None:
@@ -153,10 +160,11 @@ class SignPredictor:
         w: NDArray[np.int8] | None = found[1]()
         return w
 
-    def _plans(self, x: NDArray[Any], dz: NDArray[Any], geometry: ConvGeometry) -> tuple[Choice, Choice]:
-        """Of the prediction alone, and of the weight gradient."""
+    def _plans(self, x: NDArray[Any], dz: NDArray[Any], geometry: ConvGeometry) -> tuple[Choice, ...]:
+        """Of the prediction alone, of the undecided weight gradient, and of all of it."""
         mapper, unsigned = self._session.mapper, x.dtype == np.uint8
         return (
             mapper.choose(Operation.PREDICT, x.shape, geometry, dz.shape[3], unsigned),
             mapper.choose(Operation.WEIGHT_GRADIENT, x.shape, geometry, dz.shape[3], unsigned, selective=True),
+            mapper.choose(Operation.WEIGHT_GRADIENT, x.shape, geometry, dz.shape[3], unsigned),
         )

@@ -30,6 +30,7 @@ class OverlaySession:
         array_config: the configuration to load.
         selective: the run's weights follow predicted signs: leave out the sums that nobody needs.
         verify_every: compare every so many passes with the processor; 0: none.
+        count_wrong: form the exact gradients of predicted signs, too, and count those that are wrong.
         timeout_s, memory_limit: of the driver.
 
     Attributes:
@@ -47,6 +48,7 @@ class OverlaySession:
         verify_every: int = 0,
         timeout_s: float | None = None,
         memory_limit: int | None = None,
+        count_wrong: bool = False,
     ) -> None:
         self.board = board
         functional = board.name == "virtual"
@@ -54,6 +56,7 @@ class OverlaySession:
         self.beside = not functional
         self.selective = selective
         self.verify_every = verify_every
+        self.count_wrong = count_wrong
         self.accelerator = Accelerator(
             board, default_bitstream(array_config), timeout_s=timeout_s, memory_limit=memory_limit
         )
@@ -129,11 +132,20 @@ class OverlaySession:
             "reused": self.operands.reuses,
             "split": self.split,
             "verified": self.verified,
+            "wrong_signs": self._wrong_signs(),
             "host_s": self.seconds,
             "board_s": counters["CYCLES_TOTAL"] / clock if counters and clock else None,
             "temperature_c": temperature,
             "counters": counters or None,
         }
+
+    def _wrong_signs(self) -> str | None:
+        """How wrong signs are counted; None where no sign is predicted."""
+        if not self.selective:
+            return None
+        if self.count_wrong:
+            return "counted: exact gradients of all weights were formed beside"
+        return "not counted: the accelerator leaves out the exact gradients of decided signs (--count-wrong)"
 
     def close(self) -> None:
         """Gives board and memory back. A second call does nothing."""
@@ -150,6 +162,7 @@ def open_session(
     selective: bool = False,
     verify_every: int = 0,
     timeout_s: float | None = None,
+    count_wrong: bool = False,
 ) -> OverlaySession:
     """The session behind `--engine overlay`: opens the board by name.
 
@@ -157,7 +170,7 @@ def open_session(
     """
     opened = open_board(board, array_config)
     try:
-        return OverlaySession(opened, array_config, selective, verify_every, timeout_s)
+        return OverlaySession(opened, array_config, selective, verify_every, timeout_s, count_wrong=count_wrong)
     except JoulebitError:
         opened.close()
         raise

@@ -29,6 +29,7 @@ class BoardOptions(NamedTuple):
     board: str | None = None
     array_config: str | None = None
     verify_every: int | None = None
+    count_wrong: bool | None = None
 
     def words(self) -> dict[str, Any]:
         """For `command_line`."""
@@ -36,8 +37,12 @@ class BoardOptions(NamedTuple):
 
 
 def board_options(function: _Function) -> _Function:
-    """The options --board, --array-config and --verify-every."""
+    """The options --board, --array-config, --verify-every and --count-wrong."""
     for option in (
+        click.option(
+            "--count-wrong", is_flag=True, default=None,
+            help="With --engine overlay: form the exact gradients of predicted signs, too, and count wrong signs.",
+        ),
         click.option(
             "--verify-every", type=click.IntRange(min=0), metavar="N",
             help="With --engine overlay: compute every N-th pass on the processor, too, and compare.",

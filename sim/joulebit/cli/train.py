@@ -59,13 +59,14 @@ def train(
     board: str | None,
     array_config: str | None,
     verify_every: int | None,
+    count_wrong: bool | None,
     as_json: bool,
 ) -> None:
     """Do one training run, which a preset or a file describes.
 
     `torchrun --nproc-per-node N -m joulebit.cli train ...` shares it among N workers, to the same bits.
     """
-    options = BoardOptions(board, array_config, verify_every)
+    options = BoardOptions(board, array_config, verify_every, count_wrong)
     with joined(worker_timeout, backend) as workers:
         summary = _train(source, overrides, engine, data_dir, download, run_dir, resume, workers, options)
         if summary is None:

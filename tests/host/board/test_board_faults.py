@@ -175,11 +175,11 @@ def test_a_corrupted_result_block_is_noticed(field):
 
     def corrupt(memory):
         blocks = memory.view(RESULT_DTYPE)
-        where = np.flatnonzero((blocks["status"] == 1) & (blocks["macs"] == 2 * 64 * 9 * 64))
-        assert len(where) == 1
-        blocks[field][where] += 2
+        where = np.flatnonzero((blocks["status"] == 1) & (blocks["macs"] == right["macs"][0]))
+        assert 1 <= len(where) <= len(right)
+        blocks[field][where[0]] += 2
 
-    run_forward(accelerator)
+    right = run_forward(accelerator).blocks
     board.corrupts = corrupt
     with pytest.raises(ResultError, match="result block 0 of a forward"):
         run_forward(accelerator)

@@ -171,6 +171,23 @@ def test_predicted_signs(config):
     assert overlay.session.passes["input gradient"] == 0
 
 
+@pytest.mark.parametrize("beside", [True, False])
+def test_wrong_signs_are_those_that_numpy_counts(beside):
+    rng = np.random.default_rng(31)
+    overlay, reference = engines(config="default", selective=True, count_wrong=True)
+    overlay.session.beside = beside
+    wrong = 0
+    for layer in (bench.Layer(2, 7, 6, 8, 4, 3, 3, 1, 1, 1), bench.Layer(3, 8, 8, 5, 3, 1, 3, 2, 0, 1)):
+        data = bench.random_data(layer, rng)
+        data.dz = rng.integers(-70, 71, data.dz.shape).astype(np.int16)  # of which few leading bits remain
+        signs, _, counts, *_ = psg(overlay, data, 9, 1)
+        right, _, right_counts, *_ = psg(reference, data, 9, 1)
+        np.testing.assert_array_equal(signs, right)
+        assert counts == right_counts
+        wrong += counts["wrong"]
+    assert wrong > 0
+
+
 def test_the_first_layer_is_predicted_alone():
     rng = np.random.default_rng(28)
     overlay, reference = engines(selective=True)
@@ -236,6 +253,10 @@ def test_a_run_has_the_weights_of_numba(preset, tmp_path, capsys):
     if preset.endswith("psg"):
         assert report["counters"]["MACS_GATED"] > 0
         assert overlay["predictor_error"] is None
+        assert "--count-wrong" in report["wrong_signs"]
+        counting = summary(capsys, *words[:-2], "--count-wrong", "--run-dir", str(tmp_path / "counting"))
+        assert counting["weights_sha256"] == plain["weights_sha256"]
+        assert counting["predictor_error"] == plain["predictor_error"] > 0
 
 
 def test_a_run_goes_on_with_another_engine(tmp_path, capsys):
