@@ -37,8 +37,29 @@ def paper_row(
     }
 
 
+#: What a kind of row means: shown below the table.
+_KINDS = {
+    "analytic": "by the paper's formulas",
+    "counted": "parameters of the networks and schemes here",
+    "counters": "counted here, without arithmetic or training",
+    "described": "a network of the paper in this tool's layers, counted",
+    "drawn": "random draws of this tool",
+    "from printed": "follows from the paper's own figures",
+    "has": "what to set here for it",
+    "has not": "nothing here does it",
+    "not-run": "no run was given: --run RUN",
+    "paper-input": "a measurement of the paper, taken over",
+    "preset": "a preset of this tool",
+    "run": "runs that were given",
+    "simulated": "counted here x energy table 45nm, without training",
+}
+
+
 def render(rows: Sequence[Row]) -> Table:
-    """The rows as a rich table: one line per printed number and what was computed."""
+    """The rows as a rich table: one line per printed number and what was computed; below it what kinds mean.
+
+    A table's and a row's name stand where they begin.
+    """
     from rich.table import Table
 
     table = Table(title="Printed by the paper, and computed here (percent unless said otherwise)")
@@ -47,19 +68,23 @@ def render(rows: Sequence[Row]) -> Table:
     for column in ("Printed", "Computed"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("Kind", overflow="fold")
-    previous = ""
+    before: tuple[str, str] = ("", "")
     for row in rows:
-        if previous and row["table"] != previous:
+        name = (f"{row['paper']} {row['table']}", row["row"])
+        if before[0] and name[0] != before[0]:
             table.add_section()
-        previous = row["table"]
         table.add_row(
-            f"{row['paper']} {row['table']}",
-            row["row"],
+            name[0] if name[0] != before[0] else "",
+            name[1] if name != before else "",
             row["quantity"],
             _text(row["printed"]),
             _text(row["computed"]),
-            row["kind"],
+            row["kind"].partition(" (")[0],
         )
+        before = name
+    present = {row["kind"].partition(" (")[0] for row in rows}
+    table.caption = "; ".join(f"{kind}: {meaning}" for kind, meaning in _KINDS.items() if kind in present)
+    table.caption_justify = "left"
     return table
 
 
