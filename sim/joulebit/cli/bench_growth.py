@@ -77,9 +77,9 @@ def everything(out: Path, as_json: bool) -> None:
     out.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = {}
     with clean_stdout():
-        results["networks"] = bench_networks(rounds=8, note=note)
+        results["networks"] = bench_networks(rounds=6, note=note)
         draw(out / "step-times.png", "step_times", results["networks"])
-        results["peers"] = bench_peers(rounds=8, note=note)
+        results["peers"] = bench_peers(rounds=6, note=note)
         draw(out / "peers.png", "peers", results["peers"])
         results["kernels"] = bench_kernels()
         draw(out / "roofline.png", "roofline", results["kernels"])

@@ -81,8 +81,8 @@ def step_times(results: Sequence[Result]) -> Drawing:
                     axes.bar(x, row["ratio"], 0.19, color=colour)
                     _whiskers(axes, x, row, upright=True)
                     if name.startswith("integer"):
-                        axes.text(x, max(row["ratio_high"], row["ratio"]) + 0.02, f"{row['ratio']:.2f}",
-                                  ha="center", va="bottom", fontsize=8, color=INK)  # fmt: skip
+                        axes.text(x, 0.02, f"{row['ratio']:.2f}", rotation=90, ha="center", va="bottom",
+                                  fontsize=9, color=INK)  # fmt: skip
             axes.axhline(1.0, color=MUTED, linewidth=0.9, dashes=(4, 3))
             axes.set_xticks(
                 range(len(shown)),

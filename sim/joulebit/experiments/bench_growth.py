@@ -23,7 +23,7 @@ from joulebit.nn.models import model as named_model
 _DEPTHS = (8, 14, 20, 32, 44, 56, 74, 110)
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _IMAGES = (2_000, 8_000, 32_000)
-_RUNS = (500, 2_000, 8_000)
+_RUNS = (500, 2_000, 5_000)
 _DEPTH_BATCH = 32
 _BATCH_DEPTH = 20
 
