@@ -48,13 +48,13 @@ def peers_table(result: Row) -> Table:
 
 def growth_table(result: Row) -> Table:
     """Of `bench_growth`."""
-    table = _table(("cost", "over"), ("from", "to", "overhead", "slope", "off by"))
-    for curve in result["curves"].values():
+    table = _table(("", "cost", "over"), ("from", "to", "overhead", "slope", "off by"))
+    for name, curve in result["curves"].items():
         first, last = curve["points"][0], curve["points"][-1]
         ends = [f"{point['y']:.4g} at {point['x']:g}" for point in (first, last)]
         law = curve.get("law")
         fitted = (f"{law['overhead']:.3g}", f"{law['slope']:.3g}", f"{100 * law['off_by']:.0f} %") if law else ()
-        table.add_row(curve["y"], curve["x"], *ends, *fitted)
+        table.add_row(name.replace("_", " "), curve["y"], curve["x"], *ends, *fitted)
     return table
 
 
