@@ -139,7 +139,8 @@ def kernels(
         return
     ceilings = result["ceilings"]
     show(
-        f"{model}, batch {batch}, {result['threads']} threads: step {1000 * result['step_s']:.1f} ms; ceilings "
+        f"{model}, batch {batch}, {result['threads']} threads: step {1000 * result['step_s']:.1f} ms, "
+        f"{1000 * result['between_s']:.1f} of them between operations; ceilings "
         f"{ceilings['byte_gmac_s']:.0f} GMAC/s (8x8 bits), {ceilings['pair_gmac_s']:.0f} GMAC/s (8x16 bits), "
         f"{ceilings['memory_gb_s']:.1f} GB/s"
     )

@@ -11,6 +11,7 @@ disturb it less than the time on the wall.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,9 +62,9 @@ def measure_ceilings(threads: int) -> Ceilings:
     def rate(work: Callable[[int], Any], amount: float) -> float:
         best = float("inf")
         for _ in range(7):  # the first compiles
-            start = time.process_time()
+            start = _cpu_time()
             workers.each(work, threads)
-            best = min(best, (time.process_time() - start) / threads)
+            best = min(best, (_cpu_time() - start) / threads)
         return threads * amount / best / 1e9
 
     multiply_adds = steps * ceilings.SUMS * ceilings.LANES
@@ -87,9 +88,9 @@ class MeasuredEngine:
             return operation
 
         def measured(*args: Any, **options: Any) -> Any:
-            wall, cpu = time.perf_counter(), time.process_time()
+            wall, cpu = time.perf_counter(), _cpu_time()
             result = operation(*args, **options)
-            cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+            cpu, wall = _cpu_time() - cpu, time.perf_counter() - wall
             arrays = [value for value in (*args, *options.values()) if isinstance(value, np.ndarray)]
             where, products = _what(name, arrays, [value for value in args if isinstance(value, ConvGeometry)])
             moved = sum(array.nbytes for array in (*arrays, *_arrays(result)))
@@ -97,6 +98,18 @@ class MeasuredEngine:
             return result
 
         return measured
+
+
+def _cpu_time() -> float:
+    """Processor time of this process's Python threads, seconds, up to now.
+
+    The clock of the whole process lags behind by up to a tick of the system for threads that run on other
+    processors and do not sleep between kernels; a thread's own clock does not.
+    """
+    if not hasattr(time, "pthread_getcpuclockid"):
+        return time.process_time()
+    idents = [thread.ident for thread in threading.enumerate() if thread.ident is not None]
+    return sum(time.clock_gettime(time.pthread_getcpuclockid(ident)) for ident in idents)
 
 
 def _arrays(result: Any) -> list[NDArray[Any]]:
@@ -142,7 +155,8 @@ def bench_kernels(
         psg: train with predicted signs, which has the predictor's product too.
 
     Returns:
-        ceilings (10^9 per second), step_s, step_cpu_s (medians, seconds) and kernels, a list in order of processor
+        ceilings (10^9 per second), step_s, step_cpu_s (medians, seconds), between_s (of the step, outside all
+        operations: where one thread works at most) and kernels, a list in order of processor
         time: name, shape, calls per step, s and cpu_s per step (medians over the steps), gmac_s, gb_s, and their
         share of the ceilings (None for operations without products).
     """
@@ -153,15 +167,16 @@ def bench_kernels(
     method = TrainingMethod(update=Update.PSG if psg else Update.SGD)
     network = IntegerNetwork(resolved, engine, 0, method)
     batches = random_batches(resolved, batch)
-    steps: list[tuple[float, float]] = []
+    steps: list[tuple[float, float, float]] = []
     rows: dict[tuple[str, str], list[tuple[float, float, int, int, int]]] = {}
     for number in range(-2, rounds):
         engine.calls.clear()
-        wall, cpu = time.perf_counter(), time.process_time()
+        wall, cpu = time.perf_counter(), _cpu_time()
         network.train_step(batches[number % len(batches)], 0.1, 2**-9)
         if number < 0:
             continue
-        steps.append((time.perf_counter() - wall, time.process_time() - cpu))
+        wall, cpu = time.perf_counter() - wall, _cpu_time() - cpu
+        steps.append((wall, cpu, wall - sum(call[0] for calls in engine.calls.values() for call in calls)))
         for key, calls in engine.calls.items():
             sums = tuple(sum(call[i] for call in calls) for i in range(4))
             rows.setdefault(key, []).append((*sums, len(calls)))  # type: ignore[arg-type]
@@ -176,8 +191,9 @@ def bench_kernels(
             "pair_gmac_s": ceilings.pair_gmac_s,
             "memory_gb_s": ceilings.memory_gb_s,
         },
-        "step_s": median(wall for wall, _ in steps),
-        "step_cpu_s": median(cpu for _, cpu in steps),
+        "step_s": median(wall for wall, _, _ in steps),
+        "step_cpu_s": median(cpu for _, cpu, _ in steps),
+        "between_s": median(between for _, _, between in steps),
         "kernels": sorted(kernels, key=lambda row: -row["cpu_s"]),
     }
 

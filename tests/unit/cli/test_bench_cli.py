@@ -42,6 +42,7 @@ KERNELS = {
     "ceilings": {"byte_gmac_s": 1000.0, "pair_gmac_s": 500.0, "memory_gb_s": 70.0},
     "step_s": 0.1,
     "step_cpu_s": 0.2,
+    "between_s": 0.01,
     "kernels": [
         {"name": "conv_forward", "shape": "16 > 16", "calls": 6, "s": 0.02, "cpu_s": 0.04, "gmac_s": 300.0,
          "gmac_share": 0.3, "gb_s": 6.0, "gb_share": 0.1},
