@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from joulebit.cli.main import run
+from joulebit.cli.sweep import _SweepBar
 from joulebit.errors import JoulebitError
 from joulebit.experiments.config import ConfigError, config_hash, load_config
 from joulebit.experiments.rundir import RunDirectoryBusyError
@@ -248,3 +249,32 @@ def test_a_folder_in_use_is_waited_for_and_counts_as_no_attempt(
 def test_no_scheduler_at_the_address_is_one_line() -> None:
     with pytest.raises(JoulebitError, match="dask scheduler"), cluster(1, "nonsense://here"):
         pass
+
+
+# --- what is told of it -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("total", "told"), [(10, 4), (100_000, 2)])
+def test_every_run_is_told_of_a_small_sweep_and_of_a_large_one_one_a_second_and_every_failure(
+    capsys: pytest.CaptureFixture[str], total: int, told: int
+) -> None:
+    bar = _SweepBar(total, done=0)
+    row = {"settings": {"method.beta": 0.1}, "seed": 3, "status": "done", "top1": 50.0}
+    for _ in range(3):
+        bar.ended(row)
+    bar.ended({**row, "status": "failed", "error": "no such luck"})
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == told
+    assert lines[0] == f"[1/{total}] method.beta = 0.1, seed 3: top-1 50.00 %"
+    assert lines[-1] == f"[4/{total}] method.beta = 0.1, seed 3: failed: no such luck"
+    assert bar.done == 3
+
+
+def test_a_scheduler_that_served_many_runs_remembers_one_kind_of_them(tmp_path: Path) -> None:
+    from distributed import Client, LocalCluster
+
+    points = read_sweep(written(tmp_path, DESCRIPTION)).points()
+    local = LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None)
+    with local, Client(local) as client, Journal(tmp_path / "out") as journal:
+        execute(client, points, journal, tmp_path / "out", None, Heard(), retries=0, task=counting)
+        assert set(local.scheduler.task_prefixes) == {"run"}
