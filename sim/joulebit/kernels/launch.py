@@ -11,10 +11,10 @@ A box is 128 bytes, so that no two share a cache line: int64 STATE, FUNCTION, CO
        ^                  |
        +--- waited long --+        a FUNCTION of 0 sends the helper back to Python: POSTED --> ASLEEP
 
-Those who wait let other threads of the machine go first every microsecond: with more threads than processors, a
-kernel's waiting time is another's computing time. A helper that the caller finds ASLEEP has to be woken; the kernel
-lies in its box then. The first box is the
-caller's own. Kernels are called by their native addresses with int64 arguments; RESULT takes up to two int64.
+Those who wait let other threads of the machine go first every microsecond: where there are more threads than
+processors, one's waiting is another's computing. A helper that the caller finds ASLEEP has to be woken; the kernel
+lies in its box then. The first box is the caller's own. Kernels are called by their native addresses with int64
+arguments; RESULT takes up to two int64.
 """
 
 from __future__ import annotations

@@ -308,6 +308,7 @@ class IntegerForward(IntegerState):
 def input_integers(images: NDArray[np.uint8], bits: int) -> NDArray[Any]:
     """Pixels as the integers of the network's input (spec, section 2): int8 up to 8 bits, else int16."""
     if bits == 8:
-        return np.maximum((images ^ np.uint8(128)).view(np.int8), np.int8(-127))
+        turned = (images ^ np.uint8(128)).view(np.int8)
+        return np.maximum(turned, np.int8(-127), out=turned)
     centred = saturate(shift_round(images.astype(np.int16) - 128, 8 - bits), bits)
     return centred.astype(np.int8 if bits < 8 else np.int16)
