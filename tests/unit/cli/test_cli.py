@@ -379,7 +379,7 @@ def comparison(stand_in):
         "joulebit.experiments.compare",
         compare=compare,
         run_suite=run_suite,
-        load_suite=lambda *_: SimpleNamespace(seeds=1),
+        load_suite=lambda *_: types.SimpleNamespace(seeds=1),
         rank_suite=lambda *_: None,  # a suite that is shown in its order
         render=lambda rows: f"{len(rows)} row",
     )

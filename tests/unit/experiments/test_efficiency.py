@@ -86,6 +86,18 @@ def test_folds_of_a_model_are_one_result():
     assert curve["efficiency"] == pytest.approx([0.35 / 0.5, 0.7 / 2.0])
 
 
+def test_seeds_are_averaged_and_their_ratios_spread_is_told():
+    trials = [
+        trial(name, "s", "epochs", accuracy, 1.0, seed=seed)
+        for name, accuracies in (("a", (0.9, 0.8)), ("b", (0.45, 0.5)))
+        for seed, accuracy in enumerate(accuracies)
+    ]
+    found = analyse(trials)
+    assert [row["efficiency"] for row in found["overall"]] == pytest.approx([0.85, 0.475])
+    assert found["ratio_deviations"] == {"a / b on easy": pytest.approx((2.0 - 1.6) / 2**0.5)}
+    assert analyse(trials[::2])["ratio_deviations"] == {}
+
+
 def test_tasks_are_compared_for_the_same_architecture():
     found = analyse([trial("a", "1", "epochs", 0.8, 1.0), trial("a", "1", "epochs", 0.4, 1.0, task="hard")])
     assert found["ratios"] == pytest.approx({"easy / hard of a": 2.0})
@@ -244,6 +256,16 @@ def test_folds_are_runs_of_their_own(tmp_path):
     assert len({run.folder for run in runs}) == 24
 
 
+def test_seeds_are_runs_of_their_own(tmp_path):
+    (tmp_path / "s.toml").write_text(STUDY.replace("epochs = 1\n", "epochs = 1\nseeds = 2\n", 1))
+    runs = load_study(tmp_path / "s.toml").runs
+    assert [run.config.seed for run in runs] == [0, 1] * 8 == [run.place["seed"] for run in runs]
+    assert len({run.folder for run in runs}) == 16
+    (tmp_path / "s.toml").write_text(STUDY.replace("epochs = 1\n", "epochs = 1\nseeds = 0\n", 1))
+    with pytest.raises(ConfigError, match="seeds must be a whole number"):
+        load_study(tmp_path / "s.toml")
+
+
 @pytest.mark.parametrize("name", study_names())
 def test_studies_of_the_package_can_be_loaded(name):
     study = load_study(name)
@@ -269,5 +291,5 @@ def test_a_study_that_makes_no_sense_is_one_line(old, new, words, tmp_path):
 
 
 def test_an_unknown_study_names_the_known_ones():
-    with pytest.raises(ConfigError, match="known: digits, mnist, paper"):
+    with pytest.raises(ConfigError, match="known: digits, mnist, mnist-adam, paper"):
         load_study("minst")

@@ -1,13 +1,14 @@
 """From trials to the framework's tables: models, architectures by criterion, overall, ratios, overtraining.
 
 Folds of one model are one result: the mean of their accuracies over the mean of their energies, as in the paper.
+So are seeds; how far their results lie apart is told as a standard deviation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations, pairwise
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 from joulebit.experiments.efficiency.formulas import EfficiencyError, efficiency, over_epochs, over_sizes, overall
@@ -26,8 +27,9 @@ def analyse(trials: Sequence[Trial]) -> dict[str, Any]:
         and whether the criterion was met. curves: of the runs by epochs: epoch and efficiency so far (equation
         2), folds averaged. architectures: by task, architecture and criterion: efficiency (equation 3), the
         lowest and highest of a size. overall: by task and architecture: efficiency (equation 4) and the criteria
-        that went in. ratios: text -> ratio of two overall efficiencies. overtraining: by model, where there is a
-        longer run: the accuracies, columns A and B, verdict. notes: what does not compare like with like.
+        that went in. ratios: text -> ratio of two overall efficiencies; ratio_deviations: with several seeds, text
+        -> sample standard deviation of the ratios that each seed alone gives. overtraining: by model, where there
+        is a longer run: the accuracies, columns A and B, verdict. notes: what does not compare like with like.
 
     Raises:
         EfficiencyError: no trials, or simulated and measured joules together.
@@ -46,6 +48,7 @@ def analyse(trials: Sequence[Trial]) -> dict[str, Any]:
         "architectures": architectures,
         "overall": totals,
         "ratios": _ratios(totals),
+        "ratio_deviations": _ratio_deviations(trials),
         "overtraining": _overtraining(trials),
         "notes": _notes(models),
     }
@@ -151,6 +154,17 @@ def _ratios(totals: Sequence[Row]) -> dict[str, float]:
         elif one["architecture"] == other["architecture"]:
             found[f"{one['task']} / {other['task']} of {one['architecture']}"] = ratio
     return found
+
+
+def _ratio_deviations(trials: Sequence[Trial]) -> dict[str, float]:
+    """Of the ratios' values for every seed, where there are several and each has all."""
+    seeds = sorted({one.seed for one in trials})
+    if len(seeds) < 2:
+        return {}
+    each = [
+        _ratios(_overall(_architectures(_models([one for one in trials if one.seed == seed])))) for seed in seeds
+    ]
+    return {name: stdev(found[name] for found in each) for name in each[0] if all(name in found for found in each)}
 
 
 def _overtraining(trials: Sequence[Trial]) -> list[Row]:

@@ -4,10 +4,11 @@
     set = ["training.batch_size=64"]        # for all runs
     epochs = 10                             # criterion epochs: so many
     longest = 30                            # the other criteria end a run here at the latest; default 3 * epochs
-    accuracy = 98.5                         # criterion accuracy: percent of the training samples; left out: not
-    run patience = 3                            # criterion patience: evaluations without a better one energy_j =
-    2.0                          # criterion energy: simulated joules overtraining = true                     #
-    also runs of twice the epochs
+    accuracy = 98.5                         # criterion accuracy: percent of the training samples; optional
+    patience = 3                            # criterion patience: evaluations without a better one
+    energy_j = 2.0                          # criterion energy: simulated joules
+    overtraining = true                     # also runs of twice the epochs
+    seeds = 3                               # every run with the seeds 0, 1 and 2 (from its own on); default 1
 
     [[tasks]]                               # at least one
     name = "MNIST"
@@ -50,8 +51,8 @@ from joulebit.train.progress import Progress
 
 STUDIES = Path(__file__).with_name("studies")
 _KEYS = {
-    "description", "set", "epochs", "longest", "accuracy", "patience", "energy_j", "overtraining", "tasks",
-    "architectures",
+    "description", "set", "epochs", "longest", "accuracy", "patience", "energy_j", "overtraining", "seeds",
+    "tasks", "architectures",
 }  # fmt: skip
 _TASK_KEYS = {"name", "set", "folds", "accuracy", "energy_j"}
 _ARCHITECTURE_KEYS = {"name", "preset", "sizes", "set"}
@@ -67,11 +68,12 @@ class StudyRun:
     size: str
     criterion: str
     fold: int
+    seed: int = 0
 
     @property
     def place(self) -> dict[str, str | int]:
         """As `trials.trial` takes it."""
-        keys = ("task", "architecture", "size", "criterion", "fold")
+        keys = ("task", "architecture", "size", "criterion", "fold", "seed")
         return {key: getattr(self, key) for key in keys}
 
     @property
@@ -110,6 +112,9 @@ def load_study(source: str | Path, overrides: Iterable[str] = ()) -> Study:
     architectures = _tables(where, table, "architectures", _ARCHITECTURE_KEYS, ("name", "preset", "sizes"))
     if not isinstance(table.get("epochs"), int | float) or not table["epochs"] > 0:
         raise ConfigError(f"{where}: epochs must be a number above 0, got {table.get('epochs')!r}")
+    seeds = table.get("seeds", 1)
+    if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:
+        raise ConfigError(f"{where}: seeds must be a whole number of at least 1, got {seeds!r}")
     common = override_list(where, table.get("set", []))
     runs = []
     for task in tasks:
@@ -135,7 +140,9 @@ def load_study(source: str | Path, overrides: Iterable[str] = ()) -> Study:
                             config = load_config(source, own)
                         except ConfigError as error:
                             raise ConfigError(f"{where}: {architecture['name']}, {size}: {error}") from None
-                        runs.append(StudyRun(config, task["name"], architecture["name"], size, criterion, fold))
+                        place = (task["name"], architecture["name"], size, criterion, fold)
+                        for seed in range(config.seed, config.seed + seeds):
+                            runs.append(StudyRun(attrs.evolve(config, seed=seed), *place, seed))
     return Study(path.stem, str(table.get("description", "")), tuple(runs))
 
 

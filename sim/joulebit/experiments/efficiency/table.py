@@ -59,8 +59,13 @@ def render(found: Mapping[str, Any]) -> list[Table | str]:
         ),
     ]
     if found["ratios"]:
-        rows = [(name, f"{value:.3f}") for name, value in found["ratios"].items()]
-        shown.append(_table("Ratios of overall efficiencies", ("",), ("Ratio",), rows))
+        spread = found.get("ratio_deviations", {})
+        rows = [
+            (name, f"{value:.3f}" + (f" ± {spread[name]:.3f}" if name in spread else ""))
+            for name, value in found["ratios"].items()
+        ]
+        title = "Ratios of overall efficiencies" + (" (± standard deviation over seeds)" if spread else "")
+        shown.append(_table(title, ("",), ("Ratio",), rows))
     if found["overtraining"]:
         shown.append(
             _table(

@@ -40,6 +40,7 @@ class Trial:
     train_accuracy: float | None  #: of the last epoch's samples while they were trained on, share of 1
     met: bool  #: the criterion was met; False: the run ended at its greatest length
     curve: tuple[Point, ...]  #: empty where energy_j is measured: a meter's joules are those of the whole run
+    seed: int = 0
 
     @property
     def model(self) -> tuple[str, str, str]:
@@ -92,6 +93,7 @@ def trial(path: Path, place: Mapping[str, str | int] | None = None) -> Trial:
         epochs=result.epoch,
         measured=False,
         train_accuracy=_train_accuracy(result),
+        seed=config.seed,
         met=bool((result.summary or {}).get("stopped")) or criterion_of(config) == EPOCHS,
         curve=_curve(result),
     )
