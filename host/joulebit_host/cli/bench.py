@@ -47,10 +47,10 @@ def cosim(model: str, batch: int, threads: int, rounds: int, rtl: bool, array_co
 
 def _table(result: dict[str, Any]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for title in ("tier", "layer", "forward", "input gradient", "weight gradient", "clock"):
+    for title in ("tier", "layer", "forward", "input gradient", "weight gradient", "clock", "ready after"):
         table.add_column(title)
     for tier, found in result["tiers"].items():
         rates = [si(found["macs_s"][name], "MAC/s") for name in ("forward", "input_gradient", "weight_gradient")]
         clock = si(found["cycles_s"], "cycles/s") if found["cycles_s"] else ""
-        table.add_row(tier, found["layer"], *rates, clock)
+        table.add_row(tier, found["layer"], *rates, clock, f"{found['open_s']:.1f} s")
     return table

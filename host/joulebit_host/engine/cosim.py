@@ -52,12 +52,13 @@ def bench_cosim(
         batch: samples per step.
         threads: of the plain engine and of the virtual board; 0: all processors that this process may use.
         rounds: each contestant takes one step per round, after two that do not count.
-        rtl: also run one small layer on the Verilated RTL of array_config (compiled on first use).
+        rtl: also run one small layer on the Verilated RTL of array_config (compiled on first use: minutes).
 
     Returns:
         step_s and numba_step_s (medians, seconds) by method, ratio (median of paired ratios, overlay to numba),
         loss (1 - 1 / ratio: the share of throughput lost), identical (the networks have the same weights), macs_s
-        by tier and pass, and cycles_s of the RTL.
+        by tier and pass; tiers with open_s too (until the board was there, compiling included), and cycles_s of
+        the RTL.
     """
     say = note or (lambda text: None)
     threads = threads or len(os.sched_getaffinity(0))
@@ -79,7 +80,7 @@ def bench_cosim(
     wide = Layer(batch, 32, 32, 16, 16, 3, 3, 1, 1, 1)
     tiers = {"functional": _passes("virtual", array_config, wide, 5)}
     if rtl:
-        say("passes on the RTL")
+        say("the RTL: minutes where Verilator compiles it the first time")
         tiers["rtl"] = _passes("virtual-rtl", array_config, _RTL_LAYER, 1)
     result["tiers"] = tiers
     result["macs_s"] = {tier: found["macs_s"] for tier, found in tiers.items()}
@@ -148,7 +149,9 @@ def _passes(board_name: str, array_config: str, layer: Layer, repeats: int) -> d
     )
     dz = rng.integers(-9999, 9999, (layer.images, layer.out_h, layer.out_w, layer.c_out)).astype(np.int16)
     w = rng.integers(-127, 128, (layer.kernel_h, layer.kernel_w, layer.c_in, layer.c_out)).astype(np.int8)
+    started = time.perf_counter()
     board = open_board(board_name, array_config)
+    open_s = time.perf_counter() - started
     try:
         with Accelerator(board, default_bitstream(array_config)) as accelerator:
             operand, gradient = accelerator.upload(x), accelerator.upload(dz)
@@ -176,6 +179,7 @@ def _passes(board_name: str, array_config: str, layer: Layer, repeats: int) -> d
                 f"{layer.images} x {layer.height} x {layer.width}",
                 "macs_s": macs_s,
                 "cycles_s": cycles / seconds if cycles else None,
+                "open_s": open_s,
             }
     finally:
         board.close()

@@ -310,19 +310,31 @@ def test_a_whole_run_on_digits(preset, tmp_path, capsys):
     assert overlay["top1"] == plain["top1"]
 
 
+SMALL_NETWORK = """
+from joulebit.nn.graph import Conv, GlobalPool, Model
+
+
+def small(classes):
+    return Model("small", (Conv(8), Conv(8, stride=2), GlobalPool()), classes)
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.rtl
 def test_predicted_signs_on_the_rtl(tmp_path, capsys):
-    short = ["--set", "training.iterations=2", "--set", "training.batch_size=2", "--set", "data.train_limit=10"]
-    short += ["--set", "data.test_limit=1", "--set", "training.statistics_samples=2"]
-    short += ["--set", 'method.update="psg"']
-    preset = "digits-lenet-fixed"
+    (tmp_path / "networks.py").write_text(SMALL_NETWORK)
+    short = ["--set", f"model.name={tmp_path / 'networks.py'}:small", "--set", "training.iterations=3"]
+    short += ["--set", "training.batch_size=2", "--set", "training.statistics_samples=2"]
+    short += ["--set", "data.train_limit=10", "--set", "data.test_limit=1"]
+    preset = "digits-resnet8-psg"
     plain = summary(capsys, preset, *short, "--run-dir", str(tmp_path / "plain"))
-    words = ("--engine", "overlay", "--board", "virtual-rtl", "--array-config", "open")
+    words = ("--engine", "overlay", "--board", "virtual-rtl", "--array-config", "tiny", "--count-wrong")
     rtl = summary(capsys, preset, *short, *words, "--run-dir", str(tmp_path / "rtl"))
     (report,) = json.loads((tmp_path / "rtl" / "accelerator.json").read_text())
+    assert report["passes"]["weight signs"] == 6
     assert report["counters"]["MACS_GATED"] > 0
-    assert rtl["weights_sha256"] == plain["weights_sha256"]
+    for name in ("weights_sha256", "predictor_share", "predictor_error"):
+        assert rtl[name] == plain[name]
 
 
 def test_everything_runs_with_numpy_and_pure_python_packages_alone():
@@ -344,7 +356,9 @@ with tempfile.TemporaryDirectory() as folder:
         words += ["--set", key]
     assert run(words) == 0
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=600
+    )
     assert done.returncode == 0, done.stderr
 
 

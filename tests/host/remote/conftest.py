@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from processes import ended, first_line
 
 from joulebit.accelerator.build import library
 from joulebit_host.bitstreams.virtual import virtual_files
@@ -113,9 +114,7 @@ def start_client(bitstream_folder):
 
     yield start
     for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+        ended(process)
 
 
 @pytest.fixture
@@ -169,10 +168,8 @@ def serve_process(bitstream_folder):
             env=os.environ | _environment(bitstream_folder),
         )  # fmt: skip
         started.append(process)
-        return process, json.loads(process.stdout.readline())["address"]
+        return process, json.loads(first_line(process))["address"]
 
     yield start
     for process in started:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+        ended(process)

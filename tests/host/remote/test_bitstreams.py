@@ -25,7 +25,11 @@ DESCRIPTION = json.loads((ROOT / "hw/synth/zedboard/zedboard.json").read_text())
 
 def test_the_committed_files_are_those_that_the_specification_gives():
     done = subprocess.run(
-        [sys.executable, "-m", "joulebit_host.bitstreams", "--check"], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "joulebit_host.bitstreams", "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
     assert done.returncode == 0, f"run `python -m joulebit_host.bitstreams`\n{done.stdout}{done.stderr}"
 
@@ -33,7 +37,7 @@ def test_the_committed_files_are_those_that_the_specification_gives():
 def test_check_names_what_is_missing_changed_or_stale(tmp_path):
     def run(*options):
         command = [sys.executable, "-m", "joulebit_host.bitstreams", "-o", str(tmp_path), *options]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
     assert run("--check").returncode == 1
     assert run().returncode == 0

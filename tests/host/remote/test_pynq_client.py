@@ -8,6 +8,7 @@ import time
 import accelerator_bench
 import pytest
 from passes_oracle import expected_passes
+from processes import first_line
 
 from joulebit.spec.accelerator import specification_hash
 from joulebit_host.bitstreams import bitfile
@@ -136,7 +137,7 @@ def test_a_board_that_goes_in_the_middle_of_a_layer_is_told(serve_process, start
         request.getfixturevalue("rtl")
     process, address = serve_process("--tier", tier)
     running = start_client("gone", address, config="tiny")
-    assert json.loads(running.stdout.readline()) == {"ready": True}
+    assert json.loads(first_line(running)) == {"ready": True}
     time.sleep(0.5)
     process.kill()
     out, err = running.communicate(timeout=60)
@@ -155,11 +156,11 @@ def test_a_board_that_goes_in_the_middle_of_a_layer_is_told(serve_process, start
 def test_a_client_killed_in_the_middle_of_a_transfer_leaves_its_memory_to_others(server, start_client, client):
     board = server(idle_s=1.0)
     running = start_client("transfer", board.address)
-    assert json.loads(running.stdout.readline())["address"]
+    assert json.loads(first_line(running))["address"]
     time.sleep(0.2)
     assert "no 6,291,456 contiguous bytes" in client("descend", board.address, bytes_wanted=6 << 20)["error"]
     running.kill()
-    running.wait()
+    running.wait(20)
     deadline = time.monotonic() + 20
     while board.board.memory.entries and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -169,9 +170,9 @@ def test_a_client_killed_in_the_middle_of_a_transfer_leaves_its_memory_to_others
 def test_loading_an_overlay_frees_the_buffers_of_other_clients(server, start_client, client, bit_of):
     board = server()
     running = start_client("transfer", board.address)
-    running.stdout.readline()
+    first_line(running)
     running.kill()
-    running.wait()
+    running.wait(20)
     assert len(board.board.memory.entries) == 1
     client("overlay", board.address, bit=bit_of("tiny"))
     assert not board.board.memory.entries
