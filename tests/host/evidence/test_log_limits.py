@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from joulebit_host.evidence.log import (
     NO_HASH,
     EvidenceError,
     EvidenceLog,
+    as_received,
     canonical,
     chain,
     head_path,
@@ -65,3 +67,20 @@ def test_a_log_that_lost_all_its_records_is_not_begun_again(tmp_path: Path) -> N
     assert head_path(path).exists()
     with pytest.raises(EvidenceError, match="exists already"):
         EvidenceLog.create(path, {})
+
+
+def test_data_that_are_no_base64_are_refused(tmp_path: Path) -> None:
+    for data in ("VT!ENCg==", "VTENCg", 5):
+        record = {"type": "received", "t_s": 1.0, "t_sent_s": 1.0, "data": data}
+        _, kept = read_log(written(tmp_path / "log", FIRST, record))
+        with pytest.raises(EvidenceError, match="record 1 keeps no received data"):
+            as_received(kept)
+
+
+@pytest.mark.parametrize("sync_s, counted", [(0.0, 3), (1e6, 1)])
+def test_the_head_file_counts_what_is_on_the_disk(tmp_path: Path, sync_s: float, counted: int) -> None:
+    log = EvidenceLog.create(tmp_path / "log", {}, sync_s)
+    log.mark("one", 1.0)
+    log.mark("two", 2.0)
+    assert json.loads(head_path(log.path).read_bytes())["records"] == counted
+    log.abandon()
