@@ -56,12 +56,14 @@ class TileCycles:
             which depends on the tile before.
         load: until its features are in the buffers.
         output: of the output path, after `busy` (a block is written while the next is computed).
+        first: of a convolution, from taking the tile until its first block is complete.
     """
 
     compute: int
     busy: int
     load: int
     output: int
+    first: int = 0
 
 
 @dataclass(frozen=True)
@@ -161,14 +163,18 @@ def _results(d: dict[str, int], config: ArrayConfig, latency: int) -> list[int]:
     return cycles
 
 
-def _convolution(d: dict[str, int], config: ArrayConfig, latency: int) -> tuple[int, int]:
-    """(cycles until the next tile may come, cycles of output after that)."""
+def _convolution(d: dict[str, int], config: ArrayConfig, latency: int, path: int = 0) -> tuple[int, int, int]:
+    """(cycles until the next tile may come, of output after that, until the first block is complete).
+
+    path: cycles until the output path has reported the tile before, whose last block lies in the other half.
+    """
     lanes = config.out_lanes
     beats = ceil_div(config.multipliers, 8)
     steps, results = _steps(d), _results(d, config, latency)
     start = max(SETUP, 2 + lanes + beats)
-    path_free = 0  # when the output path takes a job
-    half_free = [0, 0]  # when the sums of a half may be overwritten
+    path_free = path  # when the output path takes a job
+    half_free = [0, path - TILE_END - latency]  # when the sums of a half may be overwritten
+    first = 0
     for block in range(d["out_blocks"]):
         start = max(start, half_free[block % 2])
         for index, pixels in enumerate(steps):
@@ -178,13 +184,16 @@ def _convolution(d: dict[str, int], config: ArrayConfig, latency: int) -> tuple[
             end = start + pixels
             start = max(end, start + STEP_SPACE, staged) if not last else max(end + BLOCK_END, staged)
         end += BLOCK_END - 2
+        first = first or end
         if results:
             job = max(end, path_free)
             start = max(start, job + 2)
             path_free = job + results[block] + OUTPUT_END
             half_free[block % 2] = path_free
             end = job
-    return end + 2, max(0, path_free - end - 2)
+    # A tile ends by a job in any case.
+    end = max(end, path)
+    return end + 2, max(0, path_free - end - 2), first
 
 
 @dataclass(frozen=True)
@@ -285,16 +294,16 @@ def _tile(d: dict[str, int], config: ArrayConfig, passes: NDArray[np.int64] | No
         g = 0
     elif operation == Operation.INPUT_GRADIENT:
         g += min(d["w_bytes"] // 8, WEIGHTS_AHEAD)
-    output, compute, busy = 0, 0, SETUP
+    output, compute, busy, first = 0, 0, SETUP, 0
     if operation in (Operation.FORWARD, Operation.INPUT_GRADIENT):
-        busy, output = _convolution(d, config, latency)
+        busy, output, first = _convolution(d, config, latency)
         compute = d["out_blocks"] * sum(_steps(d))
     elif operation == Operation.WEIGHT_GRADIENT:
         busy = 0
         compute = sum(_passes(d, config, passes)) * d["images"] * d["g_rows"] * d["g_columns"]
     if predicts:
         busy = max(busy, _predictor(d, config))
-    return TileCycles(compute, busy, max(x, g) + LOAD + latency, output)
+    return TileCycles(compute, busy, max(x, g) + LOAD + latency, output, first)
 
 
 def estimate(
@@ -350,9 +359,11 @@ def list_cycles(
             free, end = gradients.run(d, given, taken, path)
             path = end + TILE_END + latency if end else path
         else:
-            # A tile that computes faster than the one before is written waits for the output path.
-            free = max(taken + tile.busy, path)
-            path = free + tile.output + TILE_END + latency
+            busy, output = tile.busy, tile.output
+            if tile.first and path - taken > tile.first:  # a tile that is faster than the one before is written
+                busy, output, _ = _convolution(d, config, latency, path - taken)
+            free = max(taken + max(busy, tile.busy), path)
+            path = free + output + TILE_END + latency
         released[index % 2] = free
     total = max(free, path) + FINISH - TILE_END
     return Estimate(total, sum(tile.compute for tile in tiles), tuple(tiles))
