@@ -9,6 +9,7 @@ is one with a kernel wider by p - 1 strides.
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,7 @@ def as_larger_images(
     return pixels // size, rows, size // rows, channels
 
 
+@cache
 def pixels_together(out_w: int, kernel_w: int, stride: int, c_in: int, c_out: int, kernel_h: int) -> int:
     """How many output pixels side by side share vectors so that a forward pass takes the fewest steps."""
 
@@ -66,6 +68,7 @@ def _fitting(out_w: int, c_out: int) -> list[int]:
     return [1] + [p for p in range(2, _MOST_LANES // c_out + 1) if out_w % p == 0]
 
 
+@cache
 def gradients_together(out_w: int, kernel_w: int, stride: int, c_in: int, c_out: int) -> int:
     """As `pixels_together`, for the outer products of a weight gradient: of inputs by vectors of gradients."""
 

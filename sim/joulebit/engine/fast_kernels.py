@@ -242,7 +242,7 @@ class FastKernels(VectorKernels):
         out_w, c_out, kernel_w = out_w // together, c_out * together, kernel_w + (together - 1) * stride
         count = fast_weight.sums_count(kernel_h, kernel_w, c_in, c_out, products)
         threads = self._threads((samples + 1) // 2)
-        totals = np.zeros((threads, count), np.int64)
+        totals = np.empty((threads, count), np.int64)
         sizes = (height, width, c_in, out_h, out_w, c_out, geometry.padding_h, geometry.padding_w)
         scratch = self._scratch.addresses(fast_weight.scratch_size(*sizes, count, products))
         shared = (

@@ -127,11 +127,14 @@ def _magnitudes(first: Int, second: Int, both: Int, elements: Int, shift: Int, l
 
 
 @inline
-def _flush(sums: Int, totals: Int, count: Int) -> None:
-    """totals (int64) += sums (int32), sums = 0; count is a multiple of 16."""
+def _flush(sums: Int, totals: Int, count: Int, first: Int) -> None:
+    """totals (int64) += sums (int32), or = sums the first time; sums = 0. count is a multiple of 16."""
     none = zeros()
     for i in range(0, count, 16):
-        store_all64(totals + 8 * i, load_all64(totals + 8 * i) + widen(load_all(sums + 4 * i)))
+        total = widen(load_all(sums + 4 * i))
+        if not first:
+            total = total + load_all64(totals + 8 * i)
+        store_all64(totals + 8 * i, total)
         store_all(sums + 4 * i, none)
 
 
@@ -186,9 +189,9 @@ def weight_gradient(
     kernel_w: Int, stride: Int, step: Int, padding_h: Int, padding_w: Int, products: Int, scratch: Int,
     totals: Int, count: Int,
 ) -> None:  # fmt: skip
-    """Adds x * dz of the pairs of samples that this thread draws from the counter to its totals.
+    """Sums x * dz over the pairs of samples that this thread draws from the counter.
 
-    Addresses: counter (int64, shared by the threads), x, dz, scratch, totals (int64, zeros, `count` of them):
+    Addresses: counter (int64, shared by the threads), x, dz, scratch, totals (int64, `count` of them, set here):
     for each two blocks of 16 output channels [kernel_h][groups of inputs][inputs][2][16], for a last single
     block [kernel_h][groups][inputs][16]. x_shift and g_shift: -1 for all bits, else the predictor's shifts.
     stride is that of the rows, step that of the columns.
@@ -228,7 +231,7 @@ def weight_gradient(
     largest_x = max(x_high, -x_low)
     if products > 1:  # of the operands' transforms
         largest_x *= 2 if products == 4 else 10
-    used = np.int64(0)
+    first, used = True, np.int64(0)
     fill(sums, count * 4, np.int64(0))
     fill(image, pitch * (height + 2 * padding_h), np.int64(0))
     n = 2 * fetch_add(counter, 1)
@@ -284,8 +287,8 @@ def weight_gradient(
                     if whole:
                         need = sum_g * largest_x if i == 0 and j == 0 else np.int64(0)
                     if used + need > _FULL:
-                        _flush(sums, totals, count)
-                        used = np.int64(0)
+                        _flush(sums, totals, count, first)
+                        first, used = False, np.int64(0)
                     used += need
                     _outer_products(
                         x_start + i * x_row + j // per * x_step, x_row, x_step, x_tap, x_part, kernel_h, run,
@@ -293,7 +296,7 @@ def weight_gradient(
                         (columns + per - 1) // per, blocks, sums,
                     )  # fmt: skip
         n = following
-    _flush(sums, totals, count)
+    _flush(sums, totals, count, first)
 
 
 @inline
