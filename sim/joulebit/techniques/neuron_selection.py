@@ -2,8 +2,8 @@
 
     all                     every neuron: the baseline
     velocity                the fastest, |v|, until the budget is spent (equation (6))
-    velocity_per_parameter  the fastest per parameter, |v| / parameters (equation (7)): what the paper's tables call
-                            velocity, by its released code
+    velocity_per_parameter  the fastest per parameter, |v| / parameters (equation (7)); the paper's tables call this
+                            velocity, as its released code shows
     random                  in an order drawn anew each time
     static                  a fixed scheme (sparse update): the first share of some layers' neurons, and the betas
                             or biases of the last layers
