@@ -19,7 +19,7 @@ from joulebit_host.campaign import series
 from joulebit_host.campaign.schema import Campaign, campaign_hash
 from joulebit_host.campaign.series import Group
 from joulebit_host.campaign.state import write_file
-from joulebit_host.campaign.text import joules
+from joulebit_host.campaign.text import joules, phases_text
 from joulebit_host.meters.base import Accuracy
 from joulebit_host.meters.limits import limits_text
 
@@ -98,6 +98,7 @@ def write_report(
         counts={state: sum(cell["state"] == state for cell in cells) for state in _STATES},
         groups=groups,
         verdicts=verdicts,
+        replayed=[phases_text(found) for found in summary["phases"]],
         meters=_meters(entries),
         fit=fit,
         figures=shown,

@@ -23,6 +23,10 @@
 
 Cells are methods x models x meters x devices x repeats. `models` replaces each source's own model; without it
 every source keeps its own. Unknown, missing and ill-typed keys stop the campaign before anything is measured.
+
+A method with `replay_of = "step"` and `phase = "forward"` does that phase alone, as often as one run of the method
+"step" does it; being repeated for a whole window, it can be as short as it likes. Where all such methods are
+measured, their net energies are set beside that of the whole, and whether they add up is said.
 """
 
 from __future__ import annotations
@@ -84,12 +88,16 @@ class Method:
     set: tuple[str, ...] = ()  #: changes of it, `section.key=value`
     command: str = ""  #: a shell command, for devices of kind command
     counters: Mapping[str, int] = Factory(dict)  #: of one run, by the keys of `joulebit.energy.counters`
+    replay_of: str = ""  #: the method of which this one repeats a phase, as often as that does in one run
+    phase: str = ""  #: that phase's name
 
     def __attrs_post_init__(self) -> None:
         given = [work for work in WORKS if getattr(self, work)]
         if len(given) != 1:
             came = " and ".join(given) or "none"
             raise CampaignError(f"method {self.name}: exactly one of {', '.join(WORKS)} must be given, got {came}")
+        if bool(self.replay_of) != bool(self.phase):
+            raise CampaignError(f"method {self.name}: replay_of and phase belong together, one of them is missing")
         if self.set and not self.source:
             raise CampaignError(f"method {self.name}: set changes a source, but there is none")
         for key, count in self.counters.items():
@@ -218,8 +226,23 @@ class Campaign:
                         f"device {device.name}: faults_in: unknown method {name!r}{did_you_mean(name, names)}"
                     )
         for method in self.methods:
+            self._check_replay(method)
             if self.models and not method.source:
                 raise CampaignError(f"models cannot be applied to method {method.name}: it has no source")
+
+    def _check_replay(self, method: Method) -> None:
+        """A replayed phase belongs to a method that is whole, and no other replay has its name."""
+        if not method.replay_of:
+            return
+        whole = [other.name for other in self.methods if not other.replay_of]
+        if method.replay_of not in whole:
+            raise CampaignError(
+                f"method {method.name}: replay_of must name a method that is no replay itself "
+                f"({', '.join(whole)}), got {method.replay_of!r}{did_you_mean(method.replay_of, whole)}"
+            )
+        same = [o.name for o in self.methods if (o.replay_of, o.phase) == (method.replay_of, method.phase)]
+        if len(same) > 1:
+            raise CampaignError(f"methods {' and '.join(same)} replay the same phase {method.phase!r}")
 
 
 def load_campaign(path: Path | str) -> Campaign:

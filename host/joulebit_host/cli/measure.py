@@ -33,6 +33,7 @@ def measure(plan: Path | None, out: Path | None, resume: bool, as_json: bool) ->
     from joulebit_host.campaign.schema import campaign_from_table, load_campaign
     from joulebit_host.campaign.state import write_file
     from joulebit_host.campaign.summary import summarise
+    from joulebit_host.campaign.text import phases_text
 
     campaign = campaign_from_table(_own_plan()) if plan is None else load_campaign(plan)
     folder = out or CAMPAIGNS / campaign.name
@@ -58,6 +59,8 @@ def measure(plan: Path | None, out: Path | None, resume: bool, as_json: bool) ->
         for comparison in summary["comparisons"]:
             if comparison["energy"] == "net":
                 show(f"net: {comparison['sentence']}")
+        for found in summary["phases"]:
+            show(phases_text(found))
         note(f"report: {folder / PAGE}")
     missing = [cell for cell in summary["cells"] if not cell["valid"]]
     for cell in missing:

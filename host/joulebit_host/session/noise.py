@@ -10,6 +10,7 @@ observations. The estimate of 2 tau * var has the relative variance 2 (2 W + 1) 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ import numpy as np
 from joulebit_host.session.window import Floats
 
 _SOKAL_C = 5.0
+_ORDER = 3  #: of the differences that tell noise from slow changes
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,9 @@ class Noise:
 
     Attributes:
         long_run_w2: 2 tau * variance: what replaces the variance of one reading in the variance of a sum.
-        fast_w2: half of the mean square of successive differences (J. von Neumann, 1941): the variance of what
-            changes from reading to reading, whatever slow change there is besides.
+        fast_w2: the variance of what changes from reading to reading, whatever slow change there is besides: mean
+            square of the third differences, over 20 (J. von Neumann, 1941, for the first, over 2; each further
+            one takes more of the slow changes off).
         variance_w2: variance about the mean.
         tau: integrated autocorrelation time in readings; 1/2 for white noise.
         dof: degrees of freedom of long_run_w2.
@@ -56,7 +59,8 @@ def noise_of(blocks: Sequence[Floats]) -> Noise:
     count = sum(len(block) for block in blocks)
     if count == 0:
         return NO_NOISE
-    fast = sum(float(np.sum(np.diff(block) ** 2)) for block in blocks) / (2 * (count - len(blocks)))
+    differences = np.concatenate([np.diff(block, _ORDER) for block in blocks])
+    fast = float(np.mean(differences**2)) / math.comb(2 * _ORDER, _ORDER)
     longest = max(len(block) for block in blocks)
     covariance = np.zeros(longest)
     for block in blocks:

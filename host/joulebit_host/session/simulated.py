@@ -160,7 +160,7 @@ def draw_plan(random: np.random.Generator, interval_s: float, jumps: bool, scale
     phases = random.uniform(-0.3, 0.3, 4) * scale
     idle_w = random.uniform(2.4, 3.2) * scale
     # Over the window the drift's mean share is uniform in (0, 1): any path between the two levels.
-    share = random.uniform(0.02, 0.98)
+    share = random.uniform(0.002, 0.998)
     device = Device(
         idle_w=idle_w,
         drift_w=random.uniform(-0.01, 0.01) * idle_w,

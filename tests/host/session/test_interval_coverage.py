@@ -1,12 +1,15 @@
 """The k = 2 interval holds the true energy about as often as it says."""
 
+import itertools
 import math
 
+import numpy as np
 import pytest
 
 from joulebit_host.meters.base import Reading
 from joulebit_host.session.coverage import CASES, HEADINGS, Tally, markdown, rows, study, study_frames
-from joulebit_host.session.frames import KINDS
+from joulebit_host.session.frames import KINDS, DeviceCurve
+from joulebit_host.session.simulated import draw_plan
 from joulebit_host.session.uncertainty import PROBABILITY, Quantity, Term
 
 
@@ -48,6 +51,19 @@ def test_each_kind_of_meter_holds_93_to_97_percent() -> None:
             for case in CASES:
                 total = total.plus(tallies[reading.value, case, what])
             assert 0.93 <= total.share <= 0.97, (reading, what, total.share)
+
+
+def test_what_an_emulator_measures_is_the_device_of_the_truth() -> None:
+    """The curve, asked one time after the other, against the device's vectors."""
+    random = np.random.default_rng(6)
+    for scale in (1.0, 8.0):
+        plan = draw_plan(random, 0.3, jumps=False, scale=scale)
+        curve, t = DeviceCurve(plan.device), np.sort(random.uniform(0, plan.end_s, 3000))
+        power, energy = plan.device.power_w(t), plan.device.energy_j(t)
+        assert [curve.power_w(x) for x in t] == pytest.approx(power, rel=1e-12)
+        assert [curve.energy_j(0.0, x) for x in t] == pytest.approx(energy - plan.device.energy_j(np.zeros(1)))
+        steps = [curve.energy_j(a, b) for a, b in itertools.pairwise(t)]
+        assert steps == pytest.approx(np.diff(energy), abs=1e-9)
 
 
 def test_a_wrong_budget_would_be_noticed() -> None:
