@@ -2,8 +2,8 @@
 
     all                     every neuron: the baseline
     velocity                the fastest, |v|, until the budget is spent (equation (6))
-    velocity_per_parameter  the fastest per parameter, |v| / parameters (equation (7)); the paper's tables call this
-                            velocity, as its released code shows
+    velocity_per_parameter  the fastest per parameter, |v| / parameters (equation (7)); in the paper's tables and
+                            its released code this is "velocity"
     random                  in an order drawn anew each time
     static                  a fixed scheme (sparse update): the first share of some layers' neurons, and the betas
                             or biases of the last layers
