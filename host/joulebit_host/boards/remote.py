@@ -26,7 +26,7 @@ __all__ = ["PORT", "RemoteBoard", "RemotePart", "open_remote"]
 
 PORT = 7967  #: pynq's; the only one that its environment variable PYNQ_REMOTE_DEVICES can reach
 _VIRTUAL = "Virtual"  #: how the virtual board's name begins
-_CHUNK = 2 << 20
+_CHUNK = 512 << 10  #: of a message; larger ones leave the processor's caches
 _CALL_S = 30.0
 _LOAD_S = 600.0  #: a call while a bitstream is loaded: a virtual board may have to compile its RTL
 _CONNECT_S = 15.0
@@ -53,8 +53,10 @@ class RemotePart:
         with plain_errors(self._board.name, f"sending {stop - start:,} bytes"):
             if start and not self._board.moves_ranges:
                 # What comes before is overwritten with itself, since the copy here may be older.
-                before = self._received(0, start)
-                self._send(0, np.concatenate([before, self._array[start:stop]]))
+                whole = np.empty(stop, np.uint8)
+                self._receive(0, whole[:start])
+                whole[start:] = self._array[start:stop]
+                self._send(0, whole)
             else:
                 self._send(start, self._array[start:stop])
 
@@ -63,8 +65,12 @@ class RemotePart:
         if start == stop:
             return
         with plain_errors(self._board.name, f"fetching {stop - start:,} bytes"):
-            first = start if self._board.moves_ranges else 0
-            self._array[start:stop] = self._received(first, stop)[start - first :]
+            if start and not self._board.moves_ranges:
+                whole = np.empty(stop, np.uint8)
+                self._receive(0, whole)
+                self._array[start:stop] = whole[start:]
+            else:
+                self._receive(start, self._array[start:stop])
 
     def _send(self, first: int, data: NDArray[np.uint8]) -> None:
         messages, name = self._board.buffer_messages, self._buffer.buffer_id
@@ -78,13 +84,13 @@ class RemotePart:
         _checked(self._buffer.stub.write(pieces()))
         _checked(self._buffer.stub.flush(messages.FlushRequest(buffer_id=name)))
 
-    def _received(self, first: int, stop: int) -> NDArray[np.uint8]:
-        """Bytes first..stop-1 as they are on the board."""
+    def _receive(self, first: int, out: NDArray[np.uint8]) -> None:
+        """Bytes from `first` on, as they are on the board, into `out`."""
         messages, name = self._board.buffer_messages, self._buffer.buffer_id
         _checked(self._buffer.stub.invalidate(messages.InvalidateRequest(buffer_id=name)))
-        where = {"start": first, "end": stop} if self._board.moves_ranges else {}
+        where = {"start": first, "end": first + len(out)} if self._board.moves_ranges else {}
         stream = self._buffer.stub.read(messages.BufferReadRequest(buffer_id=name, **where))
-        out, got = np.empty(stop - first, np.uint8), 0
+        got = 0
         for answer in stream:
             _checked(answer)
             piece = np.frombuffer(answer.data, np.uint8)[: len(out) - got]
@@ -95,7 +101,6 @@ class RemotePart:
                 break
         if got < len(out):
             raise RuntimeError(f"the board sent {got:,} of {len(out):,} bytes")
-        return out
 
     def free(self) -> None:
         if not self._buffer.freed:

@@ -15,7 +15,7 @@ from joulebit_host.boards.server.messages import SERVICES, Service, message
 
 __all__ = ["handlers"]
 
-_CHUNK = 2 << 20  #: of a buffer that is read
+_CHUNK = 512 << 10  #: of a buffer that is read; larger messages leave the processor's caches
 
 
 class _Device:
