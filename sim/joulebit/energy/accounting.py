@@ -65,11 +65,7 @@ and a Kh x Kw kernel, T(n, t) = ceil(n / t):
 and every bit that crosses DRAM passes a buffer (line buffer, FIFO) once on its way. Vectors without reuse
 (the classifier, gates) fetch both operands for every multiply-accumulate.
 
-**Widths**: activations, weights and gradients as the run has them, z 16, masters 32, momentum 48 (42 used),
-dw accumulator_bits, signs 2 bits; a partial sum of the forward or input-gradient pass has the bits that it
-can reach, both operands' and bl(products per sum), in whole bytes and at most accumulator_bits (32 for 8x8,
-40 for 8x16 on 64 channels). float32 has 32 for everything. Bits are summed over a call and level, then
-rounded up to whole bytes, once.
+Bits (`joulebit.energy.widths`) are summed over a call and level, then rounded up to whole bytes, once.
 """
 
 from __future__ import annotations
@@ -78,14 +74,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from joulebit.energy.counters import Counters
-from joulebit.fixed.arithmetic import CONV_OUTPUT_BITS, Arithmetic
+from joulebit.energy.widths import SIGN_BITS, Widths
+from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.nn.graph import ConvPlan, HeadPlan, NetworkPlan, ResidualPlan, Shape
 
 ARRAY_OUT = 16  #: output channels of the array
 ARRAY_IN = 4  #: input channels of the array
 ARRAY_COLUMNS = 3  #: kernel columns of the array
-GATE_BITS = 16  #: operands of the gates
-SIGN_BITS = 2  #: -1, 0 or 1
 
 #: Element-wise operations per element.
 OPERATIONS = {
@@ -99,71 +94,6 @@ OPERATIONS = {
     "update": 4,  # mean, decay, momentum, master
     "adam": 9,  # mean, decay, both moments (3), root, bias, division, master
 }
-
-
-@dataclass(frozen=True)
-class Widths:
-    """Widths in bits of everything that is counted. `of` derives them from a run's arithmetic."""
-
-    x: int
-    w: int
-    g: int
-    input_gradient: int  #: of dz in the input-gradient pass
-    z: int
-    accumulator: int
-    master: int = 32
-    momentum: int = 48  #: 42 bits are used
-    x_msb: int = 0  #: predictor; 0 = none
-    g_msb: int = 0
-    gate: int = GATE_BITS
-    fp32: bool = False  #: everything is float32
-
-    @classmethod
-    def of(cls, arithmetic: Arithmetic | None) -> Widths:
-        """Those of a fixed-point run, or of float32 for None."""
-        if arithmetic is None:
-            return cls(32, 32, 32, 32, 32, 32, 32, 32, gate=32, fp32=True)
-        return cls(
-            x=arithmetic.x_bits,
-            w=arithmetic.w_bits,
-            g=arithmetic.g_bits,
-            input_gradient=arithmetic.input_gradient_bits or arithmetic.g_bits,
-            z=CONV_OUTPUT_BITS,
-            accumulator=arithmetic.accumulator_bits,
-            x_msb=arithmetic.x_msb_bits,
-            g_msb=arithmetic.g_msb_bits,
-        )
-
-    def kind(self, left: int, right: int) -> str:
-        """Key of a multiply-accumulate of these operand widths."""
-        return "fp32" if self.fp32 else f"{left}x{right}"
-
-    def weight(self, conv: ConvPlan) -> int:
-        """Bits of one weight of a layer."""
-        if self.fp32:
-            return self.w
-        return {"binary": 1, "ternary": 2, "shift": 1 + (self.w - 1).bit_length()}.get(conv.kind, self.w)
-
-    def layer_kind(self, conv: ConvPlan, value: int, backward: bool = False) -> str:
-        """Key of what a layer's weights do to values of `value` bits: activations, or output gradients."""
-        w = self.weight(conv)
-        if self.fp32:
-            return "fp32"
-        if conv.kind == "adder":
-            return f"diff{self.x}x{w}x{value}" if backward else f"add{value}x{w}"
-        if conv.kind == "shift":
-            return f"shift{value}x{w}"
-        return self.kind(w, value) if backward else self.kind(value, w)
-
-    def sum(self, left: int, right: int, products: int) -> int:
-        """Bits of a partial sum of at most `products` products of these operand widths, in whole bytes."""
-        if self.fp32:
-            return self.accumulator
-        return min(self.accumulator, 8 * -(-(left + right + products.bit_length()) // 8))
-
-    def operation(self, bits: int) -> str:
-        """Key of an element-wise operation on numbers of `bits` bits."""
-        return "fp32" if self.fp32 else "int16" if bits <= 16 else "int32"
 
 
 @dataclass(frozen=True)

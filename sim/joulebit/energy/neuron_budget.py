@@ -28,10 +28,11 @@ from math import floor
 import numpy as np
 from numpy.typing import NDArray
 
-from joulebit.energy.accounting import Accountant, Widths
+from joulebit.energy.accounting import Accountant
 from joulebit.energy.counters import Counters
 from joulebit.energy.model import simulate_energy
 from joulebit.energy.table import EnergyTable
+from joulebit.energy.widths import Widths
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.nn.graph import ConvPlan, NetworkPlan
 from joulebit.nn.trained import GradientFlow, Trained, gradient_flow, outputs_per_group

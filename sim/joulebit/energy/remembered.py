@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from joulebit.energy.accounting import Accountant, Widths
+from joulebit.energy.accounting import Accountant
 from joulebit.energy.counters import Counters
+from joulebit.energy.widths import Widths
 from joulebit.nn.graph import ConvPlan
 
 _MOST_KNOWN = 10_000  #: with gates, any number of samples may enter a block

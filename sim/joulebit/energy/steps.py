@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fractions import Fraction
 
-from joulebit.energy.accounting import Accountant, Widths
+from joulebit.energy.accounting import Accountant
 from joulebit.energy.counters import Counters, counted_as
+from joulebit.energy.widths import Widths
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.nn.graph import ConvPlan, MaxPoolPlan, NetworkPlan, ResidualPlan
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from joulebit.energy.accounting import Widths
 from joulebit.energy.counters import Counters, counted_as
 from joulebit.energy.remembered import RememberingAccountant
+from joulebit.energy.widths import Widths
 from joulebit.engine.base import Engine
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.fixed.rounding import saturate, shift_round

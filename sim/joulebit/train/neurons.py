@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulebit.data.dataset import Split
-from joulebit.energy.accounting import GATE_BITS
 from joulebit.energy.counters import Counters
 from joulebit.energy.neuron_budget import Costs
+from joulebit.energy.widths import GATE_BITS
 from joulebit.nn.structure import Snapshot
 from joulebit.techniques.neuron_selection import NeuronSelection, flops_saved
 from joulebit.techniques.neuron_velocity import NeuronVelocity

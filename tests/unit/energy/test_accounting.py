@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from joulebit.energy.accounting import Accountant, Widths, array_fetches
+from joulebit.energy.accounting import Accountant, array_fetches
 from joulebit.energy.counters import Counters
+from joulebit.energy.widths import Widths
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.nn.graph import Conv, Dense, GlobalPool, MaxPool, Model, Residual, plan
 from joulebit.nn.models import resnet

@@ -6,11 +6,11 @@ from fractions import Fraction
 
 import pytest
 
-from joulebit.energy.accounting import Widths
 from joulebit.energy.counters import PHASES, Counters
 from joulebit.energy.model import COMPONENTS, float32_energy, saving_vs_float32, simulate_energy
 from joulebit.energy.steps import training_step
 from joulebit.energy.table import EnergyTable, load_table, table_names
+from joulebit.energy.widths import Widths
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.nn.graph import plan
 from joulebit.nn.models import mobilenet_v2, resnet

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from joulebit.energy.accounting import Accountant, Widths
+from joulebit.energy.accounting import Accountant
 from joulebit.energy.counters import Counters
 from joulebit.energy.remembered import RememberingAccountant
+from joulebit.energy.widths import Widths
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.nn.graph import plan
 from joulebit.nn.models import model

@@ -34,11 +34,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from joulebit.energy.accounting import Accountant, Widths
+from joulebit.energy.accounting import Accountant
 from joulebit.energy.counters import Counters
 from joulebit.energy.model import float32_energy, simulate_energy
 from joulebit.energy.steps import block_step, trunk_step
 from joulebit.energy.table import EnergyTable, load_table
+from joulebit.energy.widths import Widths
 from joulebit.experiments.papers.rows import Row, paper_row
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.fixed.philox import Purpose, bernoulli, probability_q32

@@ -23,8 +23,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from joulebit.energy.accounting import Accountant, Widths
+from joulebit.energy.accounting import Accountant
 from joulebit.energy.counters import Counters
+from joulebit.energy.widths import Widths
 from joulebit.experiments.config import load_config
 from joulebit.experiments.papers.rows import Row, paper_row
 from joulebit.fixed.arithmetic import Arithmetic
