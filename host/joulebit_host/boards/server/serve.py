@@ -22,7 +22,8 @@ from joulebit_host.boards.server.limits import Limits
 __all__ = ["PORT", "Server", "is_loopback"]
 
 PORT = 7967  #: pynq's own; its client can use another only where the program names it, not through its environment
-_STOP_S = 1.0
+_STOP_S = 1.0  #: that calls have to end by themselves
+_END_S = 30.0  #: that the server has to end, calls that were cancelled included
 _COLLECT_S = 5.0
 
 
@@ -107,7 +108,7 @@ class Server:
         """Stops listening and ends what runs; a second call does nothing."""
         if not self._stopping.is_set():
             self._stopping.set()
-            self._server.stop(_STOP_S).wait(2 * _STOP_S)
+            self._server.stop(_STOP_S).wait(_END_S)
             self.board.close()
 
     def __enter__(self) -> Server:
