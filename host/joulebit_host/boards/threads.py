@@ -12,6 +12,8 @@ from joulebit.kernels.workers import Workers, available_cpus
 
 __all__ = ["shared_workers"]
 
+_PATIENCE_S = 1.5e-3  #: longer than the driver's own work between two kernels of a step
+
 
 def shared_workers(count: int | None) -> Workers:
     """`count` threads, None: as many as there are processors; the same ones for the same number."""
@@ -20,4 +22,4 @@ def shared_workers(count: int | None) -> Workers:
 
 @lru_cache(maxsize=4)
 def _workers(count: int) -> Workers:
-    return Workers(count)
+    return Workers(count, _PATIENCE_S)

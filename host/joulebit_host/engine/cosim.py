@@ -32,6 +32,7 @@ from joulebit_host.engine.session import OverlaySession
 __all__ = ["bench_cosim"]
 
 _BATCHES = 4
+_PAUSE_S = 0.005  #: until the threads of the contestant before have stopped looking for work
 _METHODS = {"sgd": Update.SGD, "psg": Update.PSG}
 _RTL_LAYER = Layer(1, 8, 8, 16, 16, 3, 3, 1, 1, 1)  #: small: the RTL does some 10,000 cycles a second
 
@@ -109,6 +110,7 @@ def _steps(
         for number in range(-2, rounds):
             say(f"round {max(0, number + 1)} of {rounds}")
             for key, network in networks.items():
+                time.sleep(_PAUSE_S)
                 started = time.perf_counter()
                 network.train_step(batches[number % _BATCHES], 0.1, 2**-9)
                 if number >= 0:

@@ -30,13 +30,19 @@ def available_cpus() -> int:
 
 
 class Workers:
-    """The calling thread and count - 1 helpers. One caller at a time; others wait."""
+    """The calling thread and count - 1 helpers. One caller at a time; others wait.
 
-    def __init__(self, count: int | None = None) -> None:
+    Args:
+        count: of threads; all processors that this process may use by default.
+        patience_s: how long a helper without work looks for some before it sleeps.
+    """
+
+    def __init__(self, count: int | None = None, patience_s: float = _PATIENCE_S) -> None:
         count = available_cpus() if count is None else count
         if count < 1:
             raise ValueError(f"threads must be at least 1, got {count}")
         self.count = count
+        self._patience_s = patience_s
         self._lock = threading.Lock()
         self._launcher: _Launcher | None = None
         self._tasks: list[SimpleQueue[Any]] = []
@@ -44,7 +50,7 @@ class Workers:
     def _start(self) -> _Launcher:
         """The helpers, which start when the first work for several threads comes."""
         if self._launcher is None:
-            self._launcher = _Launcher(self.count)
+            self._launcher = _Launcher(self.count, self._patience_s)
             self._tasks = [SimpleQueue() for _ in range(self.count - 1)]
             for number, tasks in enumerate(self._tasks, 1):
                 arguments = (tasks, self._launcher, number)
@@ -113,7 +119,7 @@ class Workers:
 class _Launcher:
     """The letter boxes of `joulebit.kernels.launch`, and the memory that kernels find their arguments in."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, patience_s: float) -> None:
         from joulebit.kernels import launch
 
         self._native = launch
@@ -126,7 +132,7 @@ class _Launcher:
         self._row_size = self._rows.strides[0]
         self._places = (self._rows.ctypes.data, self._row_size, self.results.ctypes.data, self.counter)
         self._known: dict[tuple[Any, int], tuple[int, Struct]] = {}
-        self._patience = _turns(_PATIENCE_S)
+        self._patience = _turns(patience_s)
 
     def launch(self, kernel: Any, rows: Sequence[Sequence[int]]) -> int:
         """Which helpers have to be woken, a bit each, before `finish`; 0: all is done."""
