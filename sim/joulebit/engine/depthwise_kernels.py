@@ -38,10 +38,10 @@ class DepthwiseKernels(VectorKernels):
         samples, height, width, channels = x.shape
         kernel_h, kernel_w = w.shape[:2]
         taps = kernel_h * kernel_w
-        fits = 0 <= shift <= 31 and taps <= fast_forward.MAX_REDUCTION
+        out_h, out_w = geometry.output_size(height, width)
+        fits = 0 <= shift <= 31 and taps <= fast_forward.MAX_REDUCTION and out_w <= fast_forward.MAX_ROW
         if not fits or x.dtype not in _BYTES or not self._takes(x, w, geometry):
             return None
-        out_h, out_w = geometry.output_size(height, width)
         z = self._pool.empty((samples, out_h, out_w, channels), np.int16)
         blocks = -(-channels // 16)
         packed, zero = np.zeros((blocks, kernel_h, kernel_w, 16), np.int32), np.zeros(blocks * 16, np.int32)

@@ -60,15 +60,16 @@ class FastKernels(VectorKernels):
             return self._depthwise.conv_forward(x, w, geometry, shift)
         samples, height, width, c_in = x.shape
         kernel_h, kernel_w, _, c_out = w.shape
+        out_h, out_w = geometry.output_size(height, width)
         if (
             not self._takes(x, w, geometry)
             or x.itemsize != 1
             or not 0 <= shift <= 31
+            or out_w > fast_forward.MAX_ROW
             or kernel_h * kernel_w * c_in > fast_forward.MAX_REDUCTION
         ):
             return None
         plain = out is None and records is None
-        out_h, out_w = geometry.output_size(height, width)
         if plain and (larger := as_larger_images(x.shape, geometry, _TILED)):
             dense = w.reshape(1, 1, -1, c_out)
             result = self.conv_forward(x.reshape(larger), dense, _POINTWISE, shift)

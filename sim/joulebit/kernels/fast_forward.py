@@ -25,7 +25,6 @@ from joulebit.kernels.vector import (
     larger,
     load_all,
     load_all64,
-    multiply_wide,
     prefetch_write,
     smaller,
     splat,
@@ -35,10 +34,10 @@ from joulebit.kernels.vector import (
     store_i64,
     widen,
     zeros,
-    zeros64,
 )
 
 MAX_REDUCTION = 66_311
+MAX_ROW = 32_767  #: pixels of z whose statistics are summed in 32 bits
 
 
 @inline
@@ -46,31 +45,32 @@ def finish_row(
     sums: Int, pixels: Int, blocks: Int, channels: Int, excess: Int, shift: Int, z: Int, total: Int, squares: Int,
     peak: Int, saturated: Int,
 ) -> Int:  # fmt: skip
-    """z = SAT16(RND(sum - excess, shift)) for a row of pixels, and its statistics; shift 0..31.
+    """z = SAT16(RND(sum - excess, shift)) for a row of at most MAX_ROW pixels, and its statistics; shift 0..31.
 
-    RND(v, s) is (v >> s) + bit s - 1 of v, which cannot overflow.
+    RND(v, s) is ((v >> s - 1) + 1) >> 1, which cannot overflow. Halves of the squares are summed apart: they fit.
     """
-    whole, before = splat(shift), splat(max(shift - 1, 0))
-    last_bit = splat(1 if shift > 0 else 0)
+    before, last_bit = splat(max(shift - 1, 0)), splat(1 if shift > 0 else 0)
     high, low = splat(32767), splat(-32767)
-    none = zeros()
+    none, sixteen, low_half, sixteen64 = zeros(), splat(16), splat(65535), splat64(16)
     for block in range(blocks):
         mask = lanes(channels - 16 * block)
         over = load_all(excess + 64 * block)
-        plain_total = zeros()
-        square_total = zeros64()
+        plain_total, squares_low, squares_high = zeros(), zeros(), zeros()
         for j in range(pixels):
             prefetch_write(z + (j * channels + block * 16) * 2 + 4096)
             v = load_all(sums + (j * blocks + block) * 64) - over
             peak = larger(peak, larger(v, none - v))
-            rounded = (v >> whole) + ((v >> before) & last_bit)
+            rounded = ((v >> before) + last_bit) >> last_bit
             q = smaller(larger(rounded, low), high)
             saturated = count_different(saturated, q, rounded)
             store_16(z + (j * channels + block * 16) * 2, q, mask)
             plain_total = plain_total + q
-            square_total = square_total + multiply_wide(q, q)
+            square = q * q
+            squares_low = squares_low + (square & low_half)
+            squares_high = squares_high + (square >> sixteen)
         store_all64(total + 128 * block, load_all64(total + 128 * block) + widen(plain_total))
-        store_all64(squares + 128 * block, load_all64(squares + 128 * block) + square_total)
+        whole = (widen(squares_high) << sixteen64) + widen(squares_low)
+        store_all64(squares + 128 * block, load_all64(squares + 128 * block) + whole)
     return peak, saturated
 
 

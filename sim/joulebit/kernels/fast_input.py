@@ -153,8 +153,7 @@ def finish_narrow(
 
     v fits 32 bits. add: address of the row of the shortcut's gradient, or 0. mask_step: 0 for no mask, else 1.
     """
-    whole, before = splat(shift), splat(max(shift - 1, 0))
-    last_bit = splat(1 if shift > 0 else 0)
+    before, last_bit = splat(max(shift - 1, 0)), splat(1 if shift > 0 else 0)
     high, low = splat(limit), splat(-limit)
     left, add_left = splat(align), splat(add_align)
     none, top = zeros(), splat(below)
@@ -175,7 +174,7 @@ def finish_narrow(
             a = load_u8(mask + place * mask_step, on)
             v = keep(where_between(a, none, top), v)
             peak = larger(peak, larger(v, none - v))
-            rounded = (v >> whole) + ((v >> before) & last_bit)
+            rounded = ((v >> before) + last_bit) >> last_bit
             q = smaller(larger(rounded, low), high)
             saturated = count_different(saturated, q, rounded)
             store_16(g + place * 2, q, on)
