@@ -177,10 +177,7 @@ def _edge(pieces: Pieces, t_s: float, starts: bool) -> Edge:
     at = min(max(at, 0), len(edge) - 2)
     interval_s = float(edge[at + 1] - edge[at])
     share = float(t_s - edge[at]) / interval_s if interval_s > 0 else 0.0
-    if pieces.reading is Reading.POINT and not pieces.gap[at]:
-        before, after = _neighbours(pieces, at, -1), _neighbours(pieces, at, 1)
-    else:
-        before, after = _neighbours(pieces, at - 1, -1), _neighbours(pieces, at + 1, 1)
+    before, after = _neighbours(pieces, at - 1, -1), _neighbours(pieces, at + 1, 1)
     left_w, right_w = float(pieces.left_w[at]), float(pieces.right_w[at])
     # As seen from inside the window: `outside` is the share of the interval beyond the edge.
     outside, inner, outer = (share, after, before) if starts else (1.0 - share, before, after)

@@ -37,7 +37,7 @@ class DeviceCurve:
         """Power at an instant."""
         d = self._device
         s = min(max((t_s - d.drift_start_s) / (d.drift_end_s - d.drift_start_s), 0.0), 1.0)
-        idle_w = d.idle_w + d.drift_w * s**d.path
+        idle_w: float = d.idle_w + d.drift_w * s**d.path
         since_s = t_s - d.start_s
         if since_s < 0 or t_s >= d.end_s:
             return idle_w
@@ -57,7 +57,7 @@ class DeviceCurve:
         d = self._device
         length_s = d.drift_end_s - d.drift_start_s
         s = (t_s - d.drift_start_s) / length_s
-        rising = min(max(s, 0.0), 1.0) ** (d.path + 1) / (d.path + 1) + max(s - 1, 0.0)
+        rising: float = min(max(s, 0.0), 1.0) ** (d.path + 1) / (d.path + 1) + max(s - 1, 0.0)
         since_s = min(max(t_s, d.start_s), d.end_s) - d.start_s
         swing_j = d.swing_w * d.swing_s / (2 * math.pi) * (1 - math.cos(2 * math.pi * since_s / d.swing_s))
         count = len(d.phases_w)
