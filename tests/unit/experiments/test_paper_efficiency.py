@@ -16,7 +16,7 @@ from joulebit.experiments.efficiency.formulas import (
 )
 from joulebit.experiments.efficiency.overtraining import Overtraining
 from joulebit.experiments.papers import paper_rows
-from joulebit.experiments.papers.efficiency import TABLE_13
+from joulebit.experiments.papers.efficiency import TABLE_13, simulated_rows, step_j
 
 
 def test_the_four_equations():
@@ -83,3 +83,11 @@ def test_ratios_are_consistent_within_their_digits():
         "smaller on CIFAR",
         "larger on CIFAR",
     ]
+
+
+def test_a_twin_costs_more_the_wider_it_is_and_less_than_its_products_twice():
+    costs = [step_j(width, (28, 28, 1), True) / step_j(width, (28, 28, 1), False) for width in (1, 3, 5)]
+    assert 1 < costs[0] < costs[1] < costs[2] < 1.2
+    mnist, cifar = simulated_rows()
+    assert (mnist["printed"], cifar["printed"]) == (4.466, 5.185)
+    assert 1.0 < mnist["computed"] < 1.2 < cifar["computed"] < 2.0  # accuracies alone: 1.02 and about 1.6
