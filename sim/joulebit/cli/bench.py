@@ -78,7 +78,7 @@ def draw(chart: Path | None, figure: str, result: Any) -> None:
 
 @click.group(cls=_Benches, no_args_is_help=False)
 def bench() -> None:
-    """Measure speed as ratios within one process."""
+    """Measure speed, memory and growth, as ratios within one run."""
 
 
 @bench.command()
@@ -162,7 +162,7 @@ def peers(
 ) -> None:
     """A training step against float32 PyTorch, torch.ao and QPyTorch.
 
-    Peers that are not installed are left out.
+    Peers that are not installed are left out. QPyTorch compiles its C++ on first use, which takes a minute.
     """
     from joulebit.cli.bench_tables import peers_table
     from joulebit.experiments.bench_peers import bench_peers
