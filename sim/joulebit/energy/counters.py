@@ -39,6 +39,12 @@ class Counters:
     def add(self, key: str, amount: int) -> None:
         self._values[key] = self._values.get(key, 0) + int(amount)
 
+    def add_all(self, amounts: Iterable[tuple[str, int]]) -> None:
+        """Add many at once."""
+        values = self._values
+        for key, amount in amounts:
+            values[key] = values.get(key, 0) + amount
+
     def merge(self, other: Counters | Mapping[str, int]) -> None:
         for key, value in other.items():
             self.add(key, value)

@@ -40,8 +40,7 @@ class RememberingAccountant(Accountant):
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
             found = self._known[key] = (conv, added)  # holds the plan, so that its id stays its own
-        for counter, amount in found[1]:
-            self.counters.add(counter, amount)
+        self.counters.add_all(found[1])
 
     def forward(self, conv: ConvPlan, samples: int) -> None:
         self._repeat(super().forward, conv, samples)

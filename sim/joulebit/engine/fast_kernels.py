@@ -7,6 +7,7 @@ is not covered, or that its sums might not fit; the plain kernels take it then.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,11 @@ from joulebit.kernels.workers import Workers
 _POINTWISE = ConvGeometry(1, 1)
 _UNLIMITED = (1 << 63) - 1
 _TILED, _SUMMED = 32, 64  #: pixels of the images that single ones form, for rows of tiles and for sums over pixels
+_remembered = lru_cache(1 << 12)  #: sizes follow from a layer's shape: every step asks for the same ones
+_forward_scratch, _input_scratch, _weight_scratch = (
+    _remembered(module.scratch_size) for module in (fast_forward, fast_input, fast_weight)
+)
+_products_of, _sums_count = _remembered(fast_weight.products_of), _remembered(fast_weight.sums_count)
 _TYPES = (np.dtype(np.uint8), np.dtype(np.int8), np.dtype(np.int16))
 
 
@@ -91,7 +97,7 @@ class FastKernels(VectorKernels):
         threads = self._threads(samples)
         statistics = np.zeros((threads, 2, blocks * 16), np.int64)
         sizes = (kernel_h, kernel_w, stride, stride * together, geometry.padding_h, geometry.padding_w)
-        scratch = self._scratch.addresses(fast_forward.scratch_size(height, width, c_in, *sizes, out_w, c_out))
+        scratch = self._scratch.addresses(_forward_scratch(height, width, c_in, *sizes, out_w, c_out))
         sums, size = address(statistics), statistics.strides[0]
         shared = (
             self._workers.counter, samples, address(x), height, width, c_in, flip, address(packed),
@@ -161,9 +167,7 @@ class FastKernels(VectorKernels):
         g = self._pool.empty((samples, height, width, c_in), np.int16) if out is None else out
         wide = 2 if g.dtype == np.int64 else int(epilogue.is_wide(largest))
         sizes = (kernel_h, kernel_w, stride, geometry.padding_h, geometry.padding_w)
-        scratch = self._scratch.addresses(
-            fast_input.scratch_size(out_h, out_w, c_out, *sizes, height, width, c_in)
-        )
+        scratch = self._scratch.addresses(_input_scratch(out_h, out_w, c_out, *sizes, height, width, c_in))
         shared = (
             self._workers.counter, samples, address(dz), out_h, out_w, c_out, address(packed),
             0 if coupled is None else address(coupled), *sizes, address(g), height, width, c_in, wide,
@@ -226,7 +230,7 @@ class FastKernels(VectorKernels):
             return result and (result[0].reshape(kernel_h, kernel_w, c_in, c_out), result[1])
         low, high = (-128, 127) if x.dtype == np.int8 else (0, 255)
         x_shift, low, high, g_shift, g_high = narrow or (-1, low, high, -1, 32768)
-        products = fast_weight.products_of(
+        products = _products_of(
             kernel_h,
             kernel_w,
             geometry.stride,
@@ -241,11 +245,11 @@ class FastKernels(VectorKernels):
         stride, whole = geometry.stride, c_out
         together = gradients_together(out_w, kernel_w, stride, c_in, c_out) if products == 1 else 1
         out_w, c_out, kernel_w = out_w // together, c_out * together, kernel_w + (together - 1) * stride
-        count = fast_weight.sums_count(kernel_h, kernel_w, c_in, c_out, products)
+        count = _sums_count(kernel_h, kernel_w, c_in, c_out, products)
         threads = self._threads((samples + 1) // 2)
         totals = np.empty((threads, count), np.int64)
         sizes = (height, width, c_in, out_h, out_w, c_out, geometry.padding_h, geometry.padding_w)
-        scratch = self._scratch.addresses(fast_weight.scratch_size(*sizes, count, products))
+        scratch = self._scratch.addresses(_weight_scratch(*sizes, count, products))
         shared = (
             self._workers.counter, samples, address(x), height, width, c_in, 128 if x.dtype == np.int8 else 0,
             x_shift, low, high, address(dz), out_h, out_w, c_out, g_shift, g_high, kernel_h, kernel_w, stride,

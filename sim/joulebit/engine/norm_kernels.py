@@ -90,7 +90,7 @@ class NormKernels(VectorKernels):
     ) -> tuple[Int64Array, Int64Array] | None:
         """`Engine.norm_sums`, or None."""
         channels, repeated = z.shape[3], _repeated(z)
-        constants = _arrays(norm)[:3]
+        constants = _of_xhat(norm)
         if repeated % 16 == 0:
             table = np.empty((5, repeated), np.int32)
             if narrow_norm.tabulate_sums(*constants, table):
@@ -123,7 +123,7 @@ class NormKernels(VectorKernels):
         channels, repeated = z.shape[3], _repeated(z)
         dz = self._pool.empty(z.shape, np.int16)
         factors = (gradient.mean_g, gradient.mean_gx, gradient.multiplier, gradient.shift)
-        constants = (*_arrays(norm)[:3], *(np.ascontiguousarray(array) for array in factors))
+        constants = (*_of_xhat(norm), *(np.ascontiguousarray(array) for array in factors))
         if repeated % 16 == 0:
             table = np.empty((narrow_norm.BACKWARD_ROWS, repeated), np.int32)
             if narrow_norm.tabulate_backward(*constants, table):
@@ -148,6 +148,11 @@ def _repeated(z: NDArray[Any]) -> int:
     return whole if z.size % whole == 0 else channels
 
 
+def _of_xhat(norm: NormConstants) -> tuple[Int64Array, ...]:
+    """Mean, rsqrt and scale."""
+    return np.ascontiguousarray(norm.mean), np.ascontiguousarray(norm.rsqrt), np.ascontiguousarray(norm.scale)
+
+
 def _arrays(norm: NormConstants) -> tuple[Int64Array, ...]:
-    arrays = (norm.mean, norm.rsqrt, norm.scale, norm.gamma, norm.beta)
-    return tuple(np.ascontiguousarray(array) for array in arrays)
+    """Mean, rsqrt, scale, gamma and beta."""
+    return *_of_xhat(norm), np.ascontiguousarray(norm.gamma), np.ascontiguousarray(norm.beta)

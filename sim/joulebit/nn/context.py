@@ -111,7 +111,10 @@ class Pass:
 
     def record_total(self, layer: str, name: str, value: int) -> None:
         """As `record`, of a figure that each worker knows for its own samples."""
-        self.totals.later_count(value, lambda total: self.record(layer, **{name: total}))
+        if self.totals.alone:
+            self.record(layer, **{name: value})
+        else:
+            self.totals.later_count(value, lambda total: self.record(layer, **{name: total}))
 
 
 def mix64_scalar(key: int, index: int) -> int:
