@@ -233,7 +233,8 @@ def table() -> str:
         "",
         "The clock is an estimate (`timing.py`): each path's cells by Yosys' models, each wire as long as wires",
         f"of its fan-out are on average on the worst paths of {len(designs)} designs that Vivado has routed for",
-        f"such silicon, speed grade -1 (`wires.csv`, {wires} wires): {delays}.",
+        f"such silicon, speed grade -1 (`wires.csv`, {wires} wires):",
+        f"{delays}.",
         f"{CLOCK_PS / 1000:g} ns are left for the clock's skew and uncertainty. Without wires, the same walk must",
         "and does come to what Yosys' `sta` says of the cells alone.",
         "",
@@ -245,7 +246,7 @@ def table() -> str:
         dsp, bram, lut, ff = (share(report, key) for key in ("dsp", "bram36", "lut", "ff"))
         row = (dsp, bram, lut, f"{report['lut_memory']:,}", ff, f"{report['carry4']:,}", str(report["latches"]))
         paths = (f"{report['cells_ps'] / 1000:.1f} ns", f"{report['path_ps'] / 1000:.1f} ns")
-        timing = (*paths, str(report["path_luts"]), f"{report['clock_mhz']:.0f} MHz")
+        timing = (*paths, str(report["path_luts"]), f"{report['clock_mhz']} MHz")
         lines.append(f"| {report['configuration']} | {report['multipliers']} | {' | '.join((*row, *timing))} |")
     limits = f"{BUDGET['dsp']} | {BUDGET['bram36']} | {BUDGET['lut']:,} | | | | 0 | | | | {CLOCK_MHZ} MHz"
     lines.append(f"| budget | | {limits} |")
