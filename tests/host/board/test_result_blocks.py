@@ -126,7 +126,7 @@ def test_what_was_written_into_a_result_does_not_come_down_on_the_next_one() -> 
     x = accelerator.upload(data.x)
     for _ in range(3):
         job = accelerator.job()
-        result = job.forward(x, data.w, LAYER, data.shift)
+        result = job.forward(x, data.w, LAYER, data.shift, data.rounding)
         job.run()
         tensor = result.tensor()
         np.testing.assert_array_equal(tensor, expected)
