@@ -1,4 +1,4 @@
-"""Boards for tests: one whose memory is not coherent, and one that fails on demand."""
+"""Boards for tests: two whose memory is not coherent, and one that fails on demand."""
 
 import numpy as np
 
@@ -51,6 +51,58 @@ class ShadowBoard(VirtualBoard):
     def write(self, register, value):
         self.accesses += 1
         super().write(register, value)
+
+
+class CachedBuffer(ShadowBuffer):
+    """A buffer seen through a write-back cache: what was written and not flushed may reach memory at any time."""
+
+    def __init__(self, buffer):
+        super().__init__(buffer)
+        self._clean = self._array.copy()
+
+    def flush(self, start=0, stop=None):
+        super().flush(start, stop)
+        self._settle(start, stop)
+
+    def invalidate(self, start=0, stop=None):
+        super().invalidate(start, stop)
+        self._settle(start, stop)
+
+    def evict(self):
+        """What was not flushed comes down."""
+        dirty = self._array != self._clean
+        self._buffer.array[dirty] = self._array[dirty]
+        self._clean[dirty] = self._array[dirty]
+
+    def _settle(self, start, stop):
+        start, stop = byte_range(self._array, start, stop)
+        self._clean[start:stop] = self._array[start:stop]
+
+
+class CachedBoard(ShadowBoard):
+    """The virtual board behind a cache that writes back after each list, when that does the most harm.
+
+    idle: it says that a list is done and does nothing.
+    """
+
+    def __init__(self, **options):
+        self.buffers = []
+        super().__init__("default", **options)
+        self.idle = False
+
+    def allocate(self, size):
+        self.buffers.append(CachedBuffer(VirtualBoard.allocate(self, size)))
+        return self.buffers[-1]
+
+    def write(self, register, value):
+        if not (self.idle and register == Register.CTRL):
+            super().write(register, value)
+
+    def wait(self, mask, timeout_s):
+        status = super().wait(mask, timeout_s)
+        for buffer in self.buffers:
+            buffer.evict()
+        return status
 
 
 class FaultyBoard(VirtualBoard):

@@ -5,13 +5,12 @@ from __future__ import annotations
 import accelerator_bench as bench
 import numpy as np
 import pytest
-from faulty_board import FaultyBoard, ShadowBoard, ShadowBuffer
+from faulty_board import CachedBoard, FaultyBoard
 
 from joulebit.accelerator.tiling import Layer
 from joulebit.spec.accelerator import Operation, Register
 from joulebit.spec.descriptor import RESULT_DTYPE
-from joulebit_host.boards.base import BoardError, byte_range
-from joulebit_host.boards.virtual import VirtualBoard
+from joulebit_host.boards.base import BoardError
 from joulebit_host.driver import Accelerator
 from joulebit_host.driver.faults import ResultError
 
@@ -56,57 +55,6 @@ def test_a_list_that_ended_early_is_not_done() -> None:
     board.registers.clear()
     with pytest.raises(BoardError, match="given up after an error"):
         forward(accelerator)
-
-
-class CachedBuffer(ShadowBuffer):
-    """A buffer seen through a write-back cache: what was written and not flushed may reach memory at any time."""
-
-    def __init__(self, buffer):
-        super().__init__(buffer)
-        self._clean = self._array.copy()
-
-    def flush(self, start=0, stop=None):
-        super().flush(start, stop)
-        self._settle(start, stop)
-
-    def invalidate(self, start=0, stop=None):
-        super().invalidate(start, stop)
-        self._settle(start, stop)
-
-    def evict(self):
-        """What was not flushed comes down."""
-        dirty = self._array != self._clean
-        self._buffer.array[dirty] = self._array[dirty]
-
-    def _settle(self, start, stop):
-        start, stop = byte_range(self._array, start, stop)
-        self._clean[start:stop] = self._array[start:stop]
-
-
-class CachedBoard(ShadowBoard):
-    """The virtual board behind a cache that writes back after each list, when that does the most harm.
-
-    idle: it says that a list is done and does nothing.
-    """
-
-    def __init__(self):
-        self.buffers = []
-        super().__init__("default")
-        self.idle = False
-
-    def allocate(self, size):
-        self.buffers.append(CachedBuffer(VirtualBoard.allocate(self, size)))
-        return self.buffers[-1]
-
-    def write(self, register, value):
-        if not (self.idle and register == Register.CTRL):
-            super().write(register, value)
-
-    def wait(self, mask, timeout_s):
-        status = super().wait(mask, timeout_s)
-        for buffer in self.buffers:
-            buffer.evict()
-        return status
 
 
 def test_result_blocks_of_an_earlier_list_are_not_taken_for_those_of_this_one() -> None:

@@ -3,7 +3,7 @@
 import accelerator_bench as bench
 import numpy as np
 import pytest
-from faulty_board import ShadowBoard, ShadowBuffer
+from faulty_board import CachedBoard
 
 from joulebit.engine.numpy_engine import NumpyEngine
 from joulebit.fixed.arithmetic import Arithmetic
@@ -13,46 +13,9 @@ LAYER = bench.Layer(4, 16, 16, 16, 16, 3, 3, 1, 1, 1)
 GEOMETRY = bench.geometry(LAYER)
 
 
-class CachedBuffer(ShadowBuffer):
-    """What the processor wrote and did not flush comes down to memory at the worst time: after a list."""
-
-    def __init__(self, buffer):
-        super().__init__(buffer)
-        self._clean = self._array.copy()
-
-    def flush(self, start=0, stop=None):
-        super().flush(start, stop)
-        self._clean[start:stop] = self._array[start:stop]
-
-    def invalidate(self, start=0, stop=None):
-        super().invalidate(start, stop)
-        self._clean[start:stop] = self._array[start:stop]
-
-    def evict(self):
-        dirty = self._array != self._clean
-        self._buffer.array[dirty] = self._array[dirty]
-        self._clean[dirty] = self._array[dirty]
-
-
-class CachedBoard(ShadowBoard):
-    def __init__(self, *arguments, **options):
-        super().__init__(*arguments, **options)
-        self.buffers = []
-
-    def allocate(self, size):
-        self.buffers.append(CachedBuffer(super(ShadowBoard, self).allocate(size)))
-        return self.buffers[-1]
-
-    def wait(self, mask, timeout_s):
-        status = super().wait(mask, timeout_s)
-        for buffer in self.buffers:
-            buffer.evict()
-        return status
-
-
 @pytest.fixture
 def session():
-    made = OverlaySession(CachedBoard("default", memory_bytes=16 << 20))
+    made = OverlaySession(CachedBoard(memory_bytes=16 << 20))
     yield made
     made.close()
 
@@ -117,7 +80,7 @@ def test_beyond_the_limit_tensors_are_the_processors(session):
 
 def test_tensors_of_an_accelerator_that_was_closed_are_not_taken_for_anothers(session):
     x, w, _ = operands(session, 3)
-    other = OverlaySession(CachedBoard("default", memory_bytes=16 << 20))
+    other = OverlaySession(CachedBoard(memory_bytes=16 << 20))
     assert other.shared.holder(x) is None
     right = NumpyEngine(Arithmetic()).conv_forward(x, w, GEOMETRY, 9)
     np.testing.assert_array_equal(other.make(Arithmetic(), 1).conv_forward(x, w, GEOMETRY, 9).z, right.z)
