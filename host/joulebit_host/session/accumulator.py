@@ -7,7 +7,7 @@ independent where w is large (r the step, h the interval).
 **Noise.** The differences d_i of neighbouring counts, b_i seconds apart, scatter by the noise of the power and by
 rounding, which two neighbouring differences share with opposite signs:
 
-    d = P b + e,    cov(e) = V h + r^2 / 12 * tridiag(-1, 2, -1)
+    d = P b + e,    cov(e) = V h I + r^2 / 12 * tridiag(-1, 2, -1)
 
 V is the variance of a mean over one second. The sine transform makes the covariance diagonal: V h + r^2 / 12 *
 (2 - 2 cos(pi k / (n + 1))) for the slow modes k = 1, 2, ..., in which rounding nearly cancels, as it does in the

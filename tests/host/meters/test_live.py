@@ -45,14 +45,15 @@ LIVE = [
 @pytest.mark.parametrize(("kind", "query", "settings", "identity"), LIVE, ids=numbered(LIVE))
 def test_unplugging_and_plugging_in_again(kind, query, settings, identity, tmp_path):
     watts = 60.0 if kind == "wattsup" else 3.0
-    emulator = EMULATORS[kind](Constant(watts), faults=FaultPlan.parse(["unplug@0.8+0.4"]), **settings)
+    emulator = EMULATORS[kind](Constant(watts), faults=FaultPlan.parse(["unplug@1.2+0.4"]), **settings)
     events = []
+    decoder_for(kind, {})  # loads its library before the clock runs
     with PtyServer(emulator, tmp_path / "tty") as server:
         meter = open_meter(f"{kind}:{server.path}?{query}")
         assert meter.identity == identity
         decoder = decoder_for(kind, meter.settings)
         meter.start()
-        samples, end_s = [], time.monotonic() + 2.2
+        samples, end_s = [], time.monotonic() + 2.6
         while time.monotonic() < end_s:
             received = meter.read(0.1)
             events += [received.event] if received.event else []
