@@ -18,7 +18,7 @@ from joulebit.engine.torch_engine import TorchEngine
 
 HAS_CUDA = torch.cuda.is_available()
 RUNS = {
-    "E2-Train": ("digits-resnet8-e2train",),
+    "E2-Train": ("digits-resnet8-e2train", "training.iterations=4"),
     "16 bits, stochastic rounding": (
         "digits-lenet-fixed", "data.name=digits32", "arithmetic.x_bits=16", "arithmetic.rounding=stochastic",
     ),
@@ -34,7 +34,9 @@ def cuda() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name == "E2-Train" else pytest.mark.slow) for name in RUNS]
+)
 def test_a_run_on_cuda_has_the_bits_of_one_on_the_processor(name: str, cuda: None, tmp_path: Path) -> None:
     expected = outcome(small(*RUNS[name], engine="numba"), tmp_path / "processor")
     assert outcome(small(*RUNS[name], engine="torch"), tmp_path / "cuda", stop_after=3) == expected
