@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from joulebit.experiments.bench_sweep import bench_sweep
+from joulebit.bench.sweep import bench_sweep
 
 if __name__ == "__main__":
     for count in sys.argv[1:] or ["1000"]:

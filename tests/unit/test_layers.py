@@ -13,7 +13,7 @@ ROOT = Path(joulebit.__file__).parent
 
 # From the bottom up. A package may import from those before it.
 LAYERS = ("errors", "fixed", "spec", "accelerator", "kernels", "engine", "nn", "techniques", "energy", "data",
-          "train", "experiments", "cli")  # fmt: skip
+          "train", "experiments", "bench", "cli")  # fmt: skip
 
 
 def imports(path: Path) -> set[str]:

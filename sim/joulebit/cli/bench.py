@@ -67,12 +67,12 @@ chart_option = click.option(
 
 
 def draw(chart: Path | None, figure: str, result: Any) -> None:
-    """Draw a result by a function of `joulebit.experiments.bench_figures`, if a chart was asked for."""
+    """Draw a result by a function of `joulebit.bench.figures`, if a chart was asked for."""
     if not chart:
         return
-    from joulebit.experiments import bench_figures
+    from joulebit.bench import figures
 
-    bench_figures.write_png(chart, getattr(bench_figures, figure)(result))
+    figures.write_png(chart, getattr(figures, figure)(result))
     note(f"drawn: {chart}")
 
 
@@ -87,7 +87,7 @@ def bench() -> None:
 @json_option
 def step(model: str, batch: int, threads: int, rounds: int, as_json: bool) -> None:
     """One training step of the integer network against one of float32 PyTorch."""
-    from joulebit.experiments.bench import bench_step
+    from joulebit.bench.step import bench_step
 
     with clean_stdout():
         result: dict[str, Any] = bench_step(model=model, batch=batch, threads=threads, rounds=rounds)
@@ -106,8 +106,8 @@ def step(model: str, batch: int, threads: int, rounds: int, as_json: bool) -> No
 @json_option
 def networks(rounds: int, chart: Path | None, as_json: bool) -> None:
     """Four networks, on one thread and on all, against float32."""
+    from joulebit.bench.step import bench_networks
     from joulebit.cli.bench_tables import networks_table
-    from joulebit.experiments.bench import bench_networks
 
     with clean_stdout():
         results = bench_networks(rounds, note)
@@ -128,8 +128,8 @@ def kernels(
     model: str, batch: int, threads: int, rounds: int, psg: bool, chart: Path | None, as_json: bool
 ) -> None:
     """Where a training step's time and bytes go, against the machine's ceilings."""
+    from joulebit.bench.kernels import bench_kernels
     from joulebit.cli.bench_tables import kernels_table
-    from joulebit.experiments.bench_kernels import bench_kernels
 
     with clean_stdout():
         result = bench_kernels(model=model, batch=batch, threads=threads, rounds=rounds, psg=psg)
@@ -164,8 +164,8 @@ def peers(
 
     Peers that are not installed are left out. QPyTorch compiles its C++ on first use, which takes a minute.
     """
+    from joulebit.bench.peers import bench_peers
     from joulebit.cli.bench_tables import peers_table
-    from joulebit.experiments.bench_peers import bench_peers
 
     with clean_stdout():
         result = bench_peers(models, batch, threads, rounds, note)

@@ -25,8 +25,8 @@ def growth(
     quick: bool, runs: tuple[int, ...], threads: int, rounds: int, chart: Path | None, as_json: bool
 ) -> None:
     """Cost against depth, batch, size of the data set and number of runs in a sweep."""
+    from joulebit.bench.growth import bench_growth
     from joulebit.cli.bench_tables import growth_table
-    from joulebit.experiments.bench_growth import bench_growth
 
     with clean_stdout():
         result = bench_growth(quick, threads, rounds, [count // 10 * 10 for count in runs], note)
@@ -48,8 +48,8 @@ def growth(
 @json_option
 def workers(model: str, batch: int, workers: tuple[int, ...], rounds: int, as_json: bool) -> None:
     """A batch shared by several processes of torchrun, against one process."""
+    from joulebit.bench.workers import bench_workers
     from joulebit.cli.bench_tables import workers_table
-    from joulebit.experiments.bench_workers import bench_workers
 
     with clean_stdout():
         result = bench_workers(model, batch, workers, rounds=rounds, note=note)
@@ -68,11 +68,11 @@ def workers(model: str, batch: int, workers: tuple[int, ...], rounds: int, as_js
 @json_option
 def everything(out: Path, as_json: bool) -> None:
     """All charts at once, in about six minutes on an idle machine."""
-    from joulebit.experiments.bench import bench_networks
-    from joulebit.experiments.bench_growth import bench_growth
-    from joulebit.experiments.bench_kernels import bench_kernels
-    from joulebit.experiments.bench_peers import bench_peers
-    from joulebit.experiments.bench_workers import bench_workers
+    from joulebit.bench.growth import bench_growth
+    from joulebit.bench.kernels import bench_kernels
+    from joulebit.bench.peers import bench_peers
+    from joulebit.bench.step import bench_networks
+    from joulebit.bench.workers import bench_workers
 
     out.mkdir(parents=True, exist_ok=True)
     results: dict[str, Any] = {}

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from joulebit.bench import growth, kernels, peers, step, workers
 from joulebit.cli.main import run
-from joulebit.experiments import bench, bench_growth, bench_kernels, bench_peers, bench_workers
 
 SPREAD = {"ratio": 0.4, "ratio_low": 0.35, "ratio_high": 0.5}
 
@@ -20,7 +20,7 @@ def step_result(model: str, threads: int) -> dict[str, Any]:
         "batch": 64,
         "threads": threads,
         "float32_step_s": 0.2,
-        "relative": {name: SPREAD for name in bench.CONTESTANTS},
+        "relative": {name: SPREAD for name in step.CONTESTANTS},
     }
 
 
@@ -76,11 +76,11 @@ WORKERS = {
 def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
     steps = [step_result(model, threads) for threads in (1, 2) for model in ("resnet20", "lenet5")]
     for module, name, result in (
-        (bench, "bench_networks", steps),
-        (bench_peers, "bench_peers", PEERS),
-        (bench_kernels, "bench_kernels", KERNELS),
-        (bench_growth, "bench_growth", GROWTH),
-        (bench_workers, "bench_workers", WORKERS),
+        (step, "bench_networks", steps),
+        (peers, "bench_peers", PEERS),
+        (kernels, "bench_kernels", KERNELS),
+        (growth, "bench_growth", GROWTH),
+        (workers, "bench_workers", WORKERS),
     ):
         monkeypatch.setattr(module, name, lambda *_, result=result, **__: result)
 

@@ -301,7 +301,7 @@ def test_bench_step_prints_a_ratio(capsys, stand_in):
         assert (model, batch, threads, rounds) == ("resnet20", 32, 1, 3)
         return {"step_s": 0.1, "float32_step_s": 0.2, "ratio": 0.5}
 
-    stand_in("joulebit.experiments.bench", bench_step=bench_step)
+    stand_in("joulebit.bench.step", bench_step=bench_step)
     options = ["bench", "step", "--batch", "32", "--threads", "1", "--rounds", "3"]
     assert one_json_object(capsys, *options)["ratio"] == 0.5
     assert run(options) == 0

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from joulebit.experiments.fresh_process import measured_by
+from joulebit.bench.fresh_process import measured_by
 
 _SIDE, _CHANNELS, _CLASSES = 32, 3, 10
 _TESTED = 500
@@ -47,7 +47,7 @@ def bench_data(path: Path) -> dict[str, Any]:
         mapped_bytes: the most resident pages of files, the data set's among them, which the system takes back when
         it needs room. peak_bytes: of both at once.
     """
-    found: dict[str, Any] = measured_by("joulebit.experiments.bench_data", path)
+    found: dict[str, Any] = measured_by("joulebit.bench.data", path)
     return found
 
 

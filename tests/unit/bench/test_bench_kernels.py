@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from joulebit.bench.kernels import MeasuredEngine, bench_kernels
 from joulebit.engine.base import ConvGeometry
 from joulebit.engine.numba_engine import NumbaEngine
-from joulebit.experiments.bench_kernels import MeasuredEngine, bench_kernels
 
 
 def test_products_and_bytes_of_the_three_passes() -> None:

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from joulebit.bench.step import image_shape, random_batches
 from joulebit.engine.base import ConvGeometry
 from joulebit.engine.factory import make_engine
-from joulebit.experiments.bench import image_shape, random_batches
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.nn.context import Update
 from joulebit.nn.graph import plan

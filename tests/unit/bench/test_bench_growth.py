@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from joulebit.bench.data import bench_data, write_images
+from joulebit.bench.fresh_process import measured_by
+from joulebit.bench.growth import fitted
+from joulebit.bench.sweep import bench_sweep
+from joulebit.bench.workers import bench_workers
 from joulebit.errors import JoulebitError
-from joulebit.experiments.bench_data import bench_data, write_images
-from joulebit.experiments.bench_growth import fitted
-from joulebit.experiments.bench_sweep import bench_sweep
-from joulebit.experiments.bench_workers import bench_workers
-from joulebit.experiments.fresh_process import measured_by
 
 MIB = 2**20
 
@@ -33,7 +33,7 @@ def test_neither_overhead_nor_slope_is_negative_and_the_worst_point_is_told() ->
 
 def test_a_measurement_that_fails_is_one_line() -> None:
     with pytest.raises(JoulebitError, match=r"a measurement failed: .*no-such\.npz") as caught:
-        measured_by("joulebit.experiments.bench_data", "no-such.npz")
+        measured_by("joulebit.bench.data", "no-such.npz")
     assert "\n" not in str(caught.value)
 
 

@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
-from joulebit.experiments.bench import image_shape, random_batches, ratio
-from joulebit.experiments.fresh_process import measured_by
+from joulebit.bench.fresh_process import measured_by
+from joulebit.bench.step import image_shape, random_batches, ratio
 
 _PLAIN = "one process"
 
@@ -72,7 +72,7 @@ def bench_workers(
 def _launch(workers: int | None, model: str, batch: int, steps: int) -> dict[str, Any]:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(workers)]
     found: dict[str, Any] = measured_by(
-        "joulebit.experiments.bench_workers", model, batch, steps, launcher=torchrun if workers else ()
+        "joulebit.bench.workers", model, batch, steps, launcher=torchrun if workers else ()
     )
     return found
 

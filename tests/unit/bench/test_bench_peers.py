@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from joulebit.experiments.bench import image_shape, random_batches
-from joulebit.experiments.bench_peers import PEERS, bench_peers
-from joulebit.experiments.peer_networks import torch_network
+from joulebit.bench.peer_networks import torch_network
+from joulebit.bench.peers import PEERS, bench_peers
+from joulebit.bench.step import image_shape, random_batches
 from joulebit.nn.graph import plan
 from joulebit.nn.models import model as named_model
 from joulebit.train.float32 import Float32Network

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from joulebit.bench.fresh_process import measured_by, own_peak_memory
 from joulebit.engine.factory import make_engine
-from joulebit.experiments.fresh_process import measured_by, own_peak_memory
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.nn.context import Update
 from joulebit.nn.graph import NetworkPlan, plan
@@ -179,7 +179,7 @@ def random_batches(resolved: NetworkPlan, size: int) -> list[Batch]:
 
 def _peak_memory(name: str, model: str, batch: int, threads: int) -> int:
     """Peak resident bytes of a process that trains three steps and does nothing else."""
-    return int(measured_by("joulebit.experiments.bench", json.dumps([name, model, batch, threads])))
+    return int(measured_by("joulebit.bench.step", json.dumps([name, model, batch, threads])))
 
 
 def _train_and_print_peak(name: str, model: str, batch: int, threads: int) -> None:

@@ -14,7 +14,7 @@ from functools import partial
 from statistics import median
 from typing import Any
 
-from joulebit.experiments.bench import Step, alternate, image_shape, network, random_batches, ratio, stepper
+from joulebit.bench.step import Step, alternate, image_shape, network, random_batches, ratio, stepper
 from joulebit.nn.graph import NetworkPlan, plan
 from joulebit.nn.models import model as named_model
 from joulebit.train.network import Batch
@@ -137,7 +137,7 @@ def _torch_ao(resolved: NetworkPlan, batches: Sequence[Batch]) -> Step:
         raise _MissingError(
             "this version of torch has no torch.ao.quantization: pip install torch==2.13.0"
         ) from None
-    from joulebit.experiments.peer_networks import torch_network
+    from joulebit.bench.peer_networks import torch_network
 
     images = _images(batches, torch.channels_last)
     with warnings.catch_warnings():
@@ -169,7 +169,7 @@ def _qtorch(resolved: NetworkPlan, batches: Sequence[Batch]) -> Step:
         raise _MissingError(f"qtorch does not compile its C++ here ({reason}): it needs ninja and g++") from None
     finally:
         cpp_extension.load = load
-    from joulebit.experiments.peer_networks import torch_network
+    from joulebit.bench.peer_networks import torch_network
 
     narrow, wide = FixedPoint(8, 4), FixedPoint(16, 12)
 

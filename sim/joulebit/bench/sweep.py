@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from joulebit.experiments.fresh_process import measured_by, own_peak_memory
+from joulebit.bench.fresh_process import measured_by, own_peak_memory
 
 _COMBINATIONS = 10
 
@@ -27,7 +27,7 @@ def bench_sweep(runs: int) -> dict[str, Any]:
         runs, and seconds: list_s to find out which runs there are, run_s to have them done, table_s to make the
         tables, again_s for all of that when every run is finished; peak_memory_bytes of the process.
     """
-    found: dict[str, Any] = measured_by("joulebit.experiments.bench_sweep", runs)
+    found: dict[str, Any] = measured_by("joulebit.bench.sweep", runs)
     return found
 
 

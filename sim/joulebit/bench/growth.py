@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from joulebit.experiments.bench import alternate, image_shape, network, random_batches, stepper
-from joulebit.experiments.bench_data import bench_data, write_images
-from joulebit.experiments.bench_sweep import bench_sweep
+from joulebit.bench.data import bench_data, write_images
+from joulebit.bench.step import alternate, image_shape, network, random_batches, stepper
+from joulebit.bench.sweep import bench_sweep
 from joulebit.nn.graph import plan
 from joulebit.nn.models import model as named_model
 
