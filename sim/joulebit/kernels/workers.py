@@ -20,6 +20,7 @@ T = TypeVar("T")
 _PATIENCE_S = 250e-6  #: how long a thread without work looks for some before it sleeps
 _NAP_S = 20e-6
 _AWAKE = object()  #: wakes a helper whose letter box is full
+_ALL: weakref.WeakSet[Workers] = weakref.WeakSet()
 
 
 def available_cpus() -> int:
@@ -46,6 +47,7 @@ class Workers:
         self._lock = threading.Lock()
         self._launcher: _Launcher | None = None
         self._tasks: list[SimpleQueue[Any]] = []
+        _ALL.add(self)
 
     def _start(self) -> _Launcher:
         """The helpers, which start when the first work for several threads comes."""
@@ -57,6 +59,10 @@ class Workers:
                 threading.Thread(target=_serve, args=arguments, name=f"joulebit_{number}", daemon=True).start()
             weakref.finalize(self, _dismiss, self._tasks)
         return self._launcher
+
+    def _forget(self) -> None:
+        """In a forked process, which has memory and locks but no helpers: start anew."""
+        self._lock, self._launcher, self._tasks = threading.Lock(), None, []
 
     @property
     def counter(self) -> int:
@@ -79,12 +85,21 @@ class Workers:
             launcher = self._start()
             asleep = launcher.launch(kernel, rows)
             if asleep:
-                for helper, tasks in enumerate(self._tasks, 1):
-                    if asleep >> helper & 1:
-                        tasks.put(_AWAKE)
-                launcher.finish(len(rows))
+                try:
+                    self._wake(asleep)
+                except KeyboardInterrupt:
+                    self._wake(asleep)  # whom it did not reach: helpers use the caller's arrays
+                    raise
+                finally:
+                    launcher.finish(len(rows))
             results: list[list[int]] = launcher.results[: len(rows)].tolist()
             return results
+
+    def _wake(self, asleep: int) -> None:
+        """Let helpers leave their queues; bit i of `asleep`: helper i."""
+        for helper, tasks in enumerate(self._tasks, 1):
+            if asleep >> helper & 1:
+                tasks.put(_AWAKE)
 
     def each(self, function: Callable[[int], T], count: int) -> list[T]:
         """[function(0), ..., function(count - 1)], Python functions at the same time; count <= self.count."""
@@ -207,3 +222,12 @@ def _serve(tasks: SimpleQueue[Any], launcher: _Launcher, helper: int) -> None:
 def _dismiss(queues: list[SimpleQueue[Any]]) -> None:
     for tasks in queues:
         tasks.put(None)
+
+
+def _forget_helpers() -> None:
+    for workers in _ALL:
+        workers._forget()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_helpers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -167,6 +168,20 @@ def test_callers_take_turns() -> None:
     for caller in callers:
         caller.join()
     assert wrong == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_process_has_helpers_of_its_own() -> None:
+    workers = Workers(2)
+    workers.run(count_up, [(workers.counter, 10, 0)] * 2)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)  # instead of waiting for helpers that it does not have
+        results = workers.run(count_up, [(workers.counter, 10, 0)] * 2)
+        os._exit(0 if sum(result[0] for result in results) == 45 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert workers.each(lambda thread: thread, 2) == [0, 1]
 
 
 def test_helpers_end_with_their_workers() -> None:
