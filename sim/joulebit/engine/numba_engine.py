@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from joulebit.engine.base import (
     Array,
@@ -20,6 +19,7 @@ from joulebit.engine.base import (
     Quantised,
 )
 from joulebit.engine.channel_constants import CompiledConstants
+from joulebit.engine.numpy_arrays import NumpyArrays
 from joulebit.fixed import weights
 from joulebit.fixed.arithmetic import MASTER_FRACTION_BITS, PEAK_LIMIT, Arithmetic
 from joulebit.fixed.rounding import Rounding, bit_length
@@ -41,7 +41,7 @@ _EXACT_FLOAT32 = 1 << 24
 _NO_MASK = np.zeros((1, 1, 1, 1), np.uint8)
 
 
-class NumbaEngine:
+class NumbaEngine(NumpyArrays):
     """`Engine` by compiled kernels (see `joulebit.engine.base.Engine` for the operations).
 
     Args:
@@ -92,12 +92,6 @@ class NumbaEngine:
     def threads(self) -> int:
         """Number of threads, the calling one included."""
         return self._workers.count
-
-    def from_numpy(self, array: NDArray[Any]) -> Array:
-        return np.ascontiguousarray(array)
-
-    def to_numpy(self, array: Array) -> NDArray[Any]:
-        return np.asarray(array)
 
     # --- convolution ---------------------------------------------------------------------------------
 
@@ -446,28 +440,11 @@ class NumbaEngine:
         out = self._pool.empty((len(index), *x.shape[1:]), x.dtype)
         return np.take(x, index, axis=0, out=out)
 
-    def put(self, target: Array, index: Int64Array, value: Array) -> Array:
-        target[index] = value
-        return target
-
     def take_channels(self, x: Array, index: Int64Array) -> Array:
         out = self._pool.empty((*x.shape[:-1], len(index)), x.dtype)
         return np.take(x, index, axis=-1, out=out)
 
-    def put_channels(self, target: Array, index: Int64Array, value: Array) -> Array:
-        target[..., index] = value
-        return target
-
-    def copy(self, x: Array) -> Array:
-        return x.copy()
-
-    def zeros_like_gradient(self, x: Array) -> Array:
-        return np.zeros(x.shape, np.int16)
-
     # --- parameters ------------------------------------------------------------------------------------
-
-    def limit_masters(self, master: Array, limit: int) -> None:
-        np.clip(master, -limit, limit, out=master)
 
     def quantise_weights(self, master: Array, kind: str = "linear") -> tuple[Array, int]:
         if kind != "linear":
@@ -493,9 +470,6 @@ class NumbaEngine:
             master.reshape(-1), momentum.reshape(-1), gradient.reshape(-1), exponent - k + 28, inverse,
             rule.learning_rate_q20, rule.momentum_q15, rule.decay_q24,
         )  # fmt: skip
-
-    def zeros_like_momentum(self, master: Array) -> Array:
-        return np.zeros(master.shape, np.int64)
 
 
 def _key(key: int) -> np.uint64:

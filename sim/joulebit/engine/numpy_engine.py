@@ -21,6 +21,7 @@ from joulebit.engine.base import (
     Quantised,
 )
 from joulebit.engine.numpy_adder import clipped_gradient, distances
+from joulebit.engine.numpy_arrays import NumpyArrays
 from joulebit.fixed import weights
 from joulebit.fixed.arithmetic import (
     CONV_OUTPUT_BITS,
@@ -34,7 +35,7 @@ from joulebit.fixed.rounding import bit_length, peak, saturate, shift_round, shi
 from joulebit.fixed.update import UpdateRule, update_step
 
 
-class NumpyEngine:
+class NumpyEngine(NumpyArrays):
     """`Engine` in plain numpy (see `joulebit.engine.base.Engine` for the operations)."""
 
     name = "numpy"
@@ -45,12 +46,6 @@ class NumpyEngine:
 
     def with_arithmetic(self, arithmetic: Arithmetic) -> NumpyEngine:
         return NumpyEngine(arithmetic)
-
-    def from_numpy(self, array: NDArray[Any]) -> Array:
-        return np.ascontiguousarray(array)
-
-    def to_numpy(self, array: Array) -> NDArray[Any]:
-        return np.asarray(array)
 
     # --- convolution ---------------------------------------------------------------------------------
 
@@ -263,27 +258,10 @@ class NumpyEngine:
     def take(self, x: Array, index: Int64Array) -> Array:
         return np.ascontiguousarray(x[index])
 
-    def put(self, target: Array, index: Int64Array, value: Array) -> Array:
-        target[index] = value
-        return target
-
     def take_channels(self, x: Array, index: Int64Array) -> Array:
         return np.ascontiguousarray(x[..., index])
 
-    def put_channels(self, target: Array, index: Int64Array, value: Array) -> Array:
-        target[..., index] = value
-        return target
-
-    def copy(self, x: Array) -> Array:
-        return x.copy()
-
-    def zeros_like_gradient(self, x: Array) -> Array:
-        return np.zeros(x.shape, np.int16)
-
     # --- parameters ------------------------------------------------------------------------------------
-
-    def limit_masters(self, master: Array, limit: int) -> None:
-        np.clip(master, -limit, limit, out=master)
 
     def quantise_weights(self, master: Array, kind: str = "linear") -> tuple[Array, int]:
         if kind != "linear":
@@ -303,9 +281,6 @@ class NumpyEngine:
         rule: UpdateRule,
     ) -> None:
         update_step(master, momentum, gradient, exponent, samples, rule)
-
-    def zeros_like_momentum(self, master: Array) -> Array:
-        return np.zeros(master.shape, np.int64)
 
 
 def msb_activation(x: NDArray[Any], arithmetic: Arithmetic) -> Int64Array:
