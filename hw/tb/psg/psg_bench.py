@@ -1,25 +1,18 @@
 """Builds and calls the Verilated `jb_predictor` (see psg_bench.cpp) and says in integers what it must answer."""
 
 import ctypes
-import os
 import subprocess
 from pathlib import Path
 
 import numpy as np
 
+from joulebit.accelerator.build import verilator_environment
 from joulebit.spec import accelerator as spec
 from joulebit.spec.descriptor import blank, flag
 
 HERE = Path(__file__).parent
 RTL = HERE.parents[1] / "rtl"
 CONFIGS = list(spec.CONFIGS)
-
-
-def verilator_environment():
-    import verilator
-
-    root = Path(verilator.__file__).parent
-    return {**os.environ, "VERILATOR_ROOT": str(root), "PATH": f"{root / 'bin'}{os.pathsep}{os.environ['PATH']}"}
 
 
 def build(config, folder):
@@ -30,8 +23,6 @@ def build(config, folder):
     folder.mkdir(parents=True, exist_ok=True)
     command = ["verilator", "--cc", "--build", "-j", "1", "-Wall", "--top", "jb_predictor", f"-GConfig={number}"]
     command += [
-        "-MAKEFLAGS",
-        "CFG_CXXFLAGS_PCH_I=-include",
         "-O3",
         "--x-initial",
         "unique",

