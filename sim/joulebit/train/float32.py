@@ -37,6 +37,7 @@ from joulebit.techniques.stochastic_depth import ONE_Q16, StochasticDepth
 from joulebit.train.float32_layers import FEW, few_values
 from joulebit.train.float32_update import Float32Optimiser, Rule
 from joulebit.train.network import Batch, StepResult
+from joulebit.train.weights import check_same
 
 EPSILON = 2.0**-16  # of batch norm, as in the specification
 _PIXEL_MIDDLE = 128
@@ -369,7 +370,7 @@ class Float32Network:
 
         Integers are masters in Q3.28, everything else is taken as it is.
         """
-        _check_same(self.weights(), weights)
+        check_same(self.weights(), weights)
         for name in self._parameters:
             value = weights[name]
             if value.dtype.kind == "i":
@@ -386,7 +387,7 @@ class Float32Network:
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """The reverse of `state`; ValueError names what is missing or of another shape."""
-        _check_same(self.state(), state)
+        check_same(self.state(), state)
         for name in self._parameters:
             self._copy(self._parameters[name], name, state[name])
         for key, value in self._optimiser.tensors().items():
@@ -434,14 +435,3 @@ def _activate(x: Any, activation: str | None, in_place: bool = True) -> Any:
     if activation == "relu6":
         return F.relu6(x, inplace=in_place)
     return x
-
-
-def _check_same(own: Mapping[str, NDArray[Any]], other: Mapping[str, NDArray[Any]]) -> None:
-    for name, value in own.items():
-        if name not in other:
-            raise ValueError(f"{name!r} is missing: this belongs to another model or method")
-        if other[name].shape != value.shape:
-            raise ValueError(
-                f"{name!r} has shape {other[name].shape}, this network needs {value.shape}: "
-                "it belongs to another model or data set"
-            )

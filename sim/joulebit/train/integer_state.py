@@ -15,6 +15,7 @@ from joulebit.nn.parameters import HostParameters
 from joulebit.nn.structure import Parameter, Snapshot
 from joulebit.techniques.slu import GatePolicy
 from joulebit.train.exits import ExitClassifiers
+from joulebit.train.weights import check_same
 
 
 class IntegerState:
@@ -45,7 +46,7 @@ class IntegerState:
     def load_weights(self, weights: Mapping[str, NDArray[Any]]) -> None:
         """Replace the masters (momentum and exponents stay): an average, or a pre-trained network."""
         own = self.weights()
-        _check_same(own, weights)
+        check_same(own, weights)
         for layer in self._layers:
             momentum = self.engine.to_numpy(layer.weight.momentum)
             layer.weight.load(np.asarray(weights[layer.weight.name]), momentum)
@@ -75,7 +76,7 @@ class IntegerState:
 
     def load_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """The reverse of `state`; ValueError names what is missing or of another shape."""
-        _check_same(self.state(), state)
+        check_same(self.state(), state)
         for layer in self._layers:
             layer.weight.load(state[layer.weight.name], state[f"{layer.plan.name}.momentum"])
             layer.load_exponents(state[f"{layer.plan.name}.exponents"])
@@ -102,7 +103,7 @@ class IntegerState:
     def load_snapshot(self, snapshot: Snapshot) -> None:
         """The reverse of `snapshot`; ValueError names what is missing or of another shape."""
         given = {name: master for name, (master, _) in snapshot.parameters.items()}
-        _check_same(self.weights(), given)
+        check_same(self.weights(), given)
         for layer in self._layers:
             layer.weight.load(*snapshot.parameters[layer.weight.name])
             layer.load_exponents(snapshot.exponents[layer.plan.name])
@@ -112,14 +113,3 @@ class IntegerState:
         for group in self._groups():
             for name in group:
                 group.load(name, *snapshot.parameters[name])
-
-
-def _check_same(own: Mapping[str, NDArray[Any]], other: Mapping[str, NDArray[Any]]) -> None:
-    for name, value in own.items():
-        if name not in other:
-            raise ValueError(f"the weights lack {name!r}: they belong to another model or method")
-        if other[name].shape != value.shape:
-            raise ValueError(
-                f"{name!r} has shape {other[name].shape}, this network needs {value.shape}: "
-                "the weights belong to another model or data set"
-            )

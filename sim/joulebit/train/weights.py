@@ -22,6 +22,18 @@ def weights_sha256(weights: Mapping[str, NDArray[Any]]) -> str:
     return digest.hexdigest()
 
 
+def check_same(own: Mapping[str, NDArray[Any]], other: Mapping[str, NDArray[Any]]) -> None:
+    """Raises ValueError unless `other`, weights or a state, has an array of the same shape for each of `own`."""
+    for name, value in own.items():
+        if name not in other:
+            raise ValueError(f"{name!r} is missing: this belongs to another model or method")
+        if other[name].shape != value.shape:
+            raise ValueError(
+                f"{name!r} has shape {other[name].shape}, this network needs {value.shape}: "
+                "it belongs to another model or data set"
+            )
+
+
 def masters_of(weights: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[np.int32]]:
     """Weights as int32 masters (Q3.28): integers as they are, floating-point numbers rounded and clamped."""
     return {name: value if value.dtype.kind == "i" else _masters(value) for name, value in weights.items()}
