@@ -42,24 +42,26 @@ def compare(
     if runs and (overrides or engine or data_dir or out_dir):
         raise click.UsageError("--set, --engine, --data-dir and --out-dir belong to --suite")
     from joulebit.experiments.compare import compare as compare_runs
-    from joulebit.experiments.compare import load_suite, rank_suite, render, run_suite
+    from joulebit.experiments.compare import render
     from joulebit.experiments.pareto import as_dict, write
     from joulebit.experiments.pareto import render as render_ranked
     from joulebit.experiments.seeds import averaged
+    from joulebit.experiments.suite import load_suite, rank_suite, run_suite
 
     with clean_stdout():
         paths = list(runs)
         ranking = None
         if suite:
+            loaded = load_suite(suite, overrides)
             try:
-                paths = run_suite(suite, out_dir, engine, data_dir, RichProgress(), note, overrides)
+                paths = run_suite(loaded, out_dir, engine, data_dir, RichProgress(), note)
             except Interrupted as stop:
                 again = command_line(
                     "compare", suite=suite, set=overrides, engine=engine, data_dir=data_dir, out_dir=out_dir
                 )
                 raise resumable(stop, again) from None
-            ranking = rank_suite(suite, paths, data_dir, overrides)
-            average = average or load_suite(suite, overrides).seeds > 1
+            ranking = rank_suite(loaded, paths, data_dir)
+            average = average or loaded.seeds > 1
         rows = compare_runs(paths) if ranking is None else ranking
         if average and ranking is None:
             rows = averaged(rows)

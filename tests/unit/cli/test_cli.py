@@ -191,8 +191,8 @@ def comparison(stand_in):
         calls.compared.append(runs)
         return [{"run": "a", "top1": float("nan")}]
 
-    def run_suite(suite, out_dir, engine, data_dir, progress, announce, overrides):
-        calls.suites.append((suite, out_dir, engine, data_dir, overrides))
+    def run_suite(suite, out_dir, engine, data_dir, progress, announce):
+        calls.suites.append((*suite.source, out_dir, engine, data_dir))
         announce("[1/1] psg begins")
         calls.act()
         return [Path("runs/suite/psg")]
@@ -200,10 +200,13 @@ def comparison(stand_in):
     stand_in(
         "joulebit.experiments.compare",
         compare=compare,
-        run_suite=run_suite,
-        load_suite=lambda *_: types.SimpleNamespace(seeds=1),
-        rank_suite=lambda *_: None,  # a suite that is shown in its order
         render=lambda rows: f"{len(rows)} row",
+    )
+    stand_in(
+        "joulebit.experiments.suite",
+        run_suite=run_suite,
+        load_suite=lambda *source: types.SimpleNamespace(source=source, seeds=1),
+        rank_suite=lambda *_: None,  # a suite that is shown in its order
     )
     stand_in("joulebit.experiments.pareto", as_dict=None, render=None, write=None)
     return calls
@@ -223,7 +226,7 @@ def test_compare_trains_a_suite_first(capsys, comparison):
     out, err = capsys.readouterr()
     assert json.loads(out)["rows"]
     assert "[1/1] psg begins" in err
-    assert comparison.suites == [("digits", Path("o"), "numpy", Path("d"), ("seed=1",))]
+    assert comparison.suites == [("digits", ("seed=1",), Path("o"), "numpy", Path("d"))]
     assert comparison.compared == [[Path("runs/suite/psg")]]
 
 

@@ -280,6 +280,12 @@ def test_studies_of_the_package_can_be_loaded(name):
         ("epochs = 1\n", "epochs = 0\n", "epochs must be a number above 0"),
         ('sizes = ["resnet8"]', 'sizes = ["resnet9"]', "got 9"),
         ('name = "predicted"', 'name = "plain"', "names of architectures must differ"),
+        ("[[tasks]]", "[[tasks]]\nfolds = 1", "folds of .* must be a whole number of at least 2, or 0, got 1"),
+        (
+            "[[tasks]]",
+            '[[tasks]]\nfolds = "six"',
+            "folds of .* must be a whole number of at least 2, or 0, got 'six'",
+        ),
         ('[[tasks]]\nname = "digits"\n', "", "at least one"),
     ],
 )

@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 
 from joulebit.cli.main import run
-from joulebit.experiments.compare import load_suite, suite_names
 from joulebit.experiments.config import ConfigError
 from joulebit.experiments.pareto import figure, front, ranked, render, write
+from joulebit.experiments.suite import load_suite, suite_names
 
 SURVEYS = ("survey", "survey-mnist", "survey-cifar10")
 

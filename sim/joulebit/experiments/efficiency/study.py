@@ -29,24 +29,31 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from joulebit.errors import did_you_mean
-from joulebit.experiments.compare import RUNS, finish_run
 from joulebit.experiments.config import (
     ConfigError,
     RunConfig,
     check_table,
-    config_hash,
     load_config,
     override_list,
     read_toml,
     source_in,
 )
 from joulebit.experiments.efficiency.trials import ACCURACY, ENERGY, EPOCHS, LONGER, PATIENCE
+from joulebit.experiments.execution import (
+    RUNS,
+    Task,
+    described_file,
+    file_names,
+    finish_all,
+    folder_name,
+    seed_count,
+)
 from joulebit.train.progress import Progress
 
 STUDIES = Path(__file__).with_name("studies")
@@ -81,7 +88,7 @@ class StudyRun:
         """A name that tells configurations apart."""
         words = [self.task, self.architecture, self.size.rpartition(":")[2], self.criterion, str(self.fold)]
         name = "-".join("".join(c if c.isalnum() else "_" for c in word) for word in words)
-        return f"{name}-{config_hash(self.config)[:8]}"
+        return folder_name(name, self.config)
 
 
 @dataclass(frozen=True)
@@ -91,11 +98,12 @@ class Study:
     name: str
     description: str
     runs: tuple[StudyRun, ...]
+    seeds: int = 1  #: of every run
 
 
 def study_names() -> list[str]:
     """Studies of the package, sorted."""
-    return sorted(file.stem for file in STUDIES.glob("*.toml"))
+    return file_names(STUDIES)
 
 
 def load_study(source: str | Path, overrides: Iterable[str] = ()) -> Study:
@@ -104,7 +112,7 @@ def load_study(source: str | Path, overrides: Iterable[str] = ()) -> Study:
     Raises:
         ConfigError: no such study, unknown or missing keys, or a run that cannot be configured so.
     """
-    path = _file(source)
+    path = described_file(source, STUDIES, "study", ", or run directories")
     where = f"study {path.stem}" if path.parent == STUDIES else str(path)
     table = read_toml(path)
     check_table(where, table, _KEYS)
@@ -112,38 +120,40 @@ def load_study(source: str | Path, overrides: Iterable[str] = ()) -> Study:
     architectures = _tables(where, table, "architectures", _ARCHITECTURE_KEYS, ("name", "preset", "sizes"))
     if not isinstance(table.get("epochs"), int | float) or not table["epochs"] > 0:
         raise ConfigError(f"{where}: epochs must be a number above 0, got {table.get('epochs')!r}")
-    seeds = table.get("seeds", 1)
-    if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:
-        raise ConfigError(f"{where}: seeds must be a whole number of at least 1, got {seeds!r}")
+    seeds = seed_count(where, table)
     common = override_list(where, table.get("set", []))
     runs = []
-    for task in tasks:
-        for architecture in architectures:
-            for size in architecture["sizes"]:
-                for criterion, settings in _criteria({**table, **task}).items():
-                    for fold in range(1, max(1, int(task.get("folds", 0))) + 1):
-                        source = source_in(architecture["preset"], path.parent)
-                        own = [
-                            *common,
-                            *override_list(where, task.get("set", [])),
-                            *override_list(where, architecture.get("set", [])),
-                            f'model.name="{size}"',
-                            *settings,
-                            *(
-                                [f"data.split.folds={task['folds']}", f"data.split.fold={fold}"]
-                                if task.get("folds")
-                                else []
-                            ),
-                            *overrides,
-                        ]
-                        try:
-                            config = load_config(source, own)
-                        except ConfigError as error:
-                            raise ConfigError(f"{where}: {architecture['name']}, {size}: {error}") from None
-                        place = (task["name"], architecture["name"], size, criterion, fold)
-                        for seed in range(config.seed, config.seed + seeds):
-                            runs.append(StudyRun(attrs.evolve(config, seed=seed), *place, seed))
-    return Study(path.stem, str(table.get("description", "")), tuple(runs))
+    for task, architecture in product(tasks, architectures):
+        preset = source_in(architecture["preset"], path.parent)
+        own = [
+            *common,
+            *override_list(where, task.get("set", [])),
+            *override_list(where, architecture.get("set", [])),
+        ]
+        criteria = _criteria({**table, **task})
+        for size, criterion, (fold, split) in product(architecture["sizes"], criteria, _folds(where, task)):
+            try:
+                config = load_config(
+                    preset, [*own, f'model.name="{size}"', *criteria[criterion], *split, *overrides]
+                )
+            except ConfigError as error:
+                raise ConfigError(f"{where}: {architecture['name']}, {size}: {error}") from None
+            place = (task["name"], architecture["name"], size, criterion, fold)
+            for seed in range(config.seed, config.seed + seeds):
+                runs.append(StudyRun(attrs.evolve(config, seed=seed), *place, seed))
+    return Study(path.stem, str(table.get("description", "")), tuple(runs), seeds)
+
+
+def _folds(where: str, task: Mapping[str, Any]) -> list[tuple[int, list[str]]]:
+    """Numbers of the folds of a task, each with its overrides."""
+    folds = task.get("folds", 0)
+    if not isinstance(folds, int) or isinstance(folds, bool) or folds < 0 or folds == 1:
+        raise ConfigError(
+            f"{where}: folds of {task['name']} must be a whole number of at least 2, or 0, got {folds!r}"
+        )
+    if not folds:
+        return [(1, [])]
+    return [(fold, [f"data.split.folds={folds}", f"data.split.fold={fold}"]) for fold in range(1, folds + 1)]
 
 
 def _criteria(table: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -181,20 +191,6 @@ def _tables(
     return entries
 
 
-def _file(source: str | Path) -> Path:
-    text = str(source)
-    if isinstance(source, Path) or text.endswith(".toml") or "/" in text:
-        return Path(text).expanduser()
-    path = STUDIES / f"{text}.toml"
-    if not path.is_file():
-        hint = did_you_mean(text, study_names())
-        raise ConfigError(
-            f"unknown study {text!r}{hint}; known: {', '.join(study_names())}, or a file ending in .toml, or run "
-            "directories"
-        )
-    return path
-
-
 def run_study(
     study: Study,
     out_dir: Path | None = None,
@@ -205,27 +201,15 @@ def run_study(
 ) -> list[tuple[StudyRun, Path]]:
     """Every run of the study with its finished run directory; may be called again after an interruption.
 
-    Args:
-        study: what to do.
-        out_dir: where the runs lie; runs/efficiency-NAME by default.
-        engine, data_dir, progress, announce: as for `joulebit.experiments.compare.run_suite`.
-
-    Raises:
-        Interrupted: a run was stopped; what is done stays.
+    out_dir: where the runs lie; runs/efficiency-NAME by default. The rest, and errors: as for
+    `execution.finish_all`.
     """
+    tasks = []
+    for run in study.runs:
+        words = [run.task, run.architecture, run.size, run.criterion]
+        words += [f"fold {run.fold}"] * bool(run.config.data.split.folds) + [f"seed {run.seed}"] * (
+            study.seeds > 1
+        )
+        tasks.append(Task(run.folder, run.config, ", ".join(words)))
     folder = out_dir or RUNS / f"efficiency-{study.name}"
-    done = []
-    for number, run in enumerate(study.runs, 1):
-        path = folder / run.folder
-        config = run.config
-        if engine and config.engine != "float32":
-            config = attrs.evolve(config, engine=engine)
-        prefix = f"[{number}/{len(study.runs)}] {run.task}, {run.architecture}, {run.size}, {run.criterion}: "
-
-        def say(text: str, prefix: str = prefix) -> None:
-            if announce:
-                announce(prefix + text)
-
-        finish_run(config, path, data_dir, progress, say)
-        done.append((run, path))
-    return done
+    return list(zip(study.runs, finish_all(tasks, folder, engine, data_dir, progress, announce)))

@@ -26,7 +26,7 @@ def run_point(key: str, table: dict[str, Any], run_dir: str, data_dir: str | Non
         key: of the run. table: its configuration as nested dictionaries (`as_table` without unset lengths).
         run_dir: its folder, on a file system that all workers and the caller share.
     """
-    from joulebit.experiments.compare import check_specification
+    from joulebit.experiments.execution import check_specification
     from joulebit.experiments.run import run_training
 
     config = config_from_table(table)
