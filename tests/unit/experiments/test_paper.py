@@ -15,17 +15,10 @@ from joulebit.energy.counters import Counters
 from joulebit.energy.steps import training_step
 from joulebit.energy.table import load_table
 from joulebit.engine.numpy_engine import NumpyEngine
-from joulebit.experiments.papers.e2train import (
-    BASELINE_STEPS,
-    CASES,
-    DECISIONS,
-    Schedule,
-    analytic_saving,
-    count_decisions,
-    e2train_rows,
-    savings_from_counters,
-    stated_skip,
-)
+from joulebit.experiments.papers.e2train import DECISIONS, e2train_rows
+from joulebit.experiments.papers.e2train_cases import CASES, stated_skip
+from joulebit.experiments.papers.e2train_savings import analytic_saving, savings_from_counters
+from joulebit.experiments.papers.e2train_schedule import BASELINE_STEPS, Schedule, count_decisions
 from joulebit.experiments.papers.rows import render
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.nn.graph import Conv, GlobalPool, Model, NetworkPlan, Residual, plan
