@@ -43,6 +43,7 @@ GEOMETRIES = {
     "3x3": (ConvGeometry(3, 3, padding_h=1, padding_w=1), 3, 4),
     "3x3 stride 2": (ConvGeometry(3, 3, stride=2, padding_h=1, padding_w=1), 3, 4),
     "3x3 stride 3": (ConvGeometry(3, 3, stride=3), 2, 3),
+    "3x3 padding 4": (ConvGeometry(3, 3, padding_h=4, padding_w=3), 2, 3),
     "3x3 stride 2 padding 3": (ConvGeometry(3, 3, stride=2, padding_h=3, padding_w=2), 2, 3),
     "5x5": (ConvGeometry(5, 5, padding_h=2, padding_w=2), 2, 2),
     "7x3 stride 2": (ConvGeometry(7, 3, stride=2, padding_h=3, padding_w=1), 2, 2),
@@ -52,6 +53,7 @@ GEOMETRIES = {
     "groups": (ConvGeometry(3, 3, padding_h=1, padding_w=1, groups=3), 6, 3),
     "groups stride 2": (ConvGeometry(3, 3, stride=2, padding_h=1, padding_w=1, groups=2), 4, 6),
     "depthwise": (ConvGeometry(3, 3, padding_h=1, padding_w=1, groups=4), 4, 4),
+    "depthwise padding 4": (ConvGeometry(3, 3, padding_h=4, padding_w=3, groups=3), 3, 3),
     "depthwise stride 2": (ConvGeometry(5, 5, stride=2, padding_h=2, padding_w=2, groups=3), 3, 3),
     "depthwise times 2": (ConvGeometry(3, 3, stride=2, padding_h=1, padding_w=1, groups=3), 3, 6),
 }
