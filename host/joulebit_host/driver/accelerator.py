@@ -13,7 +13,6 @@ Everything that differs between boards is in `Board` (`joulebit_host.boards.base
 from __future__ import annotations
 
 import weakref
-from collections import OrderedDict
 from types import TracebackType
 from typing import Any
 
@@ -25,7 +24,7 @@ from joulebit.spec.accelerator import CONFIGS, ArrayConfig, Register, specificat
 from joulebit_host.boards.base import Bitstream, Board, BoardError, BoardMemoryError
 from joulebit_host.driver.faults import IncompatibleError, ResultError, explain
 from joulebit_host.driver.jobs import DeviceTensor, Entry, Job
-from joulebit_host.driver.lists import PreparedList
+from joulebit_host.driver.lists import ListCache, PreparedList, results_bytes
 from joulebit_host.driver.memory import Memory, Region
 from joulebit_host.driver.packing import WeightPacker, tensor_bytes, write_tensor
 from joulebit_host.driver.plans import Template
@@ -33,7 +32,6 @@ from joulebit_host.driver.plans import Template
 __all__ = ["Accelerator", "default_bitstream"]
 
 _DONE, _ERROR = 2, 4
-_LISTS = 256  #: that are kept in board memory
 _COUNTERS = tuple(register for register in Register if register >= Register.CYCLES_TOTAL)
 
 
@@ -71,7 +69,7 @@ class Accelerator:
         self.submissions = 0
         self.memory = Memory(board, memory_limit)
         self._results: tuple[Region, NDArray[np.uint8]] | None = None
-        self._lists: OrderedDict[tuple[int, ...], tuple[tuple[Template, ...], PreparedList]] = OrderedDict()
+        self._lists = ListCache()
         self._packed: tuple[weakref.ref[Any], WeightPacker, bool, Region] | None = None  #: the last weights
         self._broken: str | None = None
         if load:
@@ -169,10 +167,9 @@ class Accelerator:
         """Runs passes (made by a `Job`) as one list of at most 65535 descriptors; checks their result blocks."""
         if self._broken:
             raise BoardError(f"the accelerator was given up after an error ({self._broken}): open the board again")
-        prepared = self._prepared(entries)
-        size = prepared.results_bytes
+        size = results_bytes(entries)
         results, blocks = self._result_blocks(size)
-        prepared.place(entries, results.address)
+        prepared = self._lists.get(entries, results.address, self.allocate)
         blocks[:size] = 0xFF
         results.flush(0, size)
         if self.memory.lent:  # what the processor wrote there before must not come down on the results later
@@ -202,18 +199,6 @@ class Accelerator:
                 f"the accelerator says that it is done after {done} of {count} descriptors: "
                 "load the bitstream again"
             )
-
-    def _prepared(self, entries: list[Entry]) -> PreparedList:
-        """The list of these passes, in which it was used before if it was."""
-        templates = tuple([entry.result.template for entry in entries])
-        names = tuple([id(template) for template in templates])
-        known = self._lists.pop(names, None)
-        if known is None:
-            while len(self._lists) >= _LISTS:
-                self._lists.popitem(last=False)
-            known = (templates, PreparedList(templates, self.allocate))
-        self._lists[names] = known
-        return known[1]
 
     def _result_blocks(self, size: int) -> tuple[Region, NDArray[np.uint8]]:
         """Memory for the result blocks of a list, and its bytes: the same for all lists while it is enough."""

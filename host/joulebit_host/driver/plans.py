@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -24,9 +24,6 @@ from joulebit_host.driver.packing import WeightPacker, weight_packer
 from joulebit_host.driver.tile_costs import ListTotals, TileCosts, tile_costs
 
 __all__ = ["PassKey", "Template", "template_of"]
-
-
-_PLACES = 16  #: of a template that are kept: the memory's regions repeat from step to step
 
 
 @dataclass(frozen=True)
@@ -87,7 +84,6 @@ class Template:
     mask: bool
     out: bool
     costs: TileCosts
-    placed: dict[tuple[int, ...], NDArray[Any]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def macs(self) -> NDArray[np.uint64]:
@@ -129,19 +125,7 @@ class Template:
         return len(self.plan.descriptors)
 
     def at(self, addresses: Addresses, shift: int = 0, threshold_q12: int = 0) -> NDArray[Any]:
-        """The descriptors for tensors at these addresses; not to be written to."""
-        where = (
-            addresses.results, addresses.x, addresses.g, addresses.weights, addresses.mask, addresses.out, shift,
-            threshold_q12,
-        )  # fmt: skip
-        known = self.placed.get(where)
-        if known is None:
-            if len(self.placed) >= _PLACES:
-                self.placed.clear()
-            known = self.placed[where] = self._at(addresses, shift, threshold_q12)
-        return known
-
-    def _at(self, addresses: Addresses, shift: int, threshold_q12: int) -> NDArray[Any]:
+        """The descriptors for tensors at these addresses."""
         d = self.plan.descriptors.copy()
         d["x_address"] += addresses.x
         d["g_address"] += addresses.g
