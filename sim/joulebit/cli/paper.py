@@ -21,7 +21,8 @@ from joulebit.experiments.rundir import read_summary
 def paper(name: str, runs: tuple[Path, ...], as_json: bool) -> None:
     """Show a paper's tables beside what this tool computes.
 
-    NAME is e2-train (when none is given) or another of the papers that the techniques come from.
+    NAME is e2-train (when none is given), data-selection, neuron-selection, efficiency or survey: the papers that
+    the techniques come from.
     """
     if name not in PAPERS:
         raise click.BadParameter(f"unknown paper {name!r}{did_you_mean(name, PAPERS)}; known: {', '.join(PAPERS)}")

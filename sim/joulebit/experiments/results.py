@@ -294,7 +294,7 @@ def _start(path: Path) -> dict[str, Any]:
 
 
 def method_title(config: RunConfig) -> str:
-    """The method in words: SGD, PSG, SMD, E²-Train and so on, with `float32` or `fixed-point` where it matters."""
+    """The method in words: SGD, Adam, E²-Train and so on, with `float32` or `fixed-point` where it matters."""
     method = config.method
     parts = [
         name
@@ -306,6 +306,7 @@ def method_title(config: RunConfig) -> str:
             (f"{method.low_bit_weights.kind} weights", method.low_bit_weights.kind != "off"),
             ("self-distillation", method.distillation.teacher == "self"),
             ("distillation", method.distillation.teacher not in ("", "self")),
+            ("exits", method.exits.count > 0),
             (f"{method.neuron_selection.method} neurons", method.neuron_selection.method != "off"),
             (f"{method.pruning.method} pruning", method.pruning.method != "off"),
             ("early bird", method.early_bird.ratio > 0),
@@ -316,9 +317,11 @@ def method_title(config: RunConfig) -> str:
         if on
     ]
     rule = {"sgd": "SGD", "sign": "SignSGD", "psg": "PSG"}[method.update]
+    if config.training.adam.enabled:
+        rule = "Adam"
     if method.update == "psg" and parts == ["SMD", "SLU"]:
         title = "E²-Train"
-    elif method.update == "sgd" and parts:
+    elif rule == "SGD" and parts:
         title = "+".join(parts)
     else:
         title = "+".join([rule, *parts])

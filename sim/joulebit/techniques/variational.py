@@ -21,9 +21,10 @@ text, its configuration (Table 2) and the code behind it leave room or differ fr
 - The means begin as the plain network's weights, so that both twins begin alike; the paper draws them from
   N(0, 0.1).
 - Biases, gamma and beta stay plain numbers.
-- The paper trains with Adam (rate 0.001, batch 256), as the float32 engine does with `[training.adam]`. The
-  integer engines have SGD with momentum: Adam divides every step by a root, for which the specification has no
-  rule. Under SGD rho's gradients are small (s is 0.0067 at -5), so its rate is a multiple of the other one.
+- The paper trains in float32 with Adam (rate 0.001, batch 256), as the float32 engine does with `[training.adam]`
+  (the study mnist-adam). **The integer engines train a variant of this project's own, by SGD with momentum**: Adam
+  divides every step by a root, for which the specification has no rule. Under SGD rho's gradients are small (s is
+  0.0067 at -5), so its rate is a multiple of the other one.
 - The paper's softplus is ReLU here.
 - Sign updates and sign prediction are refused: signs have no size to weigh against the prior's gradient, and
   predicted signs leave out the gradients that rho learns from.

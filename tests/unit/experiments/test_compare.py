@@ -54,6 +54,12 @@ def test_methods_have_the_paper_s_names(runs: list[Path]) -> None:
         (["method.update=psg", "method.smd.probability=0.5"], "PSG+SMD"),
         (["engine=float32", "method.update=sign"], "float32 SignSGD"),
         (["engine=float32", "method.smd.probability=0.5"], "float32 SMD"),
+        (["engine=float32", "training.adam.enabled=true"], "float32 Adam"),
+        (
+            ["engine=float32", "training.adam.enabled=true", "method.variational.enabled=true"],
+            "float32 Adam+Bayesian",
+        ),
+        (["method.exits.count=2"], "exits"),
     ],
 )
 def test_titles(overrides: list[str], title: str) -> None:

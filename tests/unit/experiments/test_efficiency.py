@@ -21,6 +21,7 @@ from joulebit.experiments.efficiency.trials import (
     criterion_of,
     with_longer,
 )
+from joulebit.experiments.efficiency.trials import trial as trial_of
 
 STUDY = """
 description = "two methods"
@@ -96,6 +97,27 @@ def test_seeds_are_averaged_and_their_ratios_spread_is_told():
     assert [row["efficiency"] for row in found["overall"]] == pytest.approx([0.85, 0.475])
     assert found["ratio_deviations"] == {"a / b on easy": pytest.approx((2.0 - 1.6) / 2**0.5)}
     assert analyse(trials[::2])["ratio_deviations"] == {}
+    first, second = found["models"]
+    assert (first["seeds"], first["folds"]) == (2, 1)
+    assert first["accuracy_deviation"] == pytest.approx(0.1 / 2**0.5)
+    assert second["efficiency_deviation"] == pytest.approx(0.05 / 2**0.5)
+    assert analyse(trials[::2])["models"][0]["accuracy_deviation"] is None
+
+
+def test_spreads_over_seeds_are_those_of_means_over_folds():
+    trials = [
+        trial("a", "s", "epochs", accuracy, energy_j, fold, seed=seed)
+        for seed, fold, accuracy, energy_j in (
+            (0, 1, 0.9, 1.0),
+            (0, 2, 0.7, 3.0),
+            (1, 1, 0.6, 1.0),
+            (1, 2, 0.6, 1.0),
+        )
+    ]
+    (row,) = analyse(trials)["models"]
+    assert (row["seeds"], row["folds"]) == (2, 2)
+    assert row["accuracy_deviation"] == pytest.approx(0.2 / 2**0.5)
+    assert row["efficiency_deviation"] == pytest.approx((0.6 - 0.4) / 2**0.5)
 
 
 def test_tasks_are_compared_for_the_same_architecture():
@@ -167,6 +189,13 @@ def test_a_study_trains_every_cell_once(done):
     assert run_study(load_study(file), file.parent / "runs", announce=said.append) == runs
     assert len(said) == 8
     assert all("finished before" in text for text in said)
+
+
+def test_a_run_that_reached_its_end_first_did_not_meet_its_criterion(done, tmp_path, make_run):
+    stopped = next(path for run, path in done[1] if run.criterion == "accuracy")
+    patient = make_run(tmp_path / "patient", "digits-resnet8-fixed", ("training.stop.patience=3",))
+    plain = make_run(tmp_path / "plain", "digits-resnet8-fixed")
+    assert [trial_of(path).met for path in (stopped, patient, plain)] == [True, False, True]
 
 
 def test_its_analysis_has_all_tables(done):

@@ -50,6 +50,7 @@ def test_columns_and_verdicts_of_an_analysis():
         True,
         "no gain on the test set",
     )
+    assert Overtraining(0.9, 0.8, 0.88, 0.8).overtrained  # no gain, although the gap became smaller
     worse = Overtraining(0.9, 0.8, 0.9, 0.7)
     assert (worse.gain, worse.divergence, worse.overtrained) == (Decimal("-0.10"), Decimal("0.10"), True)
     healthy = Overtraining(0.5, 0.5, 0.62, 0.6)

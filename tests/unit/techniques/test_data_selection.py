@@ -56,11 +56,12 @@ def test_alpha_follows_from_the_final_ratio():
 
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine"])
-def test_linear_and_cosine_reach_the_final_ratio(schedule):
-    found = ratios(DataSelection("random", 0.9, 2, schedule=schedule, final_ratio=0.1, warmup_epochs=1), 12)
+@pytest.mark.parametrize(("epochs", "renewals"), [(11, 4), (12, 5)])
+def test_linear_and_cosine_reach_the_final_ratio(schedule, epochs, renewals):
+    found = ratios(DataSelection("random", 0.9, 2, schedule=schedule, final_ratio=0.1, warmup_epochs=1), epochs)
     assert found[0] == 1.0
-    for epoch in range(1, 12):
-        share = (epoch - 1) // 2 / 5
+    for epoch in range(1, epochs):
+        share = (epoch - 1) // 2 / renewals
         expected = 0.9 - 0.8 * share if schedule == "linear" else 0.1 + 0.8 * (1 + cos(pi * share)) / 2
         assert found[epoch] == pytest.approx(expected, abs=1e-9)
 
@@ -68,6 +69,7 @@ def test_linear_and_cosine_reach_the_final_ratio(schedule):
 def test_step_drops_at_shares_of_the_run():
     policy = DataSelection("random", 0.8, 1, schedule="step", drops=(0.5, 0.75), drop_factor=0.25)
     assert ratios(policy, 8) == pytest.approx([0.8] * 4 + [0.2] * 2 + [0.05] * 2, abs=1e-9)
+    assert ratios(policy, 6) == pytest.approx([0.8] * 3 + [0.2] * 2 + [0.05], abs=1e-9)
 
 
 def test_a_subset_is_renewed_every_so_many_epochs_or_never():

@@ -90,6 +90,18 @@ def test_the_loss_of_an_exit_reaches_the_first_layer():
     assert np.corrcoef(steps[0].ravel(), steps[1].ravel())[0, 1] < 0.99
 
 
+def test_the_loss_of_an_exit_has_its_weight():
+    """A quarter of the weight moves the exit's own biases by a quarter: the first step's logits are the same."""
+    assert [Exits(2, weight).weight_log2 for weight in (1.0, 0.5, 0.25, 1 / 1024)] == [0, -1, -2, -10]
+    moves = []
+    for weight in (1.0, 0.25):
+        run = Trainer(small(PRESET, f"method.exits.weight={weight}"), None)
+        run._one_step()
+        moves.append(run.network.weights()["exit1.bias"].astype(np.int64))
+    assert np.abs(moves[0]).max() > 1000
+    np.testing.assert_allclose(moves[0], 4 * moves[1], atol=4)
+
+
 @pytest.mark.parametrize(
     "overrides, words",
     [

@@ -24,12 +24,17 @@ def analyse(trials: Sequence[Trial]) -> dict[str, Any]:
     Returns:
         joules: "simulated" or "measured".
         models: by task, architecture, size and criterion: epochs, accuracy, energy_j, efficiency (equation 1),
-        and whether the criterion was met. curves: of the runs by epochs: epoch and efficiency so far (equation
-        2), folds averaged. architectures: by task, architecture and criterion: efficiency (equation 3), the
-        lowest and highest of a size. overall: by task and architecture: efficiency (equation 4) and the criteria
-        that went in. ratios: text -> ratio of two overall efficiencies; ratio_deviations: with several seeds, text
-        -> sample standard deviation of the ratios that each seed alone gives. overtraining: by model, where there
-        is a longer run: the accuracies, columns A and B, verdict. notes: what does not compare like with like.
+            whether the criterion was met, and accuracy_deviation and efficiency_deviation (sample standard
+            deviations over seeds; None with one seed).
+        curves: of the runs by epochs: epoch and efficiency so far (equation 2), folds averaged.
+        architectures: by task, architecture and criterion: efficiency (equation 3), the lowest and highest of a
+            size.
+        overall: by task and architecture: efficiency (equation 4) and the criteria that went in.
+        ratios: text -> ratio of two overall efficiencies.
+        ratio_deviations: with several seeds, text -> sample standard deviation of the ratios that each seed alone
+            gives.
+        overtraining: by model, where there is a longer run: the accuracies, columns A and B, verdict.
+        notes: what does not compare like with like.
 
     Raises:
         EfficiencyError: no trials, or simulated and measured joules together.
@@ -63,23 +68,33 @@ def _groups(trials: Sequence[Trial]) -> dict[tuple[str, str, str, str], list[Tri
 
 def _models(trials: Sequence[Trial]) -> list[Row]:
     rows = []
-    for (task, architecture, size, criterion), folds in _groups(trials).items():
-        accuracy, energy_j = fmean(one.accuracy for one in folds), fmean(one.energy_j for one in folds)
+    for (task, architecture, size, criterion), group in _groups(trials).items():
+        accuracy, energy_j = _means(group)
+        seeds = sorted({one.seed for one in group})
+        each = [_means([one for one in group if one.seed == seed]) for seed in seeds]
         rows.append(
             {
                 "task": task,
                 "architecture": architecture,
                 "size": size,
                 "criterion": criterion,
-                "folds": len(folds),
-                "met": all(one.met for one in folds),
-                "epochs": _mean_epochs(folds),
+                "folds": len({one.fold for one in group}),
+                "seeds": len(seeds),
+                "met": all(one.met for one in group),
+                "epochs": _mean_epochs(group),
                 "accuracy": accuracy,
+                "accuracy_deviation": stdev(own for own, _ in each) if len(each) > 1 else None,
                 "energy_j": energy_j,
                 "efficiency": efficiency(accuracy, energy_j),
+                "efficiency_deviation": stdev(efficiency(*own) for own in each) if len(each) > 1 else None,
             }
         )
     return rows
+
+
+def _means(trials: Sequence[Trial]) -> tuple[float, float]:
+    """Accuracy and energy in J."""
+    return fmean(one.accuracy for one in trials), fmean(one.energy_j for one in trials)
 
 
 def _mean_epochs(trials: Sequence[Trial]) -> float | None:

@@ -1,12 +1,15 @@
-"""The figures of the efficiency framework: efficiency over epochs, by criterion, by size, and between
+"""The figures of the efficiency framework: efficiency over epochs, over sizes, by criterion, and between
 architectures.
 
-The forms are those of the paper's Figures 5 to 11; the look is `joulebit.experiments.figure_style`.
+The forms are those of the paper's Figures 5 to 11, but for `over_sizes`, which shows what its Tables 3 to 10 hold;
+the look is `joulebit.experiments.figure_style`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -83,6 +86,55 @@ def over_epochs(found: Mapping[str, Any]) -> Drawing | None:
         ]
         legend_above(figure, handles, 6)
         return finish(figure, "efficiency-epochs")
+
+
+def over_sizes(found: Mapping[str, Any]) -> Drawing | None:
+    """Every model's efficiency over the sizes: a panel per criterion (a row per task), a line per architecture.
+
+    Bars are standard deviations over seeds. None where there is one size alone.
+    """
+    rows = [row for row in found["models"] if row["criterion"] in CRITERIA]
+    sizes = _distinct(rows, "size")
+    if len(sizes) < 2:
+        return None
+    tasks, colours = _distinct(rows, "task"), _colours(rows)
+    criteria = [name for name in CRITERIA if name in _distinct(rows, "criterion")]
+    labels, axis = _size_labels(sizes)
+    with new_figure(WIDTH, 1.3 + 2.4 * len(tasks)) as figure:
+        panels = figure.subplots(len(tasks), len(criteria), squeeze=False, sharex=True, sharey="row")
+        for axes, (task, criterion) in zip(panels.flat, product(tasks, criteria)):
+            for name, colour in colours.items():
+                shown = [
+                    row
+                    for row in rows
+                    if (row["task"], row["architecture"], row["criterion"]) == (task, name, criterion)
+                ]
+                axes.errorbar(
+                    [sizes.index(row["size"]) for row in shown],
+                    [row["efficiency"] for row in shown],
+                    [row["efficiency_deviation"] or 0.0 for row in shown],
+                    color=colour, linewidth=1.6, marker="o", markersize=4.5, capsize=2.5, elinewidth=1.0,
+                    markeredgecolor=PAPER, markeredgewidth=0.6,
+                )  # fmt: skip
+            _log_axis(axes, "y")
+            axes.set_xticks(range(len(sizes)), labels)
+            axes.set_title(
+                criterion if len(tasks) == 1 else f"{task}: {criterion}", fontsize=10.5, color=INK, loc="left"
+            )
+        for axes in panels[:, 0]:
+            axes.set_ylabel("accuracy per joule, 1/J")
+        for axes in panels[-1]:
+            axes.set_xlabel(axis)
+        legend_above(figure, [patch(colour, name) for name, colour in colours.items()], 4)
+        return finish(figure, "efficiency-sizes")
+
+
+def _size_labels(sizes: Sequence[str]) -> tuple[list[str], str]:
+    """Labels of the sizes, and of their axis: x1, x2 where they are widths of one network (lenet5, lenet5x2)."""
+    base = min(sizes, key=len)
+    if all(re.fullmatch(rf"{re.escape(base)}(x\d+)?", size) for size in sizes):
+        return [size[len(base) :] or "x1" for size in sizes], f"width of {base}"
+    return list(sizes), "size"
 
 
 def boxes(found: Mapping[str, Any], by: str) -> Drawing | None:

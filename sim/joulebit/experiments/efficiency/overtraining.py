@@ -57,7 +57,7 @@ class Overtraining:
         if self.gain <= 0:
             return "no gain on the test set"
         if self.overtrained:
-            return "the gap to the training data grew as much"
+            return "the gap to the training data grew by half of the gain or more"
         return "a gain on the test set"
 
 

@@ -11,7 +11,7 @@ from joulebit.errors import JoulebitError
 from joulebit.experiments import figure_style
 from joulebit.experiments.arrays import replace_file
 from joulebit.experiments.compare import joules
-from joulebit.experiments.efficiency.table import per_joule
+from joulebit.experiments.efficiency.table import accuracy, per_joule
 
 _TEMPLATE = "efficiency.html.jinja"
 
@@ -39,6 +39,11 @@ def write_page(found: Mapping[str, Any], out: Path, title: str = "") -> Path:
             "Accuracy on the test set after each epoch over all joules so far (equation 2), per model. It falls: "
             "accuracy levels off while every epoch costs the same.",
             figures.over_epochs(found),
+        ),
+        (
+            "Efficiency over sizes, by stopping criterion",
+            "Every model: its accuracy over its joules; bars are standard deviations over seeds.",
+            figures.over_sizes(found),
         ),
         (
             "Efficiency by stopping criterion",
@@ -71,7 +76,7 @@ def write_page(found: Mapping[str, Any], out: Path, title: str = "") -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(joules=joules, per_joule=per_joule)
+    environment.filters.update(joules=joules, per_joule=per_joule, accuracy=accuracy)
     html = environment.get_template(_TEMPLATE).render(
         found=found,
         title=title or ", ".join(dict.fromkeys(row["task"] for row in found["overall"])),

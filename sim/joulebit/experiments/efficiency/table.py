@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from joulebit.experiments.compare import joules
+from joulebit.experiments.compare import accuracy_text, joules
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -26,7 +26,7 @@ def render(found: Mapping[str, Any]) -> list[Table | str]:
                     row["size"],
                     row["criterion"],
                     "–" if row["epochs"] is None else f"{row['epochs']:.3g}",
-                    f"{100 * row['accuracy']:.2f} %",
+                    accuracy(row),
                     joules(row["energy_j"]),
                     per_joule(row["efficiency"]),
                 )
@@ -87,6 +87,12 @@ def render(found: Mapping[str, Any]) -> list[Table | str]:
             )
         )
     return [*shown, *(f"note: {note}" for note in found["notes"])]
+
+
+def accuracy(row: Mapping[str, Any]) -> str:
+    """Of a model, in percent, with the standard deviation over seeds where there are several."""
+    deviation = row["accuracy_deviation"]
+    return accuracy_text(100 * row["accuracy"], None if deviation is None else 100 * deviation)
 
 
 def per_joule(value: float) -> str:

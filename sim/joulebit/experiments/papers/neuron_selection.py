@@ -59,7 +59,7 @@ TABLE_2: Mapping[str, Mapping[str, tuple[float, ...]]] = {
     "resnet18": {"velocity": (95.51, 95.36, 95.58), "random": (95.20, 95.68, 95.80), "all": (96.2,)},
     "resnet50": {"velocity": (97.10, 97.12, 97.07), "random": (96.80, 96.97, 97.01), "all": (97.30,)},
 }
-_PAPER = "neuron-selection"
+_PAPER = "Neuron selection"
 _NAMES = {"mobilenetv2": "MobileNetV2", "resnet18": "ResNet-18", "resnet50": "ResNet-50"}
 
 

@@ -34,7 +34,7 @@ from joulebit.nn.kinds import with_kind
 from joulebit.nn.models import model
 from joulebit.techniques.width_rule import broken
 
-PAPER = "survey"
+PAPER = "Survey"
 
 #: Class, technique as the survey calls it, what stands for it here ("" for nothing).
 CLASSES = (
