@@ -52,6 +52,10 @@ def efficiency(
     from joulebit.experiments.efficiency.study import load_study, run_study
     from joulebit.experiments.efficiency.table import render
 
+    if output:
+        from joulebit.experiments.efficiency.page import check_path, write_page
+
+        check_path(output)
     places: dict[Path, dict[str, str | int] | None] = {}
     with clean_stdout():
         if study is None:
@@ -71,8 +75,6 @@ def efficiency(
             places.update({path: run.place for run, path in done})
         found = analyse(gather(places, measured))
         if output:
-            from joulebit.experiments.efficiency.page import write_page
-
             write_page(found, output, title)
     if as_json:
         emit_json(found | ({"report": str(output)} if output else {}))

@@ -9,6 +9,7 @@ import pytest
 
 from joulebit.cli import main as command
 from joulebit.experiments.config import ConfigError, config_hash, load_config
+from joulebit.experiments.efficiency import figures
 from joulebit.experiments.efficiency.analysis import analyse
 from joulebit.experiments.efficiency.formulas import EfficiencyError
 from joulebit.experiments.efficiency.inputs import gather
@@ -168,6 +169,23 @@ def test_criterion_and_architecture_follow_from_a_configuration():
         criterion_of(load_config("demo", ["training.stop.patience=3", "training.stop.accuracy=3"]))
 
 
+@pytest.mark.parametrize(
+    ("sizes", "labels", "axis"),
+    [(("lenet5", "lenet5x3"), ["x1", "x3"], "width of lenet5"), (("resnet8", "resnet14"), None, "size")],
+)
+def test_the_sizes_have_a_panel_per_criterion(sizes, labels, axis):
+    trials = [
+        trial(name, size, criterion, 0.5, joules)
+        for criterion in ("epochs", "energy")
+        for name in "ab"
+        for size, joules in zip(sizes, (1.0, 2.0))
+    ]
+    drawing = figures.over_sizes(analyse(trials))
+    for text in (axis, *(labels or sizes), "epochs", "energy"):
+        assert f"<!-- {text} -->" in drawing.svg or f">{text}<" in drawing.svg
+    assert figures.over_sizes(analyse(trials[::2])) is None
+
+
 # -- real runs ----------------------------------------------------------------------------------------------------
 
 
@@ -274,6 +292,12 @@ def test_the_command_prints_one_object_and_writes_a_page(done, tmp_path, capsys)
     out = capsys.readouterr().out
     assert "Overall: mean over criteria" in out
     assert "Overtraining" in out
+
+
+def test_a_page_that_cannot_be_is_told_before_anything_is_trained(done, tmp_path, capsys):
+    assert command.run(["efficiency", str(done[0]), "--out-dir", str(tmp_path / "new"), "-o", "page.txt"]) == 2
+    assert "ends in .html" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
 
 
 def test_folds_are_runs_of_their_own(tmp_path):

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from joulebit.errors import JoulebitError
 from joulebit.experiments.efficiency.formulas import (
     EfficiencyError,
     efficiency,
@@ -92,3 +93,8 @@ def test_a_twin_costs_more_the_wider_it_is_and_less_than_its_products_twice():
     mnist, cifar = simulated_rows()
     assert (mnist["printed"], cifar["printed"]) == (4.466, 5.185)
     assert 1.0 < mnist["computed"] < 1.2 < cifar["computed"] < 2.0  # accuracies alone: 1.02 and about 1.6
+
+
+def test_runs_have_no_place_among_the_papers_figures():
+    with pytest.raises(JoulebitError, match="compare runs by `joulebit efficiency"):
+        paper_rows("efficiency", [{"top1": 90.0}])

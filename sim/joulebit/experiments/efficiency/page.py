@@ -22,8 +22,7 @@ def write_page(found: Mapping[str, Any], out: Path, title: str = "") -> Path:
     Raises:
         JoulebitError: matplotlib or jinja2 is missing, out is no .html file, or the page cannot be written.
     """
-    if out.is_dir() or out.suffix.lower() not in (".html", ".htm"):
-        raise JoulebitError(f"a page is a file that ends in .html, got {out}")
+    check_path(out)
     try:
         import jinja2
 
@@ -94,6 +93,12 @@ def write_page(found: Mapping[str, Any], out: Path, title: str = "") -> Path:
     except OSError as error:
         raise JoulebitError(f"cannot write the page {out}: {error.strerror or error}") from error
     return out
+
+
+def check_path(out: Path) -> None:
+    """JoulebitError unless `out` may become a page."""
+    if out.is_dir() or out.suffix.lower() not in (".html", ".htm"):
+        raise JoulebitError(f"a page is a file that ends in .html, got {out}")
 
 
 def headline(found: Mapping[str, Any]) -> str:

@@ -29,6 +29,7 @@ from joulebit.energy.accounting import Accountant
 from joulebit.energy.model import simulate_energy
 from joulebit.energy.steps import training_step
 from joulebit.energy.table import load_table
+from joulebit.errors import JoulebitError
 from joulebit.experiments.efficiency.formulas import over_sizes, ratios
 from joulebit.experiments.efficiency.overtraining import Overtraining
 from joulebit.experiments.papers.rows import Row, paper_row
@@ -80,7 +81,16 @@ def printed_verdict(data: str, model: str) -> bool:
 
 
 def rows(runs: Sequence[Mapping[str, Any]] = ()) -> list[Row]:
-    """The ratios and their consistency, the spans, and Table 13; runs have no place here."""
+    """The ratios and their consistency, the spans, and Table 13.
+
+    Raises:
+        JoulebitError: runs were given, which have no place here.
+    """
+    if runs:
+        raise JoulebitError(
+            "this paper's figures are means over many runs, and have no row for one: compare runs by "
+            "`joulebit efficiency RUN...`"
+        )
     return [*ratio_rows(), *simulated_rows(), *span_rows(), *overtraining_rows()]
 
 
