@@ -135,7 +135,7 @@ def _seeds(rows: Sequence[Row]) -> str:
 def figure(rows: Sequence[Row]) -> Drawing | None:
     """Top-1 over joules, the front as a line, every run with its name.
 
-    Runs far below the others stand at the lower edge, with their accuracy.
+    Runs far below the others stand at the lower edge, with their accuracy. Bars: standard deviations over seeds.
     """
     shown = [row for row in rows if row["rank"]]
     if not shown:
@@ -158,6 +158,9 @@ def figure(rows: Sequence[Row]) -> Drawing | None:
         best = [place(row) for row in front(shown)]
         axes.step([*(x for x, _ in best), right], [*(y for _, y in best), best[-1][1]], where="post", color=MUTED,
                   linewidth=1.2, zorder=1)  # fmt: skip
+        for row in shown:
+            if row.get("top1_deviation"):  # over seeds
+                axes.errorbar(*place(row), row["top1_deviation"], color=MUTED, elinewidth=0.8, capsize=2, zorder=2)
         for index, name in enumerate(classes):
             points = [place(row) for row in shown if row["class"] == name]
             axes.plot(*zip(*points), linestyle="none", marker=_MARKERS[index % len(_MARKERS)], markersize=8,

@@ -181,13 +181,17 @@ def _with_paths(config: RunConfig, suite: Suite, folder: Path) -> RunConfig:
 def rank_suite(suite: Suite, paths: Sequence[Path], data_dir: Path | None = None) -> list[Row] | None:
     """The ranked rows (`joulebit.experiments.pareto`) of a suite's runs, or None where it asks for no ranking.
 
-    paths: of its runs, as `run_suite` gave them. Rows have the runs' names in the suite.
+    paths: of its runs, as `run_suite` gave them. Rows have the runs' names in the suite. A run whose weights the
+    others start from is no competitor of theirs and has no row.
     """
     if not suite.pareto:
         return None
     from joulebit.experiments.assembly import prepared_data
     from joulebit.experiments.pareto import ranked
 
-    found = averaged(row | {"label": run.name, "group": run.name} for row, run in zip(compare(paths), suite.runs))
-    tested = len(prepared_data(suite.runs[0].config, data_dir).test)
-    return ranked(found, {run.name: run.group for run in suite.runs}, tested)
+    beginnings = {run.config.training.initial_weights for run in suite.runs}
+    chosen = [(run, path) for run, path in zip(suite.runs, paths) if _SUITE_RUN + run.name not in beginnings]
+    rows = compare([path for _, path in chosen])
+    found = averaged(row | {"label": run.name, "group": run.name} for row, (run, _) in zip(rows, chosen))
+    tested = len(prepared_data(chosen[0][0].config, data_dir).test)
+    return ranked(found, {run.name: run.group for run, _ in chosen}, tested)

@@ -14,7 +14,7 @@ from joulebit.experiments.compare import compare
 from joulebit.experiments.config import ConfigError
 from joulebit.experiments.results import method_title
 from joulebit.experiments.seeds import averaged
-from joulebit.experiments.suite import load_suite, run_suite, suite_names
+from joulebit.experiments.suite import load_suite, rank_suite, run_suite, suite_names
 
 TINY = (
     "data.train_limit=10",
@@ -126,6 +126,10 @@ def test_a_suite_with_seeds_is_averaged_and_starts_from_its_own_runs(tmp_path: P
     assert tuned["top1_deviation"] == pytest.approx(abs(one - other) / 2**0.5)
     assert tuned["energy_simulated_j"] == pytest.approx(rows[1]["energy_simulated_j"], rel=0.01)
     assert tuned["run"] is None
+
+    (tmp_path / "seeds.toml").write_text("pareto = true\n" + SEEDS)
+    (row,) = rank_suite(load_suite(tmp_path / "seeds.toml", TINY), paths)  # what the others start from is no rival
+    assert (row["label"], row["seeds"], row["rank"]) == ("tuned", [0, 1], 1)
 
 
 @pytest.mark.parametrize(
