@@ -159,7 +159,7 @@ def figure(rows: Sequence[Row]) -> Drawing | None:
         axes.step([*(x for x, _ in best), right], [*(y for _, y in best), best[-1][1]], where="post", color=MUTED,
                   linewidth=1.2, zorder=1)  # fmt: skip
         for row in shown:
-            if row.get("top1_deviation"):  # over seeds
+            if row.get("top1_deviation") and row["top1"] >= bottom:  # over seeds
                 axes.errorbar(*place(row), row["top1_deviation"], color=MUTED, elinewidth=0.8, capsize=2, zorder=2)
         for index, name in enumerate(classes):
             points = [place(row) for row in shown if row["class"] == name]
