@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from joulebit.engine.base import ConvGeometry, ConvOutput, Quantised
 from joulebit.engine.input_gradient_epilogue import InputGradientEpilogue
-from joulebit.engine.vector_kernels import VectorKernels
+from joulebit.engine.vector_kernels import Later, VectorKernels
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.kernels import depthwise, fast_forward, fast_input
 from joulebit.kernels.memory import Pool
 from joulebit.kernels.scratch import Scratch, address
-from joulebit.kernels.workers import Workers
+from joulebit.kernels.workers import Begun, Workers
 
 _BYTES = (np.dtype(np.uint8), np.dtype(np.int8))
 
@@ -25,11 +25,15 @@ class DepthwiseKernels(VectorKernels):
     Args:
         arithmetic, workers, pool: see `VectorKernels`.
         scratch: memory of the threads.
+        begun_scratch: the same for every place where kernels begin (`Workers.begin`).
     """
 
-    def __init__(self, arithmetic: Arithmetic, workers: Workers, pool: Pool, scratch: Scratch) -> None:
+    def __init__(
+        self, arithmetic: Arithmetic, workers: Workers, pool: Pool, scratch: Scratch, begun_scratch: list[Scratch]
+    ) -> None:
         super().__init__(arithmetic, workers, pool)
         self._scratch = scratch
+        self._begun_scratch = begun_scratch
 
     def conv_forward(
         self, x: NDArray[Any], w: NDArray[Any], geometry: ConvGeometry, shift: int
@@ -88,15 +92,15 @@ class DepthwiseKernels(VectorKernels):
         rows = [(*shared, scratch[thread]) for thread in range(self._threads(samples))]
         return self._quantised(g, depthwise.input_gradient, rows)
 
-    def conv_weight_gradient(
+    def begin_weight_gradient(
         self,
         x: NDArray[Any],
         dz: NDArray[Any],
         geometry: ConvGeometry,
         narrow: tuple[int, int, int, int, int] | None,
         limit: int,
-    ) -> tuple[NDArray[np.int64], int] | None:
-        """`FastKernels.conv_weight_gradient`, or None."""
+    ) -> Later | None:
+        """`FastKernels.begin_weight_gradient`, or None."""
         samples, height, width, channels = x.shape
         _, out_h, out_w, c_out = dz.shape
         depth = geometry.groups == channels == c_out
@@ -106,18 +110,31 @@ class DepthwiseKernels(VectorKernels):
         x_shift, low, high, g_shift, g_high = narrow or (-1, 0, 0, -1, 0)
         threads = self._threads(samples)
         totals = np.zeros((threads, blocks, kernel_h, kernel_w, 16), np.int64)
-        scratch = self._addresses(height, width, channels, out_h, out_w, geometry)
         shared = (
-            self._workers.counter, samples, address(x), height, width, channels, 128 if x.dtype == np.int8 else 0,
-            x_shift, low, high, address(dz), out_h, out_w, g_shift, g_high, kernel_h, kernel_w, geometry.stride,
-            geometry.padding_h, geometry.padding_w,
+            samples, address(x), height, width, channels, 128 if x.dtype == np.int8 else 0, x_shift, low, high,
+            address(dz), out_h, out_w, g_shift, g_high, kernel_h, kernel_w, geometry.stride, geometry.padding_h,
+            geometry.padding_w,
         )  # fmt: skip
-        start, size = address(totals), totals.strides[0]
-        rows = [(*shared, scratch[thread], start + thread * size) for thread in range(threads)]
-        self._workers.run(depthwise.weight_gradient, rows)
-        sums = totals.sum(0).transpose(1, 2, 0, 3).reshape(kernel_h, kernel_w, 1, -1)[..., :channels]
-        dw = np.clip(sums, -limit, limit)
-        return dw, int(np.count_nonzero(dw != sums))
+        states = np.zeros(threads, np.int64)
+        start, size, state = address(totals), totals.strides[0], address(states)
+
+        def rows(begun: Begun) -> list[tuple[int, ...]]:
+            memory = self._begun_scratch[begun.number]
+            scratch = self._addresses(height, width, channels, out_h, out_w, geometry, memory)
+            return [
+                (begun.counter, *shared, scratch[i], start + i * size, begun.boxes[i], state + i * 8)
+                for i in range(threads)
+            ]
+
+        begun = self._workers.begin(depthwise.weight_gradient, rows, (x, dz, totals, states))
+
+        def collected() -> tuple[NDArray[np.int64], int]:
+            self._workers.finish(begun)
+            sums = totals.sum(0).transpose(1, 2, 0, 3).reshape(kernel_h, kernel_w, 1, -1)[..., :channels]
+            dw = np.clip(sums, -limit, limit)
+            return dw, int(np.count_nonzero(dw != sums))
+
+        return collected
 
     def _takes(self, values: NDArray[Any], w: NDArray[Any], geometry: ConvGeometry) -> bool:
         depth = w.shape[2] == 1 and geometry.groups == w.shape[3] == values.shape[3]
@@ -130,7 +147,9 @@ class DepthwiseKernels(VectorKernels):
         )
 
     def _addresses(
-        self, height: int, width: int, channels: int, out_h: int, out_w: int, geometry: ConvGeometry
-    ) -> list[int]:
+        self, height: int, width: int, channels: int, out_h: int, out_w: int, geometry: ConvGeometry,
+        scratch: Scratch | None = None,
+    ) -> list[int]:  # fmt: skip
         sizes = (geometry.kernel_h, geometry.kernel_w, geometry.padding_h, geometry.padding_w)
-        return self._scratch.addresses(depthwise.scratch_size(height, width, channels, out_h, out_w, *sizes))
+        size = depthwise.scratch_size(height, width, channels, out_h, out_w, *sizes)
+        return (scratch or self._scratch).addresses(size)

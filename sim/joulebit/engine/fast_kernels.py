@@ -17,12 +17,12 @@ from joulebit.engine.arrangement import as_larger_images, gradients_together, na
 from joulebit.engine.base import ConvGeometry, ConvOutput, Quantised
 from joulebit.engine.depthwise_kernels import DepthwiseKernels
 from joulebit.engine.input_gradient_epilogue import InputGradientEpilogue
-from joulebit.engine.vector_kernels import VectorKernels
+from joulebit.engine.vector_kernels import Later, VectorKernels
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.kernels import fast_forward, fast_input, fast_weight, few_channels, packing
 from joulebit.kernels.memory import Pool
 from joulebit.kernels.scratch import Scratch, address
-from joulebit.kernels.workers import Workers
+from joulebit.kernels.workers import PLACES, Begun, Workers
 
 _POINTWISE = ConvGeometry(1, 1)
 _UNLIMITED = (1 << 63) - 1
@@ -45,7 +45,8 @@ class FastKernels(VectorKernels):
     def __init__(self, arithmetic: Arithmetic, workers: Workers, pool: Pool) -> None:
         super().__init__(arithmetic, workers, pool)
         self._scratch = Scratch(workers.count)
-        self._depthwise = DepthwiseKernels(arithmetic, workers, pool, self._scratch)
+        self._begun_scratch = [Scratch(workers.count) for _ in range(PLACES)]
+        self._depthwise = DepthwiseKernels(arithmetic, workers, pool, self._scratch, self._begun_scratch)
 
     def conv_forward(
         self,
@@ -204,21 +205,21 @@ class FastKernels(VectorKernels):
         rows = [(*row, scratch[thread]) for thread in range(self._threads(samples))]
         return self._quantised(g, few_channels.input_gradient, rows)
 
-    def conv_weight_gradient(
+    def begin_weight_gradient(
         self,
         x: NDArray[Any],
         dz: NDArray[Any],
         geometry: ConvGeometry,
         narrow: tuple[int, int, int, int, int] | None,
         limit: int,
-    ) -> tuple[NDArray[np.int64], int] | None:
-        """`Engine.conv_weight_gradient` within +-limit; or None.
+    ) -> Later | None:
+        """`Engine.conv_weight_gradient` within +-limit, begun (`Workers.begin`); or None.
 
         narrow: (x_shift, x_low, x_high, g_shift, g_high) makes it the predictor's product (spec, section 6), of
         clamp(RND(x, x_shift), x_low, x_high) and clamp(RND(dz, g_shift), -g_high, g_high).
         """
         if geometry.groups > 1:
-            return self._depthwise.conv_weight_gradient(x, dz, geometry, narrow, limit)
+            return self._depthwise.begin_weight_gradient(x, dz, geometry, narrow, limit)
         samples, height, width, c_in = x.shape
         _, out_h, out_w, c_out = dz.shape
         if x.itemsize != 1 or dz.dtype != np.int16:
@@ -226,8 +227,8 @@ class FastKernels(VectorKernels):
         kernel_h, kernel_w = geometry.kernel_h, geometry.kernel_w
         if larger := as_larger_images(x.shape, geometry, _SUMMED):
             x, dz = x.reshape(larger), dz.reshape(*larger[:3], c_out)
-            result = self.conv_weight_gradient(x, dz, _POINTWISE, narrow, limit)
-            return result and (result[0].reshape(kernel_h, kernel_w, c_in, c_out), result[1])
+            result = self.begin_weight_gradient(x, dz, _POINTWISE, narrow, limit)
+            return result and _reshaped(result, (kernel_h, kernel_w, c_in, c_out))
         low, high = (-128, 127) if x.dtype == np.int8 else (0, 255)
         x_shift, low, high, g_shift, g_high = narrow or (-1, low, high, -1, 32768)
         products = _products_of(
@@ -247,28 +248,41 @@ class FastKernels(VectorKernels):
         out_w, c_out, kernel_w = out_w // together, c_out * together, kernel_w + (together - 1) * stride
         count = _sums_count(kernel_h, kernel_w, c_in, c_out, products)
         threads = self._threads((samples + 1) // 2)
-        totals = np.empty((threads, count), np.int64)
+        totals = self._pool.empty((threads, count), np.int64)
         sizes = (height, width, c_in, out_h, out_w, c_out, geometry.padding_h, geometry.padding_w)
-        scratch = self._scratch.addresses(_weight_scratch(*sizes, count, products))
         shared = (
-            self._workers.counter, samples, address(x), height, width, c_in, 128 if x.dtype == np.int8 else 0,
-            x_shift, low, high, address(dz), out_h, out_w, c_out, g_shift, g_high, kernel_h, kernel_w, stride,
-            stride * together, geometry.padding_h, geometry.padding_w, products,
+            samples, address(x), height, width, c_in, 128 if x.dtype == np.int8 else 0, x_shift, low, high,
+            address(dz), out_h, out_w, c_out, g_shift, g_high, kernel_h, kernel_w, stride, stride * together,
+            geometry.padding_h, geometry.padding_w, products,
         )  # fmt: skip
         sums = address(totals)
-        self._workers.run(
-            fast_weight.weight_gradient,
-            [(*shared, scratch[thread], sums + thread * count * 8, count) for thread in range(threads)],
-        )
-        dw = np.empty((kernel_h, kernel_w, c_in, c_out), np.int64)
-        bound = limit if together == 1 else _UNLIMITED
-        collected = (self._workers.counter, sums, threads, count, address(dw), *dw.shape, products, bound)
-        clamped = self._count(fast_weight.collect, [collected] * self._threads(kernel_h * -(-c_out // 16)))
-        if together == 1:
-            return dw, clamped
-        exact = narrowed(dw, whole, stride)
-        dw = np.clip(exact, -limit, limit)
-        return dw, int(np.count_nonzero(dw != exact))
+
+        states = np.zeros((threads, 3), np.int64)
+
+        def rows(begun: Begun) -> list[tuple[int, ...]]:
+            scratch = self._begun_scratch[begun.number].addresses(_weight_scratch(*sizes, count, products))
+            return [
+                (begun.counter, *shared, scratch[i], sums + i * count * 8, count, begun.boxes[i], state + i * 24)
+                for i in range(threads)
+            ]
+
+        state = address(states)
+        begun = self._workers.begin(fast_weight.weight_gradient, rows, (x, dz, totals, states))
+
+        def collected() -> tuple[NDArray[np.int64], int]:
+            parts = [thread for thread, drew in enumerate(self._workers.finish(begun)) if drew[0]]
+            own = totals[parts] if parts[-1] - parts[0] >= len(parts) else totals[parts[0] : parts[-1] + 1]
+            dw = self._pool.empty((kernel_h, kernel_w, c_in, c_out), np.int64)
+            bound = limit if together == 1 else _UNLIMITED
+            row = (self._workers.counter, address(own), len(own), count, address(dw), *dw.shape, products, bound)
+            clamped = self._count(fast_weight.collect, [row] * self._threads(kernel_h * -(-c_out // 16)))
+            if together == 1:
+                return dw, clamped
+            exact = narrowed(dw, whole, stride)
+            dw = np.clip(exact, -limit, limit)
+            return dw, int(np.count_nonzero(dw != exact))
+
+        return collected
 
     def _takes(self, values: NDArray[Any], w: NDArray[Any], geometry: ConvGeometry) -> bool:
         return (
@@ -278,3 +292,13 @@ class FastKernels(VectorKernels):
             and values.dtype in _TYPES
             and w.dtype == np.int8
         )
+
+
+def _reshaped(gradient: Later, shape: tuple[int, ...]) -> Later:
+    """A weight gradient that was begun, in another shape."""
+
+    def reshaped() -> tuple[NDArray[np.int64], int]:
+        dw, clamped = gradient()
+        return dw.reshape(shape), clamped
+
+    return reshaped

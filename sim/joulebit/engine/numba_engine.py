@@ -20,6 +20,7 @@ from joulebit.engine.base import (
 )
 from joulebit.engine.channel_constants import CompiledConstants
 from joulebit.engine.numpy_arrays import NumpyArrays
+from joulebit.engine.vector_kernels import Later
 from joulebit.fixed import weights
 from joulebit.fixed.arithmetic import MASTER_FRACTION_BITS, PEAK_LIMIT, Arithmetic
 from joulebit.fixed.rounding import Rounding, bit_length
@@ -231,9 +232,18 @@ class NumbaEngine(NumpyArrays):
         return w
 
     def conv_weight_gradient(self, x: Array, dz: Array, geometry: ConvGeometry) -> tuple[Array, int]:
-        return self._weight_gradient(x, dz, geometry, None, self._acc_limit)
+        return self.begin_weight_gradient(x, dz, geometry)()
 
     def conv_weight_gradient_msb(self, x: Array, dz: Array, geometry: ConvGeometry) -> Array:
+        return self.begin_weight_gradient(x, dz, geometry, msb=True)()[0]
+
+    def begin_weight_gradient(self, x: Array, dz: Array, geometry: ConvGeometry, msb: bool = False) -> Later:
+        """conv_weight_gradient, or with `msb` conv_weight_gradient_msb, on which helpers work at once.
+
+        A call of what is returned gives the gradient and how often it was clamped (0 with `msb`).
+        """
+        if not msb:
+            return self._begin_weight_gradient(x, dz, geometry, None, self._acc_limit)
         fmt = self.arithmetic
         x_low, x_high = fmt.msb_activation_range(signed=x.dtype.kind != "u")
         g_low, g_high = fmt.msb_gradient_range()
@@ -243,18 +253,18 @@ class NumbaEngine(NumpyArrays):
         if mode is not Rounding.HALF_UP:
             x, dz = self._narrow(x, x_shift, x_low, x_high, mode), self._narrow(dz, g_shift, g_low, g_high, mode)
             narrowing = None
-        return self._weight_gradient(x, dz, geometry, narrowing, _UNLIMITED)[0]
+        return self._begin_weight_gradient(x, dz, geometry, narrowing, _UNLIMITED)
 
-    def _weight_gradient(
+    def _begin_weight_gradient(
         self,
         x: Array,
         dz: Array,
         geometry: ConvGeometry,
         narrowing: tuple[int, int, int, int, int] | None,
         limit: int,
-    ) -> tuple[Int64Array, int]:
+    ) -> Later:
         """Sums within +-limit and how many were not, of operands narrowed half up if asked (spec, section 6)."""
-        fast = self._fast and self._fast.conv_weight_gradient(x, dz, geometry, narrowing, limit)
+        fast = self._fast and self._fast.begin_weight_gradient(x, dz, geometry, narrowing, limit)
         if fast:
             return fast
         if narrowing:
@@ -272,7 +282,8 @@ class NumbaEngine(NumpyArrays):
 
         total = np.asarray(sum(self._workers.over_samples(x.shape[0], work)))
         clamped = np.clip(total, -limit, limit)
-        return clamped, int(np.count_nonzero(clamped != total))
+        count = int(np.count_nonzero(clamped != total))
+        return lambda: (clamped, count)
 
     def _narrow(self, value: Array, shift: int, low: int, high: int, mode: Rounding) -> Array:
         out = self._pool.empty(value.shape, value.dtype)
@@ -364,12 +375,12 @@ class NumbaEngine(NumpyArrays):
     def predict_signs(self, exact: Array, predicted: Array, threshold_q12: int) -> tuple[Array, dict[str, int]]:
         flat = predicted.reshape(-1)
         threshold = max(1, (threshold_q12 * parameters.peak_of(flat)) >> 12)
-        out = np.empty(exact.shape, np.int64)
+        out = self._pool.empty(exact.shape, np.int64)
         decided, wrong = parameters.choose_signs(exact.reshape(-1), flat, out.reshape(-1), threshold)
         return out, {"total": exact.size, "decided": decided, "wrong": wrong, "threshold": threshold}
 
     def sign(self, exact: Array) -> Array:
-        out = np.empty(exact.shape, np.int64)
+        out = self._pool.empty(exact.shape, np.int64)
         parameters.signs(exact.reshape(-1), out.reshape(-1))
         return out
 

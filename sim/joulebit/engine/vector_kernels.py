@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from joulebit.engine.base import Quantised
@@ -12,6 +13,9 @@ from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.fixed.rounding import Rounding
 from joulebit.kernels.memory import Pool
 from joulebit.kernels.workers import Workers
+
+#: What was begun: a call gives the weight gradient, and how many of its sums were clamped.
+Later = Callable[[], tuple[NDArray[np.int64], int]]
 
 
 class VectorKernels:

@@ -17,6 +17,7 @@ from joulebit.kernels.compile import inline, kernel
 from joulebit.kernels.dot import add_products
 from joulebit.kernels.fast_forward import finish_row
 from joulebit.kernels.fast_input import finish_narrow, finish_wide
+from joulebit.kernels.launch import INTERRUPTED, read_word, waits, write_word
 from joulebit.kernels.padding import fill, prefetch_part
 from joulebit.kernels.scalar import Int
 from joulebit.kernels.vector import (
@@ -193,8 +194,9 @@ def forward(
     squares = statistics + blocks * 128
     peak, saturated = zeros(), zeros()
     rejected = np.int64(0)
-    fill(scratch, pitch * (height + 2 * padding_h), np.int64(0))
     n = fetch_add(counter, 1)
+    if n < samples:
+        fill(scratch, pitch * (height + 2 * padding_h), np.int64(0))
     while n < samples:
         following = fetch_add(counter, 1)
         inside = scratch + padding_h * pitch + padding_w * pixel
@@ -238,9 +240,10 @@ def input_gradient(
     peak, saturated = zeros(), zeros()
     peak64 = zeros64()
     rejected = np.int64(0)
-    fill(scratch, pitch * rows, np.int64(0))
     inside = scratch + margin_h * pitch + margin_w * pixel
     n = fetch_add(counter, 1)
+    if n < samples:
+        fill(scratch, pitch * rows, np.int64(0))
     while n < samples:
         following = fetch_add(counter, 1)
         _copy_g(dz + n * size, out_h, out_w, channels, inside, pitch, pixel, -1, 0)
@@ -323,9 +326,11 @@ def _outer_3x3(
 def weight_gradient(
     counter: Int, samples: Int, x: Int, height: Int, width: Int, channels: Int, flip: Int, x_shift: Int,
     x_low: Int, x_high: Int, dz: Int, out_h: Int, out_w: Int, g_shift: Int, g_limit: Int, kernel_h: Int,
-    kernel_w: Int, stride: Int, padding_h: Int, padding_w: Int, scratch: Int, totals: Int,
-) -> None:  # fmt: skip
+    kernel_w: Int, stride: Int, padding_h: Int, padding_w: Int, scratch: Int, totals: Int, box: Int, state: Int,
+) -> Int:  # fmt: skip
     """Adds x * dz of the samples that this thread draws to totals, int64 [blocks][kernel_h][kernel_w][16], zeros.
+
+    Returns 1 if there were any, else 0; or is INTERRUPTED as `fast_weight.weight_gradient` is (`box`, `state`).
 
     x_shift and g_shift: -1 for all bits, else the predictor's shifts. out_w <= HELD.
     """
@@ -339,11 +344,15 @@ def weight_gradient(
     image = sums + count * 64
     gradient = image + pitch * (height + 2 * padding_h) + pixel * 4
     full = lanes(16)
-    fill(sums, count * 64, np.int64(0))
-    fill(image, pitch * (height + 2 * padding_h), np.int64(0))
     rows_held = max(1, HELD // out_w)
     used = np.int64(0)
-    n = fetch_add(counter, 1)
+    resumed = read_word(state) != 0
+    n = read_word(state) - 1 if resumed else fetch_add(counter, 1)
+    if n >= samples:
+        return 0
+    if not resumed:
+        fill(sums, count * 64, np.int64(0))
+        fill(image, pitch * (height + 2 * padding_h), np.int64(0))
     while n < samples:
         following = fetch_add(counter, 1)
         inside = image + padding_h * pitch + padding_w * pixel
@@ -379,7 +388,12 @@ def weight_gradient(
                             store_all(place, total)
                             place += 64
         n = following
+        if n < samples and waits(box):
+            write_word(state, n + 1)
+            _flush(sums, totals, count)
+            return INTERRUPTED
     _flush(sums, totals, count)
+    return 1
 
 
 @inline

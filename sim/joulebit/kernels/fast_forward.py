@@ -101,9 +101,10 @@ def forward(
     squares = statistics + blocks * 128
     peak, saturated = zeros(), zeros()
     largest, rejected = zeros(), np.int64(0)
-    fill(image, pitch * padded_h, np.int64(flip * 0x01010101))
     at_once = samples_at_once(samples, out_h * out_w * c_out * 2)
     n = at_once * fetch_add(counter, 1)
+    if n < samples:
+        fill(image, pitch * padded_h, np.int64(flip * 0x01010101))
     while n < samples:
         following = next_sample(counter, n, at_once)
         inside = image + padding_h * pitch + padding_w * c_in

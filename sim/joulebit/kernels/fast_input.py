@@ -273,9 +273,10 @@ def input_gradient(
     part_size = couples * step + 64
     operands = sums + 2 * (sums_row + 8 * pixel) + 64
     coupled_block = kernel_h * pairs * 256
-    fill(scratch, pitch * rows_held + 2 * step + 64, np.int64(0))  # `_transform` reads that far
     at_once = samples_at_once(samples, height * width * c_in * 2)
     n = at_once * fetch_add(counter, 1)
+    if n < samples:
+        fill(scratch, pitch * rows_held + 2 * step + 64, np.int64(0))  # `_transform` reads that far
     while n < samples:
         following = next_sample(counter, n, at_once)
         copy_i16(

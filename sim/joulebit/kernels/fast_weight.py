@@ -16,6 +16,7 @@ import numpy as np
 
 from joulebit.kernels.compile import inline, kernel
 from joulebit.kernels.dot import outer_channels, outer_columns, outer_tile
+from joulebit.kernels.launch import INTERRUPTED, read_word, waits, write_word
 from joulebit.kernels.minimal_filtering import PART, transform_g, transform_g_6, transform_x, transform_x_6
 from joulebit.kernels.padding import fill, prefetch_part
 from joulebit.kernels.scalar import Int
@@ -187,11 +188,15 @@ def weight_gradient(
     counter: Int, samples: Int, x: Int, height: Int, width: Int, c_in: Int, flip: Int, x_shift: Int, x_low: Int,
     x_high: Int, dz: Int, out_h: Int, out_w: Int, c_out: Int, g_shift: Int, g_limit: Int, kernel_h: Int,
     kernel_w: Int, stride: Int, step: Int, padding_h: Int, padding_w: Int, products: Int, scratch: Int,
-    totals: Int, count: Int,
-) -> None:  # fmt: skip
-    """Sums x * dz over the pairs of samples that this thread draws from the counter.
+    totals: Int, count: Int, box: Int, state: Int,
+) -> Int:  # fmt: skip
+    """Sums x * dz over the pairs of samples that this thread draws from the counter; 1 if there were any, else 0.
 
-    Addresses: counter (int64, shared by the threads), x, dz, scratch, totals (int64, `count` of them, set here):
+    When something `waits` in `box` it returns INTERRUPTED instead, and goes on at the next call from the `state`
+    (address of 3 int64, zeros before the first call) that it left there.
+
+    Addresses: counter (int64, shared by the threads), x, dz, scratch, totals (int64, `count` of them, set here
+    if the thread draws any):
     for each two blocks of 16 output channels [kernel_h][groups of inputs][inputs][2][16], for a last single
     block [kernel_h][groups][inputs][16]. x_shift and g_shift: -1 for all bits, else the predictor's shifts.
     stride is that of the rows, step that of the columns.
@@ -204,6 +209,10 @@ def weight_gradient(
     pitch = (width + 2 * padding_w) * x_pixel
     per = 1 if products == 1 else products - 2
     couples = (out_w + per - 1) // per
+    resumed = read_word(state) != 0
+    n = read_word(state) - 1 if resumed else 2 * fetch_add(counter, 1)
+    if n >= samples:
+        return 0
     sums = scratch
     image = sums + count * 4
     gradient = image + (pitch * (height + 2 * padding_h) + 2 * x_pixel + 127 + outer_channels(1) * 4) // 64 * 64
@@ -221,8 +230,9 @@ def weight_gradient(
         )
         g_start, g_part, g_row = gradient_4, couples * g_pixel, couples * products * g_pixel
         x_step = x_pixel
-        fill(image_4, padding_h * x_row, np.int64(0))
-        fill(image_4 + (padding_h + height) * x_row, padding_h * x_row, np.int64(0))
+        if not resumed:
+            fill(image_4, padding_h * x_row, np.int64(0))
+            fill(image_4 + (padding_h + height) * x_row, padding_h * x_row, np.int64(0))
     else:
         run = kernel_w * c_in
         x_start, x_part, x_row, x_tap = image, np.int64(0), stride * pitch, pitch
@@ -231,10 +241,10 @@ def weight_gradient(
     largest_x = max(x_high, -x_low)
     if products > 1:  # of the operands' transforms
         largest_x *= 2 if products == 4 else 10
-    first, used = True, np.int64(0)
-    fill(sums, count * 4, np.int64(0))
-    fill(image, pitch * (height + 2 * padding_h), np.int64(0))
-    n = 2 * fetch_add(counter, 1)
+    first, used = read_word(state + 8) == 0, read_word(state + 16)
+    if not resumed:
+        fill(sums, count * 4, np.int64(0))
+        fill(image, pitch * (height + 2 * padding_h), np.int64(0))
     while n < samples:
         following = 2 * fetch_add(counter, 1)
         both = 1 if n + 1 < samples else 0
@@ -296,7 +306,13 @@ def weight_gradient(
                         (columns + per - 1) // per, blocks, sums,
                     )  # fmt: skip
         n = following
+        if n < samples and waits(box):
+            write_word(state, n + 1)
+            write_word(state + 8, np.int64(not first))
+            write_word(state + 16, used)
+            return INTERRUPTED
     _flush(sums, totals, count, first)
+    return 1
 
 
 @inline

@@ -76,10 +76,11 @@ def input_gradient(
     peak, saturated = zeros(), zeros()
     peak64 = zeros64()
     rejected = np.int64(0)
-    fill(scratch, pitch * (rows + 1), np.int64(0))
-    fill(parts, 2 * parts_row, np.int64(0))
     at_once = samples_at_once(samples, height * width * c_in * 2)
     n = at_once * fetch_add(counter, 1)
+    if n < samples:
+        fill(scratch, pitch * (rows + 1), np.int64(0))
+        fill(parts, 2 * parts_row, np.int64(0))
     while n < samples:
         following = next_sample(counter, n, at_once)
         copy_i16(dz + n * size, out_h, out_w, c_out, scratch + margin * pitch, pitch, 2 * pairs)

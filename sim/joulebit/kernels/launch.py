@@ -7,14 +7,21 @@ caller puts kernels into the boxes, does its own share and waits likewise (`laun
 
 A box is 128 bytes, so that no two share a cache line: int64 STATE, FUNCTION, COUNT, ARGUMENTS, RESULT, FAILED.
 
-    ASLEEP --helper--> WAITING --caller--> POSTED --helper--> WAITING ...
-       ^                  |
-       +--- waited long --+        a FUNCTION of 0 sends the helper back to Python: POSTED --> ASLEEP
+    ASLEEP --helper--> WAITING --caller--> POSTED --helper--> RUNNING --helper--> WAITING ...
+       ^                  |                   |
+       +--- waited long --+                   +--caller: does it itself--> WAITING
+       +-------- a FUNCTION of 0 sends the helper back to Python
+
+A helper that is late does not hold up the caller, who takes back what nobody has begun. Besides, each helper has
+LATER boxes for kernels that nobody waits for yet (`begin`): it works on them whenever its own box is empty, so
+that it computes, too, while the caller is in Python. Such a kernel looks now and then whether something `waits` in
+the helper's own box; it returns INTERRUPTED then, and is called again after that. Who wants its results calls
+`finish` on those boxes.
 
 Those who wait let other threads of the machine go first every microsecond: where there are more threads than
 processors, one's waiting is another's computing. A helper that the caller finds ASLEEP has to be woken; the kernel
-lies in its box then. The first box is the caller's own. Kernels are called by their native addresses with int64
-arguments; RESULT takes up to two int64.
+lies in its box then. The first box, and the first LATER boxes, are the caller's own. Kernels are called by their
+native addresses with int64 arguments; RESULT takes up to two int64.
 """
 
 from __future__ import annotations
@@ -32,12 +39,15 @@ from numba.extending import intrinsic
 from joulebit.kernels.compile import inline, kernel
 from joulebit.kernels.scalar import Int
 from joulebit.kernels.vector import pointer
+from joulebit.kernels.workers import PLACES
 
 BOX = 128  #: bytes of a letter box
 MOST_ARGUMENTS = 48
-ASLEEP, WAITING, POSTED = 0, 1, 2
+LATER = PLACES  #: boxes of each thread for kernels that nobody waits for yet
+ASLEEP, WAITING, POSTED, RUNNING = 0, 1, 2, 3
 _TURNS_ALONE = 16  #: of a waiting loop, about a microsecond, before other threads of the machine may go first
 DONE, UNFINISHED, FAILED = 0, -1, -2  #: what `launch` and `finish` return
+INTERRUPTED = -(1 << 62)  #: what a kernel that was begun returns when it is to be called again
 
 _FUNCTION, _COUNT, _ARGUMENTS, _RESULT, _FAILED = 8, 16, 24, 32, 40  # bytes into the box
 _I8, _I32, _I64 = (ir.IntType(bits) for bits in (8, 32, 64))
@@ -93,7 +103,7 @@ def _call(typing_context, function, count, arguments, result):  # type: ignore[n
 
 
 @intrinsic
-def _read(typing_context, address):  # type: ignore[no-untyped-def]
+def read_word(typing_context, address):  # type: ignore[no-untyped-def]
     """The int64 at an address, and all that its writer wrote before."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -103,7 +113,7 @@ def _read(typing_context, address):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def _write(typing_context, address, value):  # type: ignore[no-untyped-def]
+def write_word(typing_context, address, value):  # type: ignore[no-untyped-def]
     """Store an int64 after all that was written before."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -171,10 +181,27 @@ def _wait(turn: Int) -> None:
 
 
 @inline
-def _run(box: Int) -> None:
-    """Call the kernel in a box."""
-    function, count = _read(box + _FUNCTION), _read(box + _COUNT)
-    _write(box + _FAILED, _call(function, count, _read(box + _ARGUMENTS), _read(box + _RESULT)))
+def waits(box: Int) -> Int:
+    """Whether something lies in a helper's own box; box: 0 for the caller's, who never interrupts its own work."""
+    return box != 0 and read_word(box) == POSTED
+
+
+@inline
+def _done(box: Int) -> Int:
+    """Call the kernel in a box that this thread has taken; False if it is to be called again."""
+    function, count, result = read_word(box + _FUNCTION), read_word(box + _COUNT), read_word(box + _RESULT)
+    failed = _call(function, count, read_word(box + _ARGUMENTS), result)
+    if failed == 0 and read_word(result) == INTERRUPTED:
+        return False
+    write_word(box + _FAILED, failed)
+    write_word(box, WAITING)
+    return True
+
+
+@inline
+def _take(box: Int) -> Int:
+    """Whether something lay in the box that is this thread's to do now."""
+    return read_word(box) == POSTED and _replace(box, POSTED, RUNNING) == 1
 
 
 @kernel
@@ -183,35 +210,67 @@ def spin(turns: Int) -> Int:
     word = np.zeros(1, np.int64)
     seen = np.int64(0)
     for turn in range(turns):
-        seen += _read(np.int64(word.ctypes.data))
+        seen += read_word(np.int64(word.ctypes.data))
         _wait(turn)
     return seen
 
 
 @kernel
-def serve(box: Int, patience: Int) -> None:
-    """Run what is put into a helper's box, until nothing came for `patience` turns or a FUNCTION of 0 did."""
+def serve(box: Int, later: Int, patience: Int) -> None:
+    """Run what is put into a helper's box, and between that what lies in its LATER boxes from `later` on.
+
+    Until nothing came for `patience` turns, or a FUNCTION of 0 into its box.
+    """
     _replace(box, ASLEEP, WAITING)
-    turns = np.int64(0)
+    turns, held = np.int64(0), np.int64(0)  # held: a LATER box that is taken and not done
+    leave = False
     while True:
-        if _read(box) == POSTED:
-            if _read(box + _FUNCTION) == 0:
-                _write(box, ASLEEP)
-                return
-            _run(box)
-            _write(box, WAITING)
+        own = _take(box)
+        if own and read_word(box + _FUNCTION) == 0:
+            leave = True
+        place = later
+        while held == 0 and not own and place < later + LATER * BOX:
+            if _take(place):
+                held = place
+            place += BOX
+        current = box if own and not leave else held
+        if current != 0:
             turns = np.int64(0)
-        turns += 1
-        if turns > patience and _replace(box, WAITING, ASLEEP) == 1:
+            if _done(current) and current == held:
+                held = np.int64(0)
+        elif leave:
+            write_word(box, ASLEEP)
             return
-        _wait(turns)
+        else:
+            turns += 1
+            if turns > patience and _replace(box, WAITING, ASLEEP) == 1:
+                return
+            _wait(turns)
 
 
 @kernel
 def recall(box: Int) -> None:
     """Send a helper back to Python, where it looks into its queue; one that sleeps is there already."""
-    _write(box + _FUNCTION, 0)
+    write_word(box + _FUNCTION, 0)
     _replace(box, WAITING, POSTED)
+
+
+@inline
+def _post(
+    boxes: Int, step: Int, threads: Int, function: Int, count: Int, rows: Int, row: Int, results: Int, counter: Int
+) -> Int:  # fmt: skip
+    """Put a kernel into the boxes of all threads, which are `step` bytes apart; which were ASLEEP, a bit each."""
+    write_word(counter, 0)
+    asleep = np.int64(0)
+    for thread in range(threads):
+        box = boxes + thread * step
+        write_word(box + _FUNCTION, function)
+        write_word(box + _COUNT, count)
+        write_word(box + _ARGUMENTS, rows + thread * row)
+        write_word(box + _RESULT, results + thread * 16)
+        if _exchange(box, POSTED) == ASLEEP and thread > 0:
+            asleep |= np.int64(1) << thread
+    return asleep
 
 
 @kernel
@@ -225,32 +284,41 @@ def launch(
     helpers that sleep, a bit each from bit 1 on: the caller, whose share is not done yet, wakes them and calls
     `finish`.
     """
-    _write(counter, 0)
-    asleep = np.int64(0)
-    for thread in range(threads):
-        box = boxes + thread * BOX
-        _write(box + _FUNCTION, function)
-        _write(box + _COUNT, count)
-        _write(box + _ARGUMENTS, rows + thread * row)
-        _write(box + _RESULT, results + thread * 16)
-        if thread > 0 and _exchange(box, POSTED) == ASLEEP:
-            asleep |= np.int64(1) << thread
-    return asleep if asleep else finish(boxes, threads, True, patience)
+    asleep = _post(boxes, BOX, threads, function, count, rows, row, results, counter)
+    return asleep if asleep else finish(boxes, BOX, threads, patience)
 
 
 @kernel
-def finish(boxes: Int, threads: Int, own: Int, patience: Int) -> Int:
-    """Do the caller's share, if `own`, and wait for the others, `patience` turns each; as `launch` returns."""
-    if own:
-        _run(boxes)
-    failed = _read(boxes + _FAILED) != 0
+def begin(
+    boxes: Int, later: Int, threads: Int, function: Int, count: Int, rows: Int, row: Int, results: Int,
+    counter: Int,
+) -> Int:  # fmt: skip
+    """As `launch`, by the LATER boxes (`later`: the first thread's), for helpers alone as yet; which to wake."""
+    _post(later, LATER * BOX, threads, function, count, rows, row, results, counter)
+    asleep = np.int64(0)
     for thread in range(1, threads):
-        box = boxes + thread * BOX
+        asleep |= _replace(boxes + thread * BOX, ASLEEP, WAITING) << thread
+    return asleep
+
+
+@kernel
+def finish(boxes: Int, step: Int, threads: Int, patience: Int) -> Int:
+    """Do the caller's share and what nobody has begun, and wait for the others, `patience` turns each.
+
+    boxes: the first thread's; step: bytes from one thread's to the next. Returns DONE, UNFINISHED or FAILED.
+    """
+    for thread in range(threads):
+        if _take(boxes + thread * step):
+            while not _done(boxes + thread * step):
+                pass
+    failed = False
+    for thread in range(threads):
+        box = boxes + thread * step
         turns = np.int64(0)
-        while _read(box) == POSTED:
+        while read_word(box) == RUNNING:
             turns += 1
             if turns > patience:
                 return UNFINISHED
             _wait(turns)
-        failed = failed or _read(box + _FAILED) != 0
+        failed = failed or read_word(box + _FAILED) != 0
     return FAILED if failed else DONE

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 T = TypeVar("T")
 
-_PATIENCE_S = 250e-6  #: how long a thread without work looks for some before it sleeps
+_PATIENCE_S = 1e-3  #: how long a thread without work looks for some before it sleeps
 _NAP_S = 20e-6
+PLACES = 2  #: how many kernels may be begun at the same time, see `Workers.begin`
 _AWAKE = object()  #: wakes a helper whose letter box is full
 _ALL: weakref.WeakSet[Workers] = weakref.WeakSet()
 
@@ -67,7 +68,7 @@ class Workers:
     @property
     def counter(self) -> int:
         """Address of an int64 that is 0 when `run` starts a kernel: by it threads share out their work."""
-        return self._start().counter
+        return self._start().own.counter
 
     def run(self, kernel: Any, rows: Sequence[Sequence[int]]) -> list[list[int]]:
         """Run a compiled kernel on len(rows) <= self.count threads at the same time.
@@ -91,9 +92,29 @@ class Workers:
                     self._wake(asleep)  # whom it did not reach: helpers use the caller's arrays
                     raise
                 finally:
-                    launcher.finish(len(rows))
-            results: list[list[int]] = launcher.results[: len(rows)].tolist()
-            return results
+                    launcher.finish(launcher.own, len(rows))
+            return launcher.own.outcome(len(rows))
+
+    def begin(self, kernel: Any, rows: Callable[[Begun], Sequence[Sequence[int]]], keep: Any) -> Begun:
+        """Let helpers work on a kernel while the caller does other things; one thread alone does it at once.
+
+        rows: the arguments of each thread as for `run`, with the `Begun`'s own counter and memory of its place:
+        kernels in different places run at the same time. What was begun PLACES calls before is finished first.
+        keep: the arrays that the kernel uses; they live until it is finished.
+        """
+        with self._lock:
+            launcher = self._start()
+            begun = launcher.next_begun(keep)
+            arguments = rows(begun)
+            self._wake(launcher.begin(begun, kernel, arguments))
+            if len(arguments) == 1:
+                launcher.finish_begun(begun)
+        return begun
+
+    def finish(self, begun: Begun) -> list[list[int]]:
+        """As `run` returns, of what was begun; the caller does what no helper has taken and waits for the rest."""
+        with self._lock:
+            return self._start().finish_begun(begun)
 
     def _wake(self, asleep: int) -> None:
         """Let helpers leave their queues; bit i of `asleep`: helper i."""
@@ -131,6 +152,36 @@ class Workers:
         return self.each(lambda worker: function(cuts[worker], cuts[worker + 1]), count)
 
 
+class _Place:
+    """Where one kernel at a time finds its boxes, its counter and its arguments, and leaves its results."""
+
+    def __init__(self, boxes: int, step: int, counter: int, threads: int, arguments: int) -> None:
+        self.boxes, self.step, self.counter = boxes, step, counter
+        self.rows: NDArray[np.int64] = np.zeros((threads, arguments), np.int64)
+        self._results: NDArray[np.int64] = np.zeros((threads, 2), np.int64)
+        self.row_size = self.rows.strides[0]
+        self.addresses = (self.rows.ctypes.data, self.row_size, self._results.ctypes.data, counter)
+
+    def outcome(self, threads: int) -> list[list[int]]:
+        """Two int64 per thread."""
+        results: list[list[int]] = self._results[:threads].tolist()
+        return results
+
+
+class Begun:
+    """A kernel that helpers work on, see `Workers.begin`.
+
+    number: of its place, 0 .. PLACES - 1. counter: as `Workers.counter`. boxes: addresses of the helpers' own
+    letter boxes, for which the kernel interrupts itself (`joulebit.kernels.launch.waits`); 0 for the caller.
+    """
+
+    def __init__(self, number: int, place: _Place, boxes: list[int], keep: Any) -> None:
+        self.number, self.counter, self.boxes = number, place.counter, boxes
+        self.place, self.keep = place, keep
+        self.threads = 0
+        self.results: list[list[int]] | None = None  #: once it is finished
+
+
 class _Launcher:
     """The letter boxes of `joulebit.kernels.launch`, and the memory that kernels find their arguments in."""
 
@@ -138,19 +189,25 @@ class _Launcher:
         from joulebit.kernels import launch
 
         self._native = launch
-        words = launch.BOX // 8
-        self._memory: NDArray[np.int64] = np.zeros((threads + 2) * words, np.int64)
-        self._boxes = -(-self._memory.ctypes.data // launch.BOX) * launch.BOX
-        self.counter = self._boxes + threads * launch.BOX  # in a cache line of its own
-        self._rows: NDArray[np.int64] = np.zeros((threads, launch.MOST_ARGUMENTS), np.int64)
-        self.results: NDArray[np.int64] = np.zeros((threads, 2), np.int64)
-        self._row_size = self._rows.strides[0]
-        self._places = (self._rows.ctypes.data, self._row_size, self.results.ctypes.data, self.counter)
+        box, later = launch.BOX, launch.LATER
+        lines = threads * (1 + later) + 1 + later  # boxes, and counters in cache lines of their own
+        self._memory: NDArray[np.int64] = np.zeros((lines + 1) * box // 8, np.int64)
+        boxes = -(-self._memory.ctypes.data // box) * box
+        self._later = boxes + threads * box
+        counters = self._later + threads * later * box
+        self.own = _Place(boxes, box, counters, threads, launch.MOST_ARGUMENTS)
+        self._places = [
+            _Place(self._later + i * box, later * box, counters + (1 + i) * box, threads, launch.MOST_ARGUMENTS)
+            for i in range(later)
+        ]
+        self._begun: list[Begun | None] = [None] * later  # helpers use their arrays
+        self._following = 0
+        self._helpers_boxes = [0, *(boxes + helper * box for helper in range(1, threads))]
         self._known: dict[tuple[Any, int], tuple[int, Struct]] = {}
         self._patience = _turns(patience_s)
 
-    def launch(self, kernel: Any, rows: Sequence[Sequence[int]]) -> int:
-        """Which helpers have to be woken, a bit each, before `finish`; 0: all is done."""
+    def _prepare(self, place: _Place, kernel: Any, rows: Sequence[Sequence[int]]) -> tuple[int, int]:
+        """Address of a kernel and number of its arguments, which are laid down."""
         count = len(rows[0])
         try:
             function, layout = self._known[kernel, count]
@@ -158,25 +215,56 @@ class _Launcher:
             function, layout = self._native.native_address(kernel, count), Struct(f"{count}q")
             self._known[kernel, count] = function, layout
         for thread, row in enumerate(rows):
-            layout.pack_into(self._rows.data, thread * self._row_size, *row)
-        state = self._native.launch(self._boxes, len(rows), function, count, *self._places, self._patience)
+            layout.pack_into(place.rows.data, thread * place.row_size, *row)
+        return function, count
+
+    def launch(self, kernel: Any, rows: Sequence[Sequence[int]]) -> int:
+        """Which helpers have to be woken, a bit each, before `finish`; 0: all is done."""
+        own = self.own
+        function, count = self._prepare(own, kernel, rows)
+        state = self._native.launch(own.boxes, len(rows), function, count, *own.addresses, self._patience)
         if state > 0:
             return int(state)
-        self._settle(state, len(rows))
+        self._settle(state, own, len(rows))
         return 0
 
-    def finish(self, threads: int) -> None:
+    def finish(self, place: _Place, threads: int) -> None:
         """Do the caller's share of what was launched, and wait for the rest."""
-        self._settle(self._native.finish(self._boxes, threads, 1, self._patience), threads)
+        self._settle(self._native.finish(place.boxes, place.step, threads, self._patience), place, threads)
 
-    def _settle(self, state: int, threads: int) -> None:
+    def next_begun(self, keep: Any) -> Begun:
+        """One that may begin: what was in its place before is finished."""
+        number = self._following
+        self._following = (number + 1) % len(self._places)
+        before = self._begun[number]
+        if before:
+            self.finish_begun(before)
+        begun = self._begun[number] = Begun(number, self._places[number], self._helpers_boxes, keep)
+        return begun
+
+    def begin(self, begun: Begun, kernel: Any, rows: Sequence[Sequence[int]]) -> int:
+        """Which helpers have to be woken, a bit each."""
+        place, begun.threads = begun.place, len(rows)
+        function, count = self._prepare(place, kernel, rows)
+        state = self._native.begin(self.own.boxes, place.boxes, len(rows), function, count, *place.addresses)
+        return int(state)
+
+    def finish_begun(self, begun: Begun) -> list[list[int]]:
+        """The results of what was begun."""
+        if begun.results is None:
+            self.finish(begun.place, begun.threads)
+            begun.results, begun.keep = begun.place.outcome(begun.threads), None
+            self._begun[begun.number] = None
+        return begun.results
+
+    def _settle(self, state: int, place: _Place, threads: int) -> None:
         interrupt: KeyboardInterrupt | None = None
         while state == self._native.UNFINISHED:
             try:
                 time.sleep(_NAP_S)
             except KeyboardInterrupt as pressed:  # helpers use the caller's arrays
                 interrupt = pressed
-            state = self._native.finish(self._boxes, threads, 0, 1)
+            state = self._native.finish(place.boxes, place.step, threads, 1)
         if interrupt:
             raise interrupt
         if state == self._native.FAILED:
@@ -184,11 +272,12 @@ class _Launcher:
 
     def serve(self, helper: int) -> None:
         """Run what is launched for a helper, until nothing came for a while or it is recalled."""
-        self._native.serve(self._boxes + helper * self._native.BOX, self._patience)
+        box, later = self._native.BOX, self._native.BOX * self._native.LATER
+        self._native.serve(self.own.boxes + helper * box, self._later + helper * later, self._patience)
 
     def recall(self, helper: int) -> None:
         """Let a helper look into its queue."""
-        self._native.recall(self._boxes + helper * self._native.BOX)
+        self._native.recall(self.own.boxes + helper * self._native.BOX)
 
 
 @cache

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +32,7 @@ def weight_gradient(
     run: Pass,
     channels: Int64Array | None = None,
 ) -> None:
-    """Give `weight` its gradient or direction of this step: at once, or when the workers' sums are there.
+    """Give `weight` its gradient or direction of this step: at once, or by `Totals.settle` at the latest.
 
     x is the layer's input, dz (int16) the gradient of its output with the exponent dz_exponent. channels: the
     output channels (int64, ascending, at least one) whose weights are trained, and of which alone anything is
@@ -43,23 +45,21 @@ def weight_gradient(
     else:
         outputs = outputs_per_group(plan, channels)
         operands = neuron_operands(plan, x.data, dz, channels, engine)
-    if alone:
-        found = [engine.conv_weight_gradient(*operand) for operand in operands]
-        clamped = sum(part[1] for part in found)
-        exact = _joined([part[0] for part in found], engine)
-    else:
-        summing = engine if run.summing is None else run.summing
-        exact, clamped = _joined([exact_sums(*operand, summing) for operand in operands], engine), 0
-    arrays = [exact]
-    if update is Update.PSG:
-        arrays.append(_joined([engine.conv_weight_gradient_msb(*operand) for operand in operands], engine))
-
+    forming = [_forming(operand, run) for operand in operands]
+    guessing = [_forming(operand, run, msb=True) for operand in operands] if update is Update.PSG else []
     distance = DistanceGradient.of(weight.w, channels, engine) if plan.kind == "adder" else None
-    if distance:
-        arrays += distance.sums(dz, update is Update.PSG)
+    distances = distance.sums(dz, update is Update.PSG) if distance else []
 
-    def finish(*found: Array) -> None:  # keeps none of the operands alive
-        exact, saturated = found[0], clamped
+    def formed() -> None:
+        found = [part() for part in forming]
+        arrays = [_joined([part[0] for part in found], engine)]
+        if guessing:
+            arrays.append(_joined([part()[0] for part in guessing], engine))
+        clamped = sum(part[1] for part in found)
+        run.totals.later([*arrays, *distances], partial(finish, clamped), engine)
+
+    def finish(saturated: int, *found: Array) -> None:  # keeps none of the operands alive
+        exact = found[0]
         predicted = found[1] if update is Update.PSG else None
         if not alone:
             exact, saturated = _clamped(exact, engine)
@@ -86,7 +86,36 @@ def weight_gradient(
     if update is Update.PSG and run.observe and len(operands) == 1 and not distance:
         own = [predictor.square_sums(engine.to_numpy(operand)) for operand in operands[0][:2]]
         run.totals.later(own, lambda *sums: squares.extend(sums))
-    run.totals.later(arrays, finish, engine)
+    if alone and _in_the_background(engine):
+        run.totals.follow(formed)
+    else:
+        formed()
+
+
+def _in_the_background(engine: Engine) -> bool:
+    """Whether the engine itself, not one that it hands some work to, forms weight gradients meanwhile."""
+    return hasattr(type(engine), "begin_weight_gradient")
+
+
+def _forming(
+    operand: tuple[Array, Array, ConvGeometry], run: Pass, msb: bool = False
+) -> Callable[[], tuple[Array, int]]:
+    """(a weight gradient, how many of its sums were clamped), formed by now or when it is called.
+
+    With msb it is the predictor's product. Of several workers it is this one's part, not clamped.
+    """
+    engine: Any = run.engine
+    if msb:
+        if _in_the_background(engine):
+            return engine.begin_weight_gradient(*operand, msb=True)  # type: ignore[no-any-return]
+        found = engine.conv_weight_gradient_msb(*operand), 0
+    elif not run.totals.alone:
+        found = exact_sums(*operand, engine if run.summing is None else run.summing), 0
+    elif _in_the_background(engine):
+        return engine.begin_weight_gradient(*operand)  # type: ignore[no-any-return]
+    else:
+        found = engine.conv_weight_gradient(*operand)
+    return lambda: found
 
 
 def _joined(parts: list[Array], engine: Engine) -> Array:

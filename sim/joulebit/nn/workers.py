@@ -97,6 +97,7 @@ class Totals:
         self.workers: Workers = workers or OneWorker()
         self.alone = self.workers.size == 1
         self._sums: list[_Sum] = []
+        self._begun: Callable[[], None] | None = None
         self._peaks: list[tuple[int, Callable[[int], None]]] = []
 
     def sums(self, *arrays: Int64Array) -> tuple[Int64Array, ...]:
@@ -128,6 +129,15 @@ class Totals:
         own = [engine.to_numpy(array) if engine else array for array in arrays]
         self._sums.append(_Sum([np.asarray(array, np.int64) for array in own], then, engine))
 
+    def follow(self, then: Callable[[], None]) -> None:
+        """then() when the next one comes or in `settle`: what needs a result that threads are still forming.
+
+        Only one at a time waits, so that no more than one layer's operands do.
+        """
+        before, self._begun = self._begun, then
+        if before:
+            before()
+
     def later_count(self, value: int, then: Callable[[int], None]) -> None:
         """then(the sum of all workers' values), at once or in `settle`."""
         if self.alone:
@@ -144,6 +154,9 @@ class Totals:
 
     def settle(self) -> None:
         """Do all that was left for later: at the end of a step, before the update."""
+        begun, self._begun = self._begun, None
+        if begun:
+            begun()
         waiting, self._sums = self._sums, []
         peaks, self._peaks = self._peaks, []
         if waiting:

@@ -17,11 +17,12 @@ import pytest
 from joulebit.kernels import compile as compiler
 from joulebit.kernels import cpu
 from joulebit.kernels.compile import kernel
+from joulebit.kernels.launch import INTERRUPTED, read_word, waits, write_word
 from joulebit.kernels.memory import Pool
 from joulebit.kernels.portions import PORTION, following, portions
 from joulebit.kernels.scratch import address
 from joulebit.kernels.vector import fetch_add
-from joulebit.kernels.workers import Workers
+from joulebit.kernels.workers import Begun, Workers
 
 
 @pytest.fixture
@@ -198,6 +199,78 @@ def test_helpers_end_with_their_workers() -> None:
 
 
 @kernel
+def count_patiently(counter: int, turns: int, box: int, state: int) -> tuple[int, int]:
+    """As `count_up`, and how often it was interrupted: [total, interruptions, whether it goes on] at `state`."""
+    total = read_word(state)
+    number = fetch_add(counter, 1)
+    while number < turns:
+        total += number
+        if waits(box):
+            write_word(state, total)
+            write_word(state + 8, read_word(state + 8) + 1)
+            return np.int64(INTERRUPTED), np.int64(0)
+        number = fetch_add(counter, 1)
+    return total, read_word(state + 8)
+
+
+def begun_count(workers: Workers, turns: int, threads: int) -> Begun:
+    state = np.zeros((threads, 2), np.int64)
+
+    def rows(begun: Begun) -> list[tuple[int, ...]]:
+        return [(begun.counter, turns, begun.boxes[i], address(state) + 16 * i) for i in range(threads)]
+
+    return workers.begin(count_patiently, rows, state)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_what_was_begun_is_finished_between_other_kernels(threads: int) -> None:
+    workers = Workers(threads)
+    for pause_s in (0.0, 0.003, 0.0):
+        for turns in (0, 1, 100_000):
+            begun = begun_count(workers, turns, threads)
+            for other in (0, 1, 50, 2000):
+                results = workers.run(count_up, [(workers.counter, other, 0)] * threads)
+                assert sum(result[0] for result in results) == other * (other - 1) // 2
+            assert workers.each(lambda thread: thread, threads) == list(range(threads))
+            time.sleep(pause_s)
+            results = workers.finish(begun)
+            assert sum(result[0] for result in results) == turns * (turns - 1) // 2
+            assert workers.finish(begun) == results
+
+
+def test_a_helper_leaves_what_was_begun_for_its_own_box() -> None:
+    workers = Workers(2)
+    interruptions = 0
+    for _ in range(100):
+        begun = begun_count(workers, 3_000_000, 2)
+        for turns in range(20):
+            time.sleep(20e-6)
+            workers.run(count_up, [(workers.counter, turns, 0)] * 2)
+        results = workers.finish(begun)
+        assert sum(result[0] for result in results) == 3_000_000 * 2_999_999 // 2
+        interruptions += results[1][1]
+        if interruptions:
+            return
+    raise AssertionError("it never did")
+
+
+def test_more_kernels_may_be_begun_than_there_are_places_for() -> None:
+    workers = Workers(3)
+    begun = [begun_count(workers, turns, 1 + turns % 3) for turns in range(100)]
+    for turns, one in reversed(list(enumerate(begun))):
+        assert sum(result[0] for result in workers.finish(one)) == turns * (turns - 1) // 2
+
+
+def test_what_nobody_finishes_keeps_nobody_from_anything() -> None:
+    workers = Workers(2)
+    for _ in range(5):
+        begun_count(workers, 1000, 2)
+    assert workers.each(lambda thread: thread, 2) == [0, 1]
+    del workers
+    gc.collect()
+
+
+@kernel
 def looks_beyond(index: int) -> int:
     if index > 2:
         raise IndexError
@@ -206,6 +279,10 @@ def looks_beyond(index: int) -> int:
 
 def test_a_kernel_that_fails_is_an_error_for_the_caller() -> None:
     workers = Workers(2)
+    for rows in ([(3,), (0,)], [(0,), (3,)]):
+        failing = workers.begin(looks_beyond, lambda begun: rows, None)  # noqa: B023
+        with pytest.raises(RuntimeError, match="failed"):
+            workers.finish(failing)
     for rows in ([(3,), (0,)], [(0,), (3,)]):
         with pytest.raises(RuntimeError, match="failed"):
             workers.run(looks_beyond, rows)

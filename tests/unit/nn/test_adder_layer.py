@@ -62,6 +62,7 @@ def test_the_weight_gradient_is_the_sum_of_differences_times_gradients(name, cha
     w = np.array(engine.to_numpy(layer.weight.w))
     assert w.std() > 10  # deviation 1 in units of 2^-4
     weight_gradient(conv, layer.weight, tensor, engine.from_numpy(dz), -9, run, channels)
+    run.totals.settle()
     before, rule = np.array(engine.to_numpy(layer.weight.master)), UpdateRule(1 << 20, 0, 0)
     expected = ref_gradient(x, w, dz, conv.geometry)
     expected = expected if channels is None else expected[..., channels]
@@ -69,6 +70,7 @@ def test_the_weight_gradient_is_the_sum_of_differences_times_gradients(name, cha
     np.testing.assert_array_equal(engine.to_numpy(gradient), expected)
     assert exponent == -13
     weight_gradient(conv, layer.weight, tensor, engine.from_numpy(dz), -9, run, channels)
+    run.totals.settle()
     layer.weight.update(3, rule, rule)
     step = before - engine.to_numpy(layer.weight.master)
     step = step if channels is None else step[..., channels]
@@ -89,6 +91,7 @@ def test_the_predictor_looks_at_the_leading_bits_of_all_three(name):
     accountant = Accountant(Counters(), Arithmetic())
     run = Pass(engine, HostParameters({}), accountant, Mode.TRAIN, 0, Update.PSG, 410, observe=True)
     weight_gradient(conv, layer.weight, Tensor(engine.from_numpy(x), -4), engine.from_numpy(dz), -9, run)
+    run.totals.settle()
     signs, exponent = layer.weight.pop_gradient()
     assert exponent is None
     np.testing.assert_array_equal(engine.to_numpy(signs), expected)
