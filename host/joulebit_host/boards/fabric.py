@@ -205,6 +205,7 @@ class FunctionalFabric:
                 count = values[Register.DESC_COUNT]
                 values[Register.STATUS] = values[Register.DESC_DONE] = 0
                 self._pending = (values[Register.DESC_ADDRESS], count if count < 1 << 16 else 0)
+                self.model.begin(*self._pending)
         elif offset == Register.STATUS:
             values[Register.STATUS] &= ~(value & (_DONE | _ERROR))
         elif offset == Register.SNAPSHOT:

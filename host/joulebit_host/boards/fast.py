@@ -6,6 +6,8 @@ have left; whatever is not recognised, or unusual in any way, is executed by it,
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,16 +48,27 @@ class FastFunctional(Functional):
         self._layers = WholeLayers(compiled, threads)
         #: the last list at each place: its bytes, and its passes
         self._lists: dict[tuple[int, int], tuple[bytes, list[tuple[slice, Placed | None]]]] = {}
+        self._begun: dict[int, Callable[[], Int64Array]] = {}  #: by the `id` of the pass
         self._weights_seen: tuple[WeightPacker, bool, NDArray[np.uint8], NDArray[np.int8] | None] | None = None
 
+    def begin(self, address: int, count: int) -> None:
+        """Lets helper threads work on the products of weight gradients in a list that `run` is soon called for.
+
+        What it reads must not change meanwhile.
+        """
+        self._begun.clear()
+        for _, found in self._passes(address, count) or ():
+            if found and found.tiles is None:
+                assert found.x is not None and found.dz is not None
+                self._begun[id(found)] = self._layers.begin_gradient(found.key, found.x, found.dz)
+
     def run(self, address: int, count: int) -> Status:
-        size = spec.DESCRIPTOR_BYTES * count
-        start = address - self.base
-        if self.faults or start < 0 or start + size > len(self.memory) or not count:
+        passes = self._passes(address, count)
+        if passes is None:
             self.tiles += count
             return super().run(address, count)
         status = Status()
-        for part, found in self._recognised(start, start + size):
+        for part, found in passes:
             if found and self._compute(found):
                 status.done += part.stop - part.start
                 self.whole += 1
@@ -67,8 +80,15 @@ class FastFunctional(Functional):
                 return Status(done.error, part.start + done.error_index, status.done)
         return status
 
-    def _recognised(self, start: int, stop: int) -> list[tuple[slice, Placed | None]]:
-        """The passes of the list in these bytes of the memory; one that has not changed is not looked at again."""
+    def _passes(self, address: int, count: int) -> list[tuple[slice, Placed | None]] | None:
+        """The passes of a list; None where all of it must go tile by tile.
+
+        A list that has not changed is not looked at again.
+        """
+        start = address - self.base
+        stop = start + spec.DESCRIPTOR_BYTES * count
+        if self.faults or start < 0 or stop > len(self.memory) or not count:
+            return None
         raw = self.memory[start:stop].tobytes()
         known = self._lists.get((start, stop))
         if known is not None and known[0] == raw:
@@ -124,8 +144,7 @@ class FastFunctional(Functional):
             shape = self._prediction_shape(layer.kernel_h, layer.kernel_w, layer.c_in, layer.c_out)
             if self._predicted is None or self._predicted.shape != shape:
                 return False
-        assert found.x is not None and found.dz is not None
-        dw = self._by_lane(self._layers.weight_gradient(found.x, found.dz, layer))
+        dw = self._by_lane(self._gradient(found))
         words, positions = found.results, found.template.costs.positions
         words[...] = found.template.blank_results
         threshold = max(1, (found.threshold_q12 * self._predicted_max) >> 12)
@@ -144,6 +163,14 @@ class FastFunctional(Functional):
             self._count_gated(count, part.elements - count, int(gated.sum()))
         self._count(found)
         return True
+
+    def _gradient(self, found: Placed) -> Int64Array:
+        """The sums of a weight gradient, or those of the predictor."""
+        begun = self._begun.pop(id(found), None)
+        if begun is None:
+            assert found.x is not None and found.dz is not None
+            begun = self._layers.begin_gradient(found.key, found.x, found.dz)
+        return begun()
 
     def _count(self, found: Placed) -> None:
         for name, amount in found.counts:
@@ -175,8 +202,7 @@ class FastFunctional(Functional):
 
     def _predict_all(self, found: Placed) -> None:
         """The predictor's sums of a layer, which stay on the chip."""
-        assert found.x is not None and found.dz is not None
-        predicted = self._layers.predicted(found.x, found.dz, found.key.layer)
+        predicted = self._gradient(found)
         self._predicted = np.ascontiguousarray(self._by_lane(predicted))
         self._predicted_max = peak(predicted)
 

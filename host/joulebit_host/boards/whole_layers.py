@@ -6,6 +6,8 @@ of matrices in numpy. Both give what the functional model computes tile by tile.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -16,6 +18,7 @@ from joulebit.engine.base import ConvGeometry
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.fixed.matmul import integer_matmul
 from joulebit.fixed.rounding import Rounding, peak, saturate, shift_round
+from joulebit.spec.accelerator import Operation
 from joulebit_host.boards.threads import shared_workers
 from joulebit_host.driver.packing import WeightPacker
 from joulebit_host.driver.plans import PassKey
@@ -131,13 +134,19 @@ class WholeLayers:
                 return tiles.of_records(records)
         return _store(key, _input_sums(dz, w, layer), mask, shift, out, tiles)
 
-    def weight_gradient(self, x: NDArray[Any], dz: NDArray[np.int16], layer: Layer) -> Int64Array:
-        """Exact sums [kernel_h, kernel_w, c_in, c_out]."""
-        return np.asarray(self._engine.conv_weight_gradient(x, dz, _geometry(layer))[0])
+    def begin_gradient(self, key: PassKey, x: NDArray[Any], dz: NDArray[np.int16]) -> Callable[[], Int64Array]:
+        """Exact sums [kernel_h, kernel_w, c_in, c_out] of a weight gradient, of a prediction the predictor's.
 
-    def predicted(self, x: NDArray[Any], dz: NDArray[np.int16], layer: Layer) -> Int64Array:
-        """The predictor's sums, likewise."""
-        return np.asarray(self._engine.conv_weight_gradient_msb(x, dz, _geometry(layer)))
+        A call of what is returned gives them; compiled kernels begin at once, by helper threads.
+        """
+        geometry = _geometry(key.layer)
+        msb = key.operation != Operation.WEIGHT_GRADIENT
+        if self._fast is not None:
+            begun = self._engine.begin_weight_gradient(x, dz, geometry, msb)
+            return lambda: np.asarray(begun()[0])
+        if msb:
+            return lambda: np.asarray(self._engine.conv_weight_gradient_msb(x, dz, geometry))
+        return lambda: np.asarray(self._engine.conv_weight_gradient(x, dz, geometry)[0])
 
     def unpack(
         self, packer: WeightPacker, packed: NDArray[np.uint8], shape: tuple[int, int, int, int], x_unsigned: bool
@@ -183,6 +192,7 @@ def _compiled(threads: int | None) -> tuple[Any, FastKernels | None]:
     return engine, engine.fast
 
 
+@lru_cache(maxsize=512)
 def _geometry(layer: Layer) -> ConvGeometry:
     return ConvGeometry(layer.kernel_h, layer.kernel_w, layer.stride, layer.padding_h, layer.padding_w)
 

@@ -13,8 +13,9 @@ Everything that differs between boards is in `Board` (`joulebit_host.boards.base
 from __future__ import annotations
 
 import weakref
+from contextlib import suppress
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,17 @@ _COUNTERS = tuple(register for register in Register if register >= Register.CYCL
 def patience_s(board: Board) -> float:
     """How long a list may take: a board computes 100,000 times as fast as its simulated gates."""
     return 3600.0 if "rtl" in board.name or board.name.startswith("remote") else 60.0
+
+
+class _Running(NamedTuple):
+    """A list that the accelerator works on, and what must live until it has ended."""
+
+    prepared: PreparedList
+    entries: list[Entry]
+    results: Region
+    blocks: NDArray[np.uint8]
+    size: int  #: bytes of the result blocks
+    keep: Any
 
 
 class Accelerator:
@@ -71,6 +83,7 @@ class Accelerator:
         self._results: tuple[Region, NDArray[np.uint8]] | None = None
         self._lists = ListCache()
         self._packed: tuple[weakref.ref[Any], WeightPacker, bool, Region] | None = None  #: the last weights
+        self._running: _Running | None = None
         self._broken: str | None = None
         if load:
             wanted = bitstream or default_bitstream()
@@ -96,7 +109,9 @@ class Accelerator:
         self.close()
 
     def close(self) -> None:
-        """Gives the board's memory back; the board itself stays open."""
+        """Gives the board's memory back, after the list that runs; the board itself stays open."""
+        with suppress(BoardError):
+            self.finish()
         self._results = None
         self._lists.clear()
         self._packed = None
@@ -165,8 +180,16 @@ class Accelerator:
 
     def submit(self, entries: list[Entry]) -> None:
         """Runs passes (made by a `Job`) as one list of at most 65535 descriptors; checks their result blocks."""
-        if self._broken:
-            raise BoardError(f"the accelerator was given up after an error ({self._broken}): open the board again")
+        self.start(entries)
+        self.finish()
+
+    def start(self, entries: list[Entry], keep: Any = None) -> None:
+        """As `submit`, but the accelerator is left to itself; a list that it works on is waited for first.
+
+        keep: what must live until the list has ended: the operands, which nobody may change before.
+        """
+        self.finish()
+        self.check_usable()
         size = results_bytes(entries)
         results, blocks = self._result_blocks(size)
         prepared = self._lists.get(entries, results.address, self.allocate)
@@ -175,20 +198,37 @@ class Accelerator:
         if self.memory.lent:  # what the processor wrote there before must not come down on the results later
             for entry in entries:
                 entry.result.flush()
+        board = self.board
         try:
-            self._run(prepared)
-            results.invalidate(0, size)
-            prepared.accept(entries, blocks)
+            board.write(Register.DESC_ADDRESS, prepared.address)
+            board.write(Register.DESC_COUNT, prepared.count)
+            board.write(Register.CTRL, 1)
+        except BoardError as error:
+            self._broken = str(error)
+            raise
+        self._running = _Running(prepared, entries, results, blocks, size, keep)
+
+    def finish(self) -> None:
+        """Waits for the list that was started, if any, and checks its result blocks."""
+        running, self._running = self._running, None
+        if running is None:
+            return
+        try:
+            self._wait(running.prepared)
+            running.results.invalidate(0, running.size)
+            running.prepared.accept(running.entries, running.blocks)
         except BoardError as error:
             self._broken = str(error)
             raise
         self.submissions += 1
 
-    def _run(self, prepared: PreparedList) -> None:
+    def check_usable(self) -> None:
+        """BoardError after one that ended a list: what the fabric and its memory are like is not known then."""
+        if self._broken:
+            raise BoardError(f"the accelerator was given up after an error ({self._broken}): open the board again")
+
+    def _wait(self, prepared: PreparedList) -> None:
         board, count = self.board, prepared.count
-        board.write(Register.DESC_ADDRESS, prepared.address)
-        board.write(Register.DESC_COUNT, count)
-        board.write(Register.CTRL, 1)
         status = board.wait(_DONE | _ERROR, self.timeout_s)
         if status & _ERROR:
             bits, index = board.read(Register.ERROR), board.read(Register.ERROR_INDEX)
@@ -252,7 +292,11 @@ class Accelerator:
     # --- counters
 
     def counters(self, clear: bool = False) -> dict[str, int]:
-        """All counters since the bitstream was loaded (or the last clear), by register name, as of one moment."""
+        """All counters since the bitstream was loaded (or the last clear), by register name, as of one moment.
+
+        A list that runs is waited for.
+        """
+        self.finish()
         self.board.write(Register.SNAPSHOT, int(clear))
         return {r.name: self.board.read(r) | self.board.read(r + 4) << 32 for r in _COUNTERS}
 

@@ -132,15 +132,29 @@ class Job:
 
     def run(self) -> None:
         """Runs all passes; BoardError when something fails, then no result is valid."""
+        self.start()
+        self.finish()
+
+    def start(self) -> None:
+        """Lets the accelerator begin; operands must not change, nor results be read, before `finish`.
+
+        Another job may run meanwhile: the accelerator ends this one first.
+        """
         entries, self._entries = self._entries, []
-        if not entries:
-            return
-        accelerator = self._accelerator
-        lists: list[list[Entry]] = [[]]
+        keep, self._keep = self._keep, []
+        part: list[Entry] = []
+        count = 0
         for entry in entries:
-            if sum(len(one.result.template) for one in (*lists[-1], entry)) > _MOST:
-                lists.append([])
-            lists[-1].append(entry)
-        for part in lists:
-            accelerator.submit(part)
-        self._keep = []
+            tiles = len(entry.result.template)
+            if count + tiles > _MOST:
+                self._accelerator.start(part, keep)
+                part, count = [], 0
+            part.append(entry)
+            count += tiles
+        if part:
+            self._accelerator.start(part, keep)
+
+    def finish(self) -> None:
+        """Waits until all passes have run."""
+        self._accelerator.finish()
+        self._accelerator.check_usable()

@@ -101,17 +101,17 @@ class WeightPacker:
 
     Attributes:
         size: bytes of the packed weights.
-        index: intp [size]: flat position in w of each byte, and one past the end for zeros and initial sums.
-        inverse: intp [w.size]: the byte that holds each weight.
+        index: intp [size]: flat position in w of each byte that holds a weight, 0 for the others.
+        inverse: int32 [w.size]: the byte that holds each weight.
         zeros: intp: bytes that hold neither a weight nor a part of an initial sum.
-        heads: intp [ranges, blocks * out_lanes * 8]: the bytes of the initial sums, out_lanes x int64 per block.
+        heads: intp [ranges, blocks * out_lanes]: the initial sums, as places of 64-bit words.
         lanes, blocks, produced: output lanes, output blocks per range, channels produced.
         transposed: whether the channels exchange their roles (input gradient).
     """
 
     size: int
     index: NDArray[np.intp]
-    inverse: NDArray[np.intp]
+    inverse: NDArray[np.int32]
     zeros: NDArray[np.intp]
     heads: NDArray[np.intp]
     lanes: int
@@ -121,11 +121,10 @@ class WeightPacker:
 
     def pack(self, w: NDArray[np.int8], out: NDArray[np.uint8], x_unsigned: bool) -> None:
         """The packed weights of w into `out` [size]; x_unsigned: the forward pass of unsigned activations."""
-        flat = np.zeros(w.size + 1, np.int8)
-        flat[:-1] = w.reshape(-1)
-        np.take(flat.view(np.uint8), self.index, out=out, mode="clip")
-        if x_unsigned and not self.transposed:
-            out[self.heads] = self._initial(w).view(np.uint8)
+        np.take(w.reshape(-1).view(np.uint8), self.index, out=out, mode="clip")
+        if len(self.zeros):
+            out[self.zeros] = 0
+        out.view("<i8")[self.heads] = self._initial(w) if x_unsigned and not self.transposed else 0
 
     def unpack(
         self, data: NDArray[np.uint8], shape: tuple[int, int, int, int], x_unsigned: bool
@@ -138,16 +137,18 @@ class WeightPacker:
 
     def heads_fit(self, data: NDArray[np.uint8], w: NDArray[np.int8], x_unsigned: bool) -> bool:
         """Whether the initial sums in packed bytes are those of these weights."""
-        found = data[self.heads]
+        found = data.view("<i8")[self.heads]
         if not x_unsigned or self.transposed:
             return not found.any()
-        return bool((found == self._initial(w).view(np.uint8)).all())
+        return bool((found == self._initial(w)).all())
 
     def _initial(self, w: NDArray[np.int8]) -> NDArray[np.int64]:
         """Initial sums of all lanes: 128 * the sum of the weights, since the array multiplies x - 128."""
         sums = np.zeros(self.blocks * self.lanes, "<i8")
-        rows = w.reshape(-1, w.shape[3]).astype(np.float64)  # exact, and quicker than integers
-        sums[: self.produced] = 128 * np.ones(len(rows)).dot(rows).astype(np.int64)
+        count = w.size // w.shape[3]
+        exact = np.float32 if 128 * count <= 1 << 24 else np.float64  # and quicker than integers
+        rows = w.reshape(count, -1).astype(exact)
+        sums[: self.produced] = 128 * np.ones(count, exact).dot(rows).astype(np.int64)
         return sums
 
 
@@ -173,8 +174,8 @@ def weight_packer(
         position += (packed - 1) * factor
         used = packed > 0
         factor *= _DIGIT
-    index = np.where(used, position, count).astype(np.intp)
-    inverse = np.zeros(count, np.intp)
+    index = np.where(used, position, 0).astype(np.intp)
+    inverse = np.zeros(count, np.int32)
     inverse[index[used]] = np.flatnonzero(used)
     height, width, c_in, c_out = shape
     forward = operation == Operation.FORWARD
@@ -187,9 +188,9 @@ def weight_packer(
         size = weight_bytes(operation, (height, width), lane_mode, x_words, g_words, config)
         starts.append([start + block * size for block in range(blocks)])
         start += blocks * size
-    heads = (np.array(starts, np.intp)[..., None] + np.arange(8 * config.out_lanes)).reshape(len(starts), -1)
+    heads = (np.array(starts, np.intp)[..., None] // 8 + np.arange(config.out_lanes)).reshape(len(starts), -1)
     empty = ~used
-    empty[heads] = False
+    empty.reshape(-1, 8)[heads] = False
     zeros = np.flatnonzero(empty)
     return WeightPacker(
         len(index),

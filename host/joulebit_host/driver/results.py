@@ -18,24 +18,31 @@ from joulebit_host.driver.plans import Template
 
 __all__ = ["PassResult"]
 
+_BITS = {field.name: field.offset for field in spec.RESULT}
+_PEAK, _MACS, _GATED, _RESERVED = (_BITS[name] // 64 for name in ("peak", "macs", "macs_gated", "reserved1"))
+_TOOK, _COMPUTED = (_BITS[name] // 32 for name in ("cycles", "compute_cycles"))
+_DONE = np.uint64(1)  #: status 1, no error
+_NO_BLOCKS = np.zeros((0, spec.RESULT_BYTES // 8), np.uint64)
+
 
 class PassResult:
-    """What one pass of a job gives, once the job has run.
-
-    Attributes:
-        blocks: its result blocks (RESULT_DTYPE), one per tile.
-    """
+    """What one pass of a job gives, once the job has run."""
 
     def __init__(self, template: Template, config: ArrayConfig, out: Region | None) -> None:
         self.template = template
-        self.blocks = np.zeros(0, RESULT_DTYPE)
+        self._words = _NO_BLOCKS  #: the result blocks as 64-bit words [tiles, 8]
         self._config = config
         self._out = out
 
     @property
+    def blocks(self) -> NDArray[Any]:
+        """Its result blocks (RESULT_DTYPE), one per tile."""
+        return self._words.view(RESULT_DTYPE).reshape(-1)
+
+    @property
     def peak(self) -> int:
         """max |sum| before the shift; of a selective weight gradient max |predicted sum|."""
-        return int(self.blocks["peak"].max())
+        return int(self._words[:, _PEAK].max())
 
     @property
     def saturated(self) -> int:
@@ -53,8 +60,8 @@ class PassResult:
 
     def accept(self, data: NDArray[np.uint8]) -> None:
         """Takes the bytes of the result blocks; ResultError where they contradict one another or the plan."""
-        self.blocks = data.view(RESULT_DTYPE)
-        _check_blocks(data.view("<u8").reshape(-1, spec.RESULT_BYTES // 8), self)
+        self._words = data.view(np.uint64).reshape(-1, spec.RESULT_BYTES // 8)
+        _check_blocks(self._words, self)
         if self._out is not None:
             self._out.invalidate()
 
@@ -95,12 +102,15 @@ def _check_blocks(words: NDArray[np.uint64], result: PassResult) -> None:
 
     words: the blocks as 64-bit words; as such status 1 beside no error is one number, and there is one sum.
     """
-    blocks, template = result.blocks, result.template
-    wrong = (words[:, 0] != 1) | (words[:, 7] != 0) | (words[:, 5] + words[:, 6] != template.macs)
-    wrong |= blocks["compute_cycles"] > blocks["cycles"]
+    template, halves = result.template, words.view(np.uint32)
+    wrong = words[:, _MACS] + words[:, _GATED]
+    wrong ^= template.macs
+    wrong |= words[:, 0] ^ _DONE
+    wrong |= words[:, _RESERVED]
+    wrong |= halves[:, _COMPUTED] > halves[:, _TOOK]
     if wrong.any():
         index = int(np.flatnonzero(wrong)[0])
-        block = blocks[index]
+        block = result.blocks[index]
         fields = ", ".join(f"{name} {int(block[name])}" for name in ("status", "error", "macs", "macs_gated"))
         raise ResultError(
             f"result block {index} of a {template.key.operation.name.lower()} of {template.key.layer} is not what "

@@ -14,6 +14,7 @@ computed by the processor, and counted by reason in the session.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +30,7 @@ from joulebit_host.boards.threads import shared_workers
 from joulebit_host.driver import DeviceTensor, Job, PassResult
 from joulebit_host.driver.plans import Template
 from joulebit_host.engine.finishing import Addend, Finisher
-from joulebit_host.engine.mapping import Choice, predictor_matches
+from joulebit_host.engine.mapping import Choice, Mapped, predictor_matches
 from joulebit_host.engine.predicted import Promise, SignPredictor, SumsBeside
 from joulebit_host.engine.session import OverlaySession
 from joulebit_host.engine.verifying import check_same
@@ -76,7 +77,7 @@ class OverlayEngine:
 
     def with_arithmetic(self, arithmetic: Arithmetic) -> OverlayEngine:
         """The same accelerator with other widths."""
-        return OverlayEngine(self.session, arithmetic, self._threads)
+        return type(self)(self.session, arithmetic, self._threads)
 
     # --- arrays
 
@@ -264,6 +265,12 @@ class OverlayEngine:
         exact = self._exact_gradient(x, dz, geometry)
         if exact is None:
             return self._processor.conv_weight_gradient(x, dz, geometry)  # type: ignore[no-any-return]
+        return self._accumulated(exact, x, dz, geometry)
+
+    def _accumulated(
+        self, exact: Gradient, x: NDArray[Any], dz: NDArray[np.int16], geometry: ConvGeometry
+    ) -> tuple[Int64Array, int]:
+        """The sums as the accumulator holds them, and how many it clamped."""
         clamped, lost = exact.value, 0
         if exact.peak > self._acc_limit:
             clamped = saturate(exact.value, self.arithmetic.accumulator_bits)
@@ -273,8 +280,15 @@ class OverlayEngine:
             self._verify("weight gradient", (clamped, lost), expected)
         return clamped, lost
 
-    def _exact_gradient(self, x: NDArray[Any], dz: NDArray[np.int16], geometry: ConvGeometry) -> _Gradient | None:
+    def _exact_gradient(self, x: NDArray[Any], dz: NDArray[np.int16], geometry: ConvGeometry) -> Gradient | None:
         """The sums before they are clamped; None (and counted) where the processor must form them."""
+        found = self._gradient_pass(x, dz, geometry)
+        return found and self._gradient_of(found[0], self.session.run(found[1]), x, dz, geometry)
+
+    def _gradient_pass(
+        self, x: NDArray[Any], dz: NDArray[np.int16], geometry: ConvGeometry
+    ) -> tuple[Mapped, Callable[[Job], PassResult]] | None:
+        """A weight gradient as the accelerator sees it, and what adds it to a job; None as `_exact_gradient`."""
         choice = self._choice(
             Operation.WEIGHT_GRADIENT, x, None, x.shape, geometry, dz.shape[3], x.dtype == np.uint8
         )
@@ -282,13 +296,23 @@ class OverlayEngine:
         if mapped is None or template is None or dz.dtype != np.int16:
             self._by_processor("weight gradient", choice.why)
             return None
-        result = self.session.run(lambda job: job.add(template, x=self._uploaded(x), g=self._uploaded(dz)))
+        return mapped, lambda job: job.add(template, x=self._uploaded(x), g=self._uploaded(dz))
+
+    def _gradient_of(
+        self,
+        mapped: Mapped,
+        result: PassResult | None,
+        x: NDArray[Any],
+        dz: NDArray[np.int16],
+        geometry: ConvGeometry,
+    ) -> Gradient | None:
+        """The sums that a pass left; without a result (too little memory) those of both halves of the samples."""
         if result is None:
             (x1, x2), (dz1, dz2) = self._halves(x), self._halves(dz)
             first, second = self._exact_gradient(x1, dz1, geometry), self._exact_gradient(x2, dz2, geometry)
-            return None if first is None or second is None else _Gradient.of(first.value + second.value)
+            return None if first is None or second is None else Gradient.of(first.value + second.value)
         self._done("weight gradient")
-        return _Gradient(mapped.gradient(result.gradient()), result.peak)
+        return Gradient(mapped.gradient(result.gradient()), result.peak)
 
     def conv_weight_gradient_msb(self, x: Array, dz: Array, geometry: ConvGeometry) -> Array:
         if self._predictor and self._predictor.takes(x, dz, geometry):
@@ -388,15 +412,15 @@ class OverlayEngine:
         return array[:half], array[half:]
 
 
-class _Gradient(NamedTuple):
+class Gradient(NamedTuple):
     """Exact sums of a weight gradient, and their largest magnitude."""
 
     value: Int64Array
     peak: int
 
     @staticmethod
-    def of(value: Int64Array) -> _Gradient:
-        return _Gradient(value, peak_of(value))
+    def of(value: Int64Array) -> Gradient:
+        return Gradient(value, peak_of(value))
 
 
 def _processor_engine(session: OverlaySession, arithmetic: Arithmetic, threads: int | None) -> Any:

@@ -9,6 +9,7 @@ the network asks for next is finished.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -18,7 +19,7 @@ from joulebit.engine.base import ConvGeometry, Int64Array
 from joulebit.spec.accelerator import Operation
 from joulebit_host.driver import Job, PassResult
 from joulebit_host.engine.mapping import Choice, Mapped
-from joulebit_host.engine.session import OverlaySession
+from joulebit_host.engine.session import Deferred, OverlaySession
 
 __all__ = ["Promise", "SignPredictor", "SumsBeside"]
 
@@ -62,6 +63,23 @@ class SumsBeside(NamedTuple):
     mapped: Mapped
 
 
+_Results = tuple[PassResult, PassResult, PassResult | None]  #: prediction, signs, and all sums if asked for
+
+
+class _Begun(NamedTuple):
+    """Signs that the accelerator forms before anybody asks for them."""
+
+    x: NDArray[Any]
+    dz: NDArray[Any]
+    geometry: ConvGeometry
+    threshold_q12: int
+    passes: Deferred[_Results]
+
+    def is_for(self, x: NDArray[Any], dz: NDArray[Any], geometry: ConvGeometry, threshold_q12: int) -> bool:
+        same = self.x is x and self.dz is dz
+        return same and (self.geometry, self.threshold_q12) == (geometry, threshold_q12)
+
+
 class SignPredictor:
     """Predicts signs on the accelerator of a session.
 
@@ -75,6 +93,8 @@ class SignPredictor:
         self._layers: dict[tuple[int, ConvGeometry, tuple[int, ...]], tuple[Any, Any]] = {}
         self._inputs: dict[int, weakref.ref[Any]] = {}
         self._beside: SumsBeside | None = None
+        self._begun: list[_Begun] = []
+        self._threshold_q12: int | None = None  #: that was asked for last
 
     def takes(self, x: NDArray[Any], dz: NDArray[Any], geometry: ConvGeometry) -> bool:
         """Whether the accelerator can predict these signs, and no exact sum can be clamped."""
@@ -84,13 +104,21 @@ class SignPredictor:
         plans = self._plans(x, dz, geometry)
         return all(plan.template is not None for plan in plans)
 
+    def begin(self, x: NDArray[Any], dz: NDArray[Any], geometry: ConvGeometry) -> None:
+        """Lets the accelerator form what `signs` will ask for, by the threshold that it asked for last."""
+        if self._threshold_q12 is not None and not self._session.beside:
+            plans = self._plans(x, dz, geometry)
+            passes = self._passes(x, dz, plans[0], None, plans, self._threshold_q12)
+            begun = _Begun(x, dz, geometry, self._threshold_q12, self._session.later(passes))
+            self._begun = [*self._begun[-1:], begun]  # that of the layer before is still to be asked for
+
     def signs(
         self, x: NDArray[Any], dz: NDArray[Any], geometry: ConvGeometry, threshold_q12: int
     ) -> tuple[Int64Array, dict[str, int]] | None:
         """Directions and counts by one list; None where the board's memory does not hold the layer."""
         session = self._session
-        self._beside = None
-        prediction, gradient, exact = self._plans(x, dz, geometry)
+        self._beside, self._threshold_q12 = None, threshold_q12
+        plans = prediction, gradient, _ = self._plans(x, dz, geometry)
         w = self._weights_of(x, geometry, dz.shape[3]) if session.beside else None
         beside = None
         if w is not None:
@@ -100,19 +128,14 @@ class SignPredictor:
             )
         if beside is None or beside.mapped is None or beside.template is None:
             w, beside = None, prediction
-        assert beside.mapped and beside.template and gradient.mapped and gradient.template
+        assert beside.mapped and gradient.mapped
         weights = None if w is None else beside.mapped.weights(w)
-        first_plan, second_plan, exact_plan = beside.template, gradient.template, exact.template
-
-        def add(job: Job) -> tuple[PassResult, PassResult, PassResult | None]:
-            on_x, on_dz = session.operands.get(x), session.operands.get(dz)
-            first = job.add(first_plan, x=on_x, g=on_dz, w=weights)
-            second = job.add(second_plan, x=on_x, g=on_dz, threshold_q12=threshold_q12)
-            if exact_plan is None or not session.count_wrong:
-                return first, second, None
-            return first, second, job.add(exact_plan, x=on_x, g=on_dz)
-
-        found = session.run(add)
+        begun = next((one for one in self._begun if one.is_for(x, dz, geometry, threshold_q12)), None)
+        if begun is None:
+            found = session.run(self._passes(x, dz, beside, weights, plans, threshold_q12))
+        else:
+            self._begun.remove(begun)
+            found = begun.passes.result()
         if found is None:
             return None
         first, second, sums = found
@@ -133,6 +156,25 @@ class SignPredictor:
             counts["wrong"] = int(np.count_nonzero(decided & (directions != np.sign(sums.gradient()))))
             session.passes["weight gradient"] += 1
         return signs, counts
+
+    def _passes(
+        self, x: NDArray[Any], dz: NDArray[Any], first: Choice, weights: NDArray[np.int8] | None,
+        plans: tuple[Choice, ...], threshold_q12: int,
+    ) -> Callable[[Job], _Results]:  # fmt: skip
+        """What adds a prediction by the plan `first` and the undecided gradient to a job; if asked, all of it."""
+        session, (_, gradient, exact) = self._session, plans
+        predicts, forms, counts = first.template, gradient.template, exact.template
+        assert predicts is not None and forms is not None
+
+        def add(job: Job) -> _Results:
+            on_x, on_dz = session.operands.get(x), session.operands.get(dz)
+            prediction = job.add(predicts, x=on_x, g=on_dz, w=weights)
+            signs = job.add(forms, x=on_x, g=on_dz, threshold_q12=threshold_q12)
+            if counts is None or not session.count_wrong:
+                return prediction, signs, None
+            return prediction, signs, job.add(counts, x=on_x, g=on_dz)
+
+        return add
 
     def sums_beside(self, dz: NDArray[Any], w: NDArray[Any]) -> SumsBeside | None:
         """The sums that a prediction left for this input gradient."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from joulebit.engine.base import Engine
 from joulebit.errors import JoulebitError
@@ -20,6 +20,36 @@ from joulebit_host.engine.shared import SharedMemory, SharedPool
 __all__ = ["OverlaySession", "open_session"]
 
 T = TypeVar("T")
+
+
+class Deferred(Generic[T]):
+    """Passes that the accelerator does while the processor does other things (`OverlaySession.later`)."""
+
+    def __init__(self, session: OverlaySession, add: Callable[[Job], T]) -> None:
+        self._session = session
+        self._add = add
+        self._begun: tuple[Job, T] | None = None
+
+    def start(self) -> None:
+        """Where the board's memory is short the passes wait for `result`."""
+        job = self._session.accelerator.job()
+        try:
+            found = self._add(job)
+            job.start()
+        except BoardMemoryError:
+            return
+        self._begun = job, found
+
+    def result(self) -> T | None:
+        """As `OverlaySession.run` returns."""
+        if self._begun is None:
+            self._session.withdraw(self)
+            return self._session.run(self._add)
+        job, found = self._begun
+        started = time.perf_counter()
+        job.finish()
+        self._session.seconds += time.perf_counter() - started
+        return found
 
 
 class OverlaySession:
@@ -69,13 +99,17 @@ class OverlaySession:
         self.verified = 0
         self.split = 0  #: passes cut because the board's memory was too small
         self.seconds = 0.0  #: spent in lists, packing and waiting included
+        self._waiting: Deferred[Any] | None = None
         self._open = True
 
     def make(self, arithmetic: Arithmetic, threads: int | None = None) -> Engine:
         """An engine of these widths on this accelerator."""
+        from joulebit_host.engine.background import BackgroundEngine
         from joulebit_host.engine.overlay import OverlayEngine
 
-        engine: Any = OverlayEngine(self, arithmetic, threads)
+        # Predictions beside the input gradient must be asked for before it.
+        kind = OverlayEngine if self.selective and self.beside else BackgroundEngine
+        engine: Any = kind(self, arithmetic, threads)
         return engine  # type: ignore[no-any-return]
 
     def run(self, add: Callable[[Job], T]) -> T | None:
@@ -86,17 +120,41 @@ class OverlaySession:
         """
         started = time.perf_counter()
         try:
-            try:
-                return self._once(add)
-            except BoardMemoryError:
-                pass
-            self.operands.clear()
-            self.shared.retreat()
+            found = self._tried(add)
+            self._start_waiting()
+            return found
+        finally:
+            self.seconds += time.perf_counter() - started
+
+    def later(self, add: Callable[[Job], T]) -> Deferred[T]:
+        """Passes that start once the next ones of `run` are done: the accelerator works while the processor goes
+        on with the results of those. One set of passes waits at a time.
+        """
+        self._start_waiting()
+        self._waiting = deferred = Deferred(self, add)
+        return deferred
+
+    def withdraw(self, deferred: Deferred[Any]) -> None:
+        """Do not start these passes, if they still wait."""
+        if self._waiting is deferred:
+            self._waiting = None
+
+    def _start_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.start()
+
+    def _tried(self, add: Callable[[Job], T]) -> T | None:
+        try:
+            return self._once(add)
+        except BoardMemoryError:
+            pass
+        self.operands.clear()
+        self.shared.retreat()
+        try:
             return self._once(add)
         except BoardMemoryError:
             return None
-        finally:
-            self.seconds += time.perf_counter() - started
 
     def _once(self, add: Callable[[Job], T]) -> T:
         job = self.accelerator.job()
