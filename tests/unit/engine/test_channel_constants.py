@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
 from joulebit.engine.channel_constants import CompiledConstants
 from joulebit.engine.numpy_engine import NumpyEngine
+from joulebit.kernels import channel_constants
 from joulebit.nn.normalisation import constants_of
 
 OURS, REFERENCE = CompiledConstants(), constants_of(NumpyEngine())
@@ -50,3 +53,9 @@ def test_forward_and_backward_constants(count: int, z_exponent: int) -> None:
         for field in GRADIENT_FIELDS:
             assert np.array_equal(getattr(ours_back, field), getattr(expected, field)), field
         assert np.array_equal(exponents, expected_exponents)
+
+
+def test_square_roots_are_exact_where_floats_are_not() -> None:
+    roots = [1, 2, 3, (1 << 26) + 1, (1 << 27) - 1, (1 << 30) + 1, (1 << 31) - 2, (1 << 31) - 1]
+    for value in [root * root + off for root in roots for off in (-1, 0, 1)] + [(1 << 62) - 1]:
+        assert channel_constants._isqrt(value) == math.isqrt(value), value
