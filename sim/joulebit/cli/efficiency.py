@@ -41,7 +41,7 @@ def efficiency(
 ) -> None:
     """Compare architectures by accuracy per joule: over epochs, sizes and stopping criteria.
 
-    A STUDY (digits, mnist, paper, or a file) trains its runs first, those that are missing. Finished RUN
+    A STUDY (digits, mnist, mnist-adam, paper, or a file) trains its missing runs first. Finished RUN
     directories are grouped by task, network, size and criterion, a campaign's cells by method and model.
     """
     study = sources[0] if len(sources) == 1 and not Path(sources[0]).is_dir() else None
