@@ -32,7 +32,8 @@ from typing import Any
 from joulebit.energy.table import load_table
 from joulebit_host.campaign.device import DeviceError
 from joulebit_host.campaign.plan import Workload
-from joulebit_host.campaign.schema import CampaignError, DevicePlan, MeterPlan
+from joulebit_host.campaign.reading import CampaignError
+from joulebit_host.campaign.schema import DevicePlan, MeterPlan
 from joulebit_host.meters.base import Received
 from joulebit_host.meters.options import as_settings
 from joulebit_host.meters.registry import parse_spec
@@ -143,11 +144,18 @@ class Bench(ABC):
         plan = self.plan
         struck = self._tries < plan.faults_last and (not plan.faults_in or work.method in plan.faults_in)
         self._faults = plan.faults if struck else ()
-        self._result, self._profile = self.do(work)
+        self._result, profile = self.do(work)
+        self._profile = [(p, seconds, watts * self._more(p, work)) for p, seconds, watts in profile]
         if "wrong_config" in self._faults:
             self._result["config_hash"] = hashlib.sha256(b"another configuration").hexdigest()
         if "wrong_weights" in self._faults:
             self._result["weights_sha256"] = hashlib.sha256(b"other weights").hexdigest()
+
+    def _more(self, phase: str, work: Workload) -> float:
+        """By what factor a phase costs more beside another one, see `DevicePlan.interaction`."""
+        if not self.plan.interaction or phase != self.plan.interaction[1]:
+            return 1.0
+        return 1.0 + self.plan.interaction_share * work.executions.get(self.plan.interaction[0], 1)
 
     @property
     def temperature(self) -> Callable[[], float] | None:

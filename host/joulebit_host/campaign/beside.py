@@ -73,11 +73,15 @@ def beside_runs(
     entries: Sequence[Mapping[str, Any]], runs: Sequence[Path], table: EnergyTable, energy: str = "net"
 ) -> list[dict[str, Any]]:
     """All valid cells beside run directories of `joulebit train`; without any, beside the counters that came back
-    from the device with each cell, which are of that very run.
+    from the device with each cell, which are of that very run. Mixes of phases are no plain runs and are left out.
 
     Raises NotTheSameRun for a run directory that no cell has measured.
     """
-    good = [entry for entry in entries if entry["valid"] and entry[energy] is not None]
+    good = [
+        entry
+        for entry in entries
+        if entry["valid"] and entry[energy] is not None and not entry["outcome"].get("executions")
+    ]
     if not runs:
         return [
             side_by_side(entry, {**entry["outcome"], "config_hash": entry["config_hash"]}, table, energy)

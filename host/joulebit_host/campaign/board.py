@@ -57,7 +57,9 @@ class BoardDevice(LocalDevice):
         """See `Device`. The board is opened here, and its bitstream loaded, before anything is measured."""
         assert work.config is not None, "the plan gives boards nothing but training configurations"
         config = {**work.config, "engine": "overlay"}
-        self._prepare(config, _PREPARE_S, board=self._plan.board, array_config=self._plan.array_config)
+        self._prepare(
+            config, work.executions, _PREPARE_S, board=self._plan.board, array_config=self._plan.array_config
+        )
 
     def trained(self) -> dict[str, Any]:
         """One run that nobody measures, with its lists; see `worker`."""
@@ -65,10 +67,10 @@ class BoardDevice(LocalDevice):
 
 
 @lru_cache(maxsize=32)
-def _trained(config: str, plan: DevicePlan) -> Mapping[str, Any]:
+def _trained(config: str, executions: str, plan: DevicePlan) -> Mapping[str, Any]:
     device = BoardDevice(plan)
     try:
-        device.prepare(Workload("", json.loads(config)))
+        device.prepare(Workload("", json.loads(config), executions=json.loads(executions)))
         return device.trained()
     finally:
         device.close()
@@ -122,7 +124,9 @@ class BoardBench(Bench):
             plan.name, "board", timeout_s=plan.timeout_s, data_dir=plan.data_dir, board=plan.board,
             array_config=plan.array_config,
         )  # fmt: skip
-        found = dict(_trained(json.dumps(work.config, sort_keys=True), trained_by))
+        found = dict(
+            _trained(json.dumps(work.config, sort_keys=True), json.dumps(dict(work.executions)), trained_by)
+        )
         accelerator = dict(found["accelerator"])
         lists = accelerator.pop("lists", [])
         table = self.table
@@ -131,5 +135,5 @@ class BoardBench(Bench):
         profile = board_profile(lists, accelerator["clock_hz"], table, port_pj, plan.between_lists_s)
         if not profile:
             raise DeviceError(f"method {work.method}: no pass of it runs on the accelerator")
-        kept = ("config_hash", "weights_sha256", "counters", "top1", "steps", "engine")
-        return {**{key: found[key] for key in kept}, "accelerator": accelerator}, profile
+        kept = ("config_hash", "weights_sha256", "counters", "top1", "steps", "engine", "executions")
+        return {**{key: found[key] for key in kept if key in found}, "accelerator": accelerator}, profile

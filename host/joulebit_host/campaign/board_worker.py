@@ -153,8 +153,8 @@ class AcceleratorRuns:
         self, board: str, array_config: str, selective: bool, on_temperature: Callable[[float], None]
     ) -> None:
         self._context = engine_session("overlay", board=board, array_config=array_config, selective=selective)
-        self._session = cast(OverlaySession, self._context.__enter__())
-        accelerator = self._session.accelerator
+        self.session = cast(OverlaySession, self._context.__enter__())
+        accelerator = self.session.accelerator
         self._watched = WatchedBoard(accelerator.board, accelerator.counters, on_temperature)
         self._watched.tell_temperature()
         accelerator.board = self._watched
@@ -163,7 +163,7 @@ class AcceleratorRuns:
         self._outcome: dict[str, Any] = {}
 
     def _now(self) -> dict[str, Any]:
-        report = self._session.report()
+        report = self.session.report()
         if report["counters"] is None:
             raise JoulebitError(f"board {report['board']} does not tell its counters any more")
         return report

@@ -1,5 +1,6 @@
 """Any shell command on this machine as the work. If the last line that it prints is a JSON object, then
-config_hash, weights_sha256 and counters are taken from it, as `joulebit train --json` prints them.
+config_hash, weights_sha256 and counters are taken from it, as `joulebit train --json` prints them, and for a mix
+the executions of each phase (see `mixes`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from joulebit_host.campaign.device import DeviceError
+from joulebit_host.campaign.mixes import ENVIRONMENT
 from joulebit_host.campaign.plan import Workload
 from joulebit_host.campaign.schema import DevicePlan
 from joulebit_host.session.clock import Exchange
@@ -31,12 +33,15 @@ class CommandDevice:
         self._plan = plan
         self.clock: Clock = HostClock()
         self._command = ""
+        self._environment: dict[str, str] = {}
         self._outcome: dict[str, Any] = {"config_hash": "", "weights_sha256": "", "counters": {}}
         self._process: subprocess.Popen[str] | None = None
 
     def prepare(self, work: Workload) -> None:
         """See `Device`."""
         self._command = work.command
+        self._outcome.pop("executions", None)
+        self._environment = {ENVIRONMENT: json.dumps(dict(work.executions))} if work.executions else {}
 
     def run(self, repeats: int, marks: Marks) -> None:
         """See `Device`."""
@@ -54,6 +59,7 @@ class CommandDevice:
             text=True,
             errors="replace",
             start_new_session=True,
+            env={**os.environ, **self._environment},
         )
         try:
             out, err = process.communicate(timeout=self._plan.timeout_s)
@@ -73,8 +79,9 @@ class CommandDevice:
                 for key in ("config_hash", "weights_sha256"):
                     if isinstance(found.get(key), str):
                         self._outcome[key] = found[key]
-                if isinstance(found.get("counters"), dict):
-                    self._outcome["counters"] = {k: int(v) for k, v in found["counters"].items()}
+                for key in ("counters", "executions"):
+                    if isinstance(found.get(key), dict):
+                        self._outcome[key] = {k: int(v) for k, v in found[key].items()}
 
     def outcome(self) -> dict[str, Any]:
         """See `Device`."""

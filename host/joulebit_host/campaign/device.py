@@ -53,7 +53,8 @@ class Device(Protocol):
         """What came back, of one run, as plain JSON values.
 
         config_hash, weights_sha256: of what was really done; "" where there is none. counters: by the keys of
-        `joulebit.energy.counters`. Anything else belongs to the kind of device.
+        `joulebit.energy.counters`. executions: of each phase, where the work is a mix. Anything else belongs to
+        the kind of device.
         """
         ...
 

@@ -23,7 +23,7 @@ FORMAT = "joulebit-cell-1"
 OUTCOME, FAILURE, CHECKS = "outcome", "failure", "checks"
 VALID, INVALID, FAILED, CUT_OFF = "valid", "invalid", "failed", "cut_off"
 ENERGIES = ("gross", "idle", "net")
-_OF_WINDOW = ("index", "start_s", "end_s", "repeats", "mean_w", "phases")
+_OF_WINDOW = ("index", "start_s", "end_s", "repeats", "mean_w", "idle", "phases")
 
 
 def read_entry(path: Path) -> dict[str, Any]:

@@ -100,10 +100,14 @@ class LocalDevice:
         config = dict(work.config)
         if self._plan.engine:
             config["engine"] = self._plan.engine
-        self._prepare(config, _ANSWER_S)
+        self._prepare(config, work.executions, _ANSWER_S)
 
-    def _prepare(self, config: dict[str, Any], timeout_s: float, **more: Any) -> None:
+    def _prepare(
+        self, config: dict[str, Any], executions: Mapping[str, int], timeout_s: float, **more: Any
+    ) -> None:
         question = {"do": "prepare", "config": config, "data_dir": self._plan.data_dir or None, **more}
+        if executions:
+            question["executions"] = dict(executions)
         self._outcome = self._ask(question, timeout_s)
 
     def exchange(self) -> Exchange:

@@ -69,6 +69,7 @@ class Workload:
         config_hash: of the training configuration; "" without one.
         command: shell command, or "".
         counters: of one run, where the plan gives them.
+        executions: of each phase in one run of a mix; empty for a plain run.
     """
 
     method: str
@@ -76,6 +77,7 @@ class Workload:
     config_hash: str = ""
     command: str = ""
     counters: Mapping[str, int] = field(default_factory=dict)
+    executions: Mapping[str, int] = field(default_factory=dict)
 
 
 def cells_in_order(campaign: Campaign) -> list[Cell]:
@@ -109,12 +111,14 @@ def parts(campaign: Campaign, cell: Cell) -> tuple[Method, MeterPlan, DevicePlan
 def workload(method: Method, model: str) -> Workload:
     """What a method with this model ("" for its own) asks of a device; ConfigError for a bad configuration."""
     if not method.source:
-        return Workload(method.name, command=method.command, counters=dict(method.counters))
+        return Workload(
+            method.name, command=method.command, counters=dict(method.counters), executions=dict(method.executions)
+        )
     from joulebit.experiments.config import as_table, config_hash, load_config
 
     changes = [*method.set, *([f'model.name="{model}"'] if model else [])]
     config = load_config(method.source, changes)
-    return Workload(method.name, as_table(config), config_hash(config))
+    return Workload(method.name, as_table(config), config_hash(config), executions=dict(method.executions))
 
 
 def check_workloads(campaign: Campaign) -> None:

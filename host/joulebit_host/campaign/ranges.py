@@ -18,7 +18,8 @@ from dataclasses import asdict
 from typing import Any
 
 from joulebit_host.campaign.device import Device
-from joulebit_host.campaign.schema import CampaignError, MeterPlan
+from joulebit_host.campaign.reading import CampaignError
+from joulebit_host.campaign.schema import MeterPlan
 from joulebit_host.evidence.log import Record
 from joulebit_host.meters.base import Meter
 from joulebit_host.meters.registry import kind as kind_of

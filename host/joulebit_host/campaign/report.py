@@ -16,10 +16,11 @@ from joulebit import __version__
 from joulebit.experiments import figure_style
 from joulebit.experiments.figure_style import Drawing
 from joulebit_host.campaign import series
+from joulebit_host.campaign.phases import phase_tables
 from joulebit_host.campaign.schema import Campaign, campaign_hash
 from joulebit_host.campaign.series import Group
 from joulebit_host.campaign.state import write_file
-from joulebit_host.campaign.text import joules, phases_text
+from joulebit_host.campaign.text import joules
 from joulebit_host.meters.base import Accuracy
 from joulebit_host.meters.limits import limits_text
 
@@ -66,7 +67,7 @@ def write_report(
     try:
         import jinja2
 
-        from joulebit_host.campaign import energy_figures, model_figures
+        from joulebit_host.campaign import energy_figures, model_figures, phase_figures
     except ImportError:
         return None
     environment = jinja2.Environment(
@@ -82,7 +83,8 @@ def write_report(
     groups = series.groups_of(campaign, summary, entries)
     fit = series.fit_of(folder, groups)
     verdicts = _verdicts(summary)
-    shown, absent = _figures(energy_figures, model_figures, folder, summary, verdicts, groups, fit)
+    modules = (energy_figures, phase_figures, model_figures)
+    shown, absent = _figures(modules, folder, summary, verdicts, groups, fit)
     (folder / FIGURES).mkdir(exist_ok=True)
     for figure in shown:
         write_file(folder / figure.png, figure.drawing.png)
@@ -98,7 +100,7 @@ def write_report(
         counts={state: sum(cell["state"] == state for cell in cells) for state in _STATES},
         groups=groups,
         verdicts=verdicts,
-        replayed=[phases_text(found) for found in summary["phases"]],
+        divided=phase_tables(summary["phases"]),
         meters=_meters(entries),
         fit=fit,
         figures=shown,
@@ -114,15 +116,16 @@ def write_report(
 
 
 def _figures(
-    energy: ModuleType,
-    model: ModuleType,
+    modules: tuple[ModuleType, ModuleType, ModuleType],
     folder: Path,
     summary: Mapping[str, Any],
     verdicts: Sequence[Mapping[str, Any]],
     groups: Sequence[Group],
     fit: series.Fit,
 ) -> tuple[list[Shown], list[str]]:
-    """What can be drawn, and a line for each figure that cannot."""
+    """What can be drawn, and a line for each figure that cannot. Mixes have their own figure."""
+    energy, phase, model = modules
+    groups = [group for group in groups if not group.summary["executions"]]
     phases = [(group, found) for group in groups if (found := series.phases_of(group)) is not None]
     budgets = [(group, series.budget_shares(group)) for group in groups]
     order = [cell["cell"] for cell in summary["cells"]]
@@ -152,6 +155,12 @@ def _figures(
             "the same energy measured as a whole: the division counts only where both agree within the "
             "joint uncertainty.",
             energy.phases(phases), "the work marks no phases (or its runs are shorter than a reading)",
+        ),
+        (
+            "ways", "power", "Energy per phase, in each way that it was measured",
+            "Net energy of each phase of one run. Right, what the regression leaves of each mix (3F: the forward "
+            "pass three times), in units of its own uncertainty: beyond the grey, energies are no sum of phases.",
+            phase.ways(summary["phases"]), "no phase was replayed, mixed or marked",
         ),
         (
             "beside", "model", "Simulated beside measured",
@@ -214,7 +223,7 @@ def _cards(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """(figure, what it is, a note)."""
     cells = summary["cells"]
     cards = [(f"{sum(c['valid'] for c in cells)} / {len(cells)}", "cells valid", "each with its evidence log")]
-    known = [group for group in summary["groups"] if group["net_j"] is not None]
+    known = [group for group in summary["groups"] if group["net_j"] is not None and not group["part_of"]]
     for group in sorted(known, key=lambda g: g["net_j"])[:1]:
         cards.append((joules(group["net_j"], group["u_k2_j"]), f"net, {group['method']}", "the least of one run"))
     for group in sorted(known, key=lambda g: -g["net_j"])[: len(known) > 1]:

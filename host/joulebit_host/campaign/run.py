@@ -7,6 +7,7 @@ Rules that an attempt can break beside those of its session (see `session.settin
     ranging_failed          the ranging run found no ranges (see `ranges`)
     no_result               nothing could be derived from what the meter sent
     configuration_mismatch  the device did another configuration than it was sent
+    executions_differ       the device executed the phases of a mix another number of times than it was asked to
     weights_differ          equal configurations gave other weights than before
 
 A retry waits: `backoff_s`, doubled each time, at most `largest_backoff_s`.
@@ -15,7 +16,7 @@ A retry waits: `backoff_s`, doubled each time, at most `largest_backoff_s`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -211,6 +212,7 @@ def _measure(
         "attempt": attempt,
         "campaign": campaign_hash(campaign),
         "config_hash": work.config_hash,
+        **({"executions": dict(work.executions)} if work.executions else {}),
     }
     session = Session(
         f"{campaign.name}/{cell.key}",
@@ -232,7 +234,7 @@ def _measure(
         log.append(FAILURE, rule="device_failed", text=" ".join(str(error).split()))
         return
     log.append(OUTCOME, **outcome)
-    log.append(CHECKS, reasons=_checks(state, cell, work, outcome))
+    log.append(CHECKS, reasons=checks(state, cell, work, outcome))
     try:
         result = derive(read_log(log.path), registered_decoder)
     except (JoulebitError, ValueError, IndexError, ZeroDivisionError) as error:
@@ -242,17 +244,26 @@ def _measure(
     log.append(RESULT, result=result)
 
 
-def _checks(state: State, cell: Cell, work: Workload, outcome: dict[str, Any]) -> list[dict[str, str]]:
+def checks(state: State, cell: Cell, work: Workload, outcome: dict[str, Any]) -> list[dict[str, str]]:
+    """Rules of the module that what came back from the device breaks."""
     done, weights = str(outcome.get("config_hash", "")), str(outcome.get("weights_sha256", ""))
     reasons = []
     if work.config_hash and done != work.config_hash:
         text = f"configuration {work.config_hash[:12]} was sent, {done[:12] or 'none'} came back"
         reasons.append({"rule": "configuration_mismatch", "text": text})
+    executed = outcome.get("executions", {})
+    if work.executions and executed != dict(work.executions):
+        text = f"executions {_counts(work.executions)} were asked for, {_counts(executed)} came back"
+        reasons.append({"rule": "executions_differ", "text": text})
     reference = state.reference_weights(cell, work.config_hash)
     if reference and weights != reference:
         text = f"weights {weights[:12] or '(none)'}; this configuration gave {reference[:12]} before"
         reasons.append({"rule": "weights_differ", "text": text})
     return reasons
+
+
+def _counts(executions: Mapping[str, int]) -> str:
+    return ", ".join(f"{phase} {count}" for phase, count in executions.items()) or "(none)"
 
 
 def _open_meter(spec: str, device: Device) -> Meter:

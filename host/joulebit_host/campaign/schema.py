@@ -27,6 +27,11 @@ every source keeps its own. Unknown, missing and ill-typed keys stop the campaig
 A method with `replay_of = "step"` and `phase = "forward"` does that phase alone, as often as one run of the method
 "step" does it; being repeated for a whole window, it can be as short as it likes. Where all such methods are
 measured, their net energies are set beside that of the whole, and whether they add up is said.
+
+    [[mixes]]
+    of = "step"
+
+does the method "step" with its phases executed more often than once, for a regression; see `mixes`.
 """
 
 from __future__ import annotations
@@ -35,15 +40,15 @@ import hashlib
 import json
 import math
 import re
-import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 from attrs import Factory, field, frozen
 
 from joulebit.errors import JoulebitError, did_you_mean
+from joulebit_host.campaign.reading import CampaignError, structure
 from joulebit_host.session.settings import SessionSettings
 
 DEVICES = ("local", "command", "virtual", "board")
@@ -51,11 +56,6 @@ WORKS = ("source", "command", "counters")
 #: What each kind of device can do.
 ABLE = {"local": ("source",), "command": ("command",), "virtual": ("source", "counters"), "board": ("source",)}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*")
-_Section = TypeVar("_Section")
-
-
-class CampaignError(JoulebitError, ValueError):
-    """A campaign cannot be used. One line: the file, the key, what came, what was allowed."""
 
 
 def _name(instance: Any, attribute: attrs.Attribute[Any], value: str) -> None:
@@ -90,6 +90,8 @@ class Method:
     counters: Mapping[str, int] = Factory(dict)  #: of one run, by the keys of `joulebit.energy.counters`
     replay_of: str = ""  #: the method of which this one repeats a phase, as often as that does in one run
     phase: str = ""  #: that phase's name
+    mix_of: str = ""  #: the method of which this one executes the phases another number of times, see `mixes`
+    executions: Mapping[str, int] = Factory(dict)  #: of each phase in one run
 
     def __attrs_post_init__(self) -> None:
         given = [work for work in WORKS if getattr(self, work)]
@@ -98,18 +100,40 @@ class Method:
             raise CampaignError(f"method {self.name}: exactly one of {', '.join(WORKS)} must be given, got {came}")
         if bool(self.replay_of) != bool(self.phase):
             raise CampaignError(f"method {self.name}: replay_of and phase belong together, one of them is missing")
+        if bool(self.mix_of) != bool(self.executions):
+            raise CampaignError(
+                f"method {self.name}: mix_of and executions belong together, one of them is missing"
+            )
+        if self.mix_of and self.replay_of:
+            raise CampaignError(f"method {self.name} is either a mix or a replay, not both")
         if self.set and not self.source:
             raise CampaignError(f"method {self.name}: set changes a source, but there is none")
-        for key, count in self.counters.items():
-            if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-                raise CampaignError(
-                    f"method {self.name}: counters.{key} must be a whole number >= 0, got {count!r}"
-                )
+        for name in ("counters", "executions"):
+            for key, count in getattr(self, name).items():
+                if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+                    raise CampaignError(
+                        f"method {self.name}: {name}.{key} must be a whole number >= 0, got {count!r}"
+                    )
 
     @property
     def work(self) -> str:
         """Which of source, command and counters."""
         return next(work for work in WORKS if getattr(self, work))
+
+    @property
+    def part_of(self) -> str:
+        """The method of which this one measures the phases, by replay or as a mix; "" for one that is whole."""
+        return self.replay_of or self.mix_of
+
+
+@frozen
+class Mixes:
+    """Mixes of a method's phases; see `mixes`."""
+
+    of: str
+    phases: tuple[str, ...] = ()  #: those of the method if empty
+    levels: tuple[int, ...] = (1, 3)  #: how often a phase is executed: fewer times or more
+    runs: tuple[Mapping[str, int], ...] = ()  #: instead of levels: the executions of each mix
 
 
 @frozen
@@ -143,11 +167,17 @@ class DevicePlan:
     faults: tuple[str, ...] = ()  #: virtual: of its meter, such as unplug@30+5; or of the device, see `virtual`
     faults_in: tuple[str, ...] = ()  #: virtual: methods that suffer them; all if empty
     faults_last: int = field(default=1, validator=_range(0))  #: virtual: so many attempts suffer them
+    interaction: tuple[str, ...] = ()  #: virtual: two phases; see interaction_share
+    interaction_share: float = 0.0  #: virtual: by which the second costs more for each execution of the first
     speed: float = field(default=0.0, validator=_range(0))  #: virtual: seconds per real second; 0 = no limit
 
     def __attrs_post_init__(self) -> None:
         if self.kind == "virtual" and not self.table:
             raise CampaignError(f"device {self.name}: a virtual device needs the key 'table', its energy table")
+        if len(self.interaction) not in (0, 2):
+            raise CampaignError(
+                f"device {self.name}: interaction must name two phases, got {list(self.interaction)}"
+            )
         if self.kind == "board":
             self._check_board()
         elif self.board:
@@ -197,6 +227,7 @@ class Campaign:
     largest_backoff_s: float = field(default=600.0, validator=_range(0))
     cooldown_s: float = field(default=0.0, validator=_range(0))  #: rest between cells, in real time
     session: SessionSettings = Factory(SessionSettings)
+    mixes: tuple[Mixes, ...] = ()  #: empty once the plan is read: each mix is then one of the methods
 
     def __attrs_post_init__(self) -> None:
         for what in ("methods", "meters", "devices"):
@@ -226,21 +257,24 @@ class Campaign:
                         f"device {device.name}: faults_in: unknown method {name!r}{did_you_mean(name, names)}"
                     )
         for method in self.methods:
-            self._check_replay(method)
+            self._check_part(method)
             if self.models and not method.source:
                 raise CampaignError(f"models cannot be applied to method {method.name}: it has no source")
 
-    def _check_replay(self, method: Method) -> None:
-        """A replayed phase belongs to a method that is whole, and no other replay has its name."""
-        if not method.replay_of:
+    def _check_part(self, method: Method) -> None:
+        """A replay or a mix belongs to a method that is whole, and no other replays the same phase."""
+        if not method.part_of:
             return
-        whole = [other.name for other in self.methods if not other.replay_of]
-        if method.replay_of not in whole:
+        key = "replay_of" if method.replay_of else "mix_of"
+        whole = [other.name for other in self.methods if not other.part_of]
+        if method.part_of not in whole:
             raise CampaignError(
-                f"method {method.name}: replay_of must name a method that is no replay itself "
-                f"({', '.join(whole)}), got {method.replay_of!r}{did_you_mean(method.replay_of, whole)}"
+                f"method {method.name}: {key} must name a method that is no part itself "
+                f"({', '.join(whole)}), got {method.part_of!r}{did_you_mean(method.part_of, whole)}"
             )
-        same = [o.name for o in self.methods if (o.replay_of, o.phase) == (method.replay_of, method.phase)]
+        same = [
+            o.name for o in self.methods if o.phase and (o.replay_of, o.phase) == (method.replay_of, method.phase)
+        ]
         if len(same) > 1:
             raise CampaignError(f"methods {' and '.join(same)} replay the same phase {method.phase!r}")
 
@@ -256,8 +290,11 @@ def load_campaign(path: Path | str) -> Campaign:
 
 def campaign_from_table(table: Mapping[str, Any], where: str = "campaign", folder: Path = Path(".")) -> Campaign:
     """The plan that nested dictionaries describe; `where` begins the messages, `folder` is where files lie."""
+    from joulebit_host.campaign.mixes import check_mixes, with_mixes
+
     try:
-        campaign = _structure(Campaign, table, "")
+        campaign = with_mixes(structure(Campaign, table, ""))
+        check_mixes(campaign)
     except JoulebitError as error:
         raise CampaignError(f"{where}: {error}") from None
     methods = tuple(
@@ -290,51 +327,3 @@ def campaign_hash(campaign: Campaign) -> str:
 
 def _is_file(source: str) -> bool:
     return source.endswith(".toml") or "/" in source
-
-
-def _structure(kind: type[_Section], table: Any, where: str) -> _Section:
-    """An object of attrs class `kind` from a table; CampaignError for the first thing that is wrong."""
-    place = f"[{where}]" if where else "the top level"
-    if not isinstance(table, Mapping):
-        raise CampaignError(f"{place} must be a table, got {table!r}")
-    fields = {f.name: f for f in attrs.fields(kind)}  # type: ignore[arg-type]
-    hints = typing.get_type_hints(kind)
-    for key in table:
-        if key not in fields:
-            raise CampaignError(
-                f"unknown key {key!r} in {place}{did_you_mean(key, fields)}; known: {', '.join(fields)}"
-            )
-    for key, f in fields.items():
-        if f.default is attrs.NOTHING and key not in table:
-            raise CampaignError(f"missing key {key!r} in {place}")
-    values = {key: _value(hints[key], value, f"{where}.{key}" if where else key) for key, value in table.items()}
-    try:
-        return kind(**values)
-    except CampaignError as error:
-        raise CampaignError(f"{place}: {error}" if where else str(error)) from None
-
-
-def _value(hint: Any, value: Any, where: str) -> Any:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if hint is SessionSettings:
-        if not isinstance(value, Mapping) or not isinstance(value.get("limits", {}), Mapping):
-            raise CampaignError(f"[{where}] must be a table, got {value!r}")
-        return SessionSettings.from_json(value)
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise CampaignError(f"{where} must be a list, got {value!r}")
-        item = arguments[0]
-        if attrs.has(item):
-            return tuple(_structure(item, v, f"{where}.{n}") for n, v in enumerate(value))
-        return tuple(_value(item, v, f"{where}[{n}]") for n, v in enumerate(value))
-    if origin is not None and issubclass(origin, Mapping):
-        if not isinstance(value, Mapping):
-            raise CampaignError(f"{where} must be a table, got {value!r}")
-        return dict(value)
-    wanted = {str: "a text", bool: "true or false", int: "a whole number", float: "a finite number"}[hint]
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is float and number and math.isfinite(value):
-        return float(value)
-    if (hint is int and number and isinstance(value, int)) or (hint in (str, bool) and isinstance(value, hint)):
-        return value
-    raise CampaignError(f"{where} must be {wanted}, got {value!r}")

@@ -21,12 +21,14 @@ from typing import Any
 from joulebit_host.campaign.entry import CUT_OFF, FAILURE, read_entry
 from joulebit_host.campaign.plan import Cell, cells_in_order
 from joulebit_host.campaign.ranges import RANGED, Key, record_key
-from joulebit_host.campaign.schema import Campaign, CampaignError, as_table, campaign_from_table, campaign_hash
+from joulebit_host.campaign.reading import CampaignError
+from joulebit_host.campaign.schema import Campaign, as_table, campaign_from_table, campaign_hash
 from joulebit_host.evidence.log import END, SUFFIX, EvidenceError, EvidenceLog, Record, head_path, read_log, verify
 from joulebit_host.session.derive import RESULT
 
 JOURNAL = "journal.chain"
 CELLS = "cells"
+SUMMARY = "summary.json"
 OPENED, ATTEMPT, ENDED, WITHOUT_LOG, FINISHED = "opened", "attempt", "ended", "without_log", "finished"
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from joulebit_host.campaign.entry import ENERGIES, quantity
+from joulebit_host.campaign.phases import phase_energies
 from joulebit_host.campaign.plan import Cell, cells_in_order
 from joulebit_host.campaign.schema import Campaign
-from joulebit_host.session.phases import phases_by_replay
 from joulebit_host.session.uncertainty import Quantity, Term, compare, linear, repeats
 
 MISSING = "missing"
@@ -24,9 +24,8 @@ def summarise(campaign: Campaign, entries: Mapping[str, Mapping[str, Any]]) -> d
 
     Returns {name, complete, cells, groups, comparisons, phases}: `cells` in the order of the plan (see `entry`;
     the state is "missing" where nothing was measured yet); `groups` are means over the valid repeats;
-    `comparisons` are between methods with the same model, meter and device, replays of phases left out; `phases`
-    are the net energies of replayed phases beside the whole: {whole_method, model, meter, device} and what
-    `session.phases.PhaseEnergies.as_json` gives.
+    `comparisons` are between methods with the same model, meter and device, replays and mixes left out; `phases`
+    are the net energies of a method's phases, an entry for each way in which they were measured, see `phases`.
     """
     cells = cells_in_order(campaign)
     shown = [_shown(cell, entries.get(cell.key)) for cell in cells]
@@ -38,9 +37,9 @@ def summarise(campaign: Campaign, entries: Mapping[str, Mapping[str, Any]]) -> d
         "name": campaign.name,
         "complete": all(cell["valid"] for cell in shown),
         "cells": shown,
-        "groups": [{k: v for k, v in group.items() if k != "quantities"} for group in groups],
+        "groups": [{k: v for k, v in group.items() if k not in ("quantities", "entries")} for group in groups],
         "comparisons": list(_comparisons(campaign, groups)),
-        "phases": list(_phases(campaign, groups)),
+        "phases": list(phase_energies(campaign, groups)),
     }
 
 
@@ -83,7 +82,9 @@ def _group(
             found = [quantity(entry, name) for entry in good]
             quantities[name] = mean_quantity(found, f"{name} of {campaign.name}/{'.'.join(key)}")
     group: dict[str, Any] = dict(zip(("method", "model", "meter", "device"), key, strict=True))
-    group.update(valid=len(good), repeats=campaign.repeats, quantities=quantities)
+    method = next(method for method in campaign.methods if method.name == key[0])
+    group.update(part_of=method.part_of, executions=dict(method.executions))
+    group.update(valid=len(good), repeats=campaign.repeats, quantities=quantities, entries=good)
     for name in ENERGIES:
         q = quantities.get(name)
         group[f"{name}_j"] = None if q is None else q.value
@@ -93,29 +94,8 @@ def _group(
     return group
 
 
-def _phases(campaign: Campaign, groups: Sequence[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
-    """Phases by replay (see `session.phases`) of each whole method whose replays are all measured."""
-    replays = {m.name: m for m in campaign.methods if m.replay_of}
-    for whole in groups:
-        parts = [
-            group
-            for group in groups
-            if group["method"] in replays
-            and replays[group["method"]].replay_of == whole["method"]
-            and all(group[key] == whole[key] for key in ("model", "meter", "device"))
-        ]
-        if not parts or any("net" not in group["quantities"] for group in (whole, *parts)):
-            continue
-        found = phases_by_replay(
-            {replays[group["method"]].phase: (group["quantities"]["net"], 1) for group in parts},
-            (whole["quantities"]["net"], 1),
-        )
-        where = {key: whole[key] for key in ("model", "meter", "device")}
-        yield {"whole_method": whole["method"], **where, **found.as_json()}
-
-
 def _comparisons(campaign: Campaign, groups: Sequence[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
-    whole = {method.name for method in campaign.methods if not method.replay_of}
+    whole = {method.name for method in campaign.methods if not method.part_of}
     for a, b in combinations([group for group in groups if group["method"] in whole], 2):
         if any(a[key] != b[key] for key in ("model", "meter", "device")):
             continue

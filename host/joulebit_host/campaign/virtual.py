@@ -3,7 +3,8 @@
 What a run costs: `simulate_energy` of its counters by the table in the plan, which nothing but this module reads.
 How long it takes: the table's throughput for multiply-accumulates, and beside them, so that the slowest counts,
 DRAM at 1 GB/s, SRAM at 10 GB/s, operations at one per cycle. The phases follow each other, each at constant power.
-Counters are those that the plan gives, or those of the training run that it names, done here once.
+Counters are those that the plan gives, or those of the training run that it names, done here once; of a mix with
+each phase's multiplied.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from joulebit.energy.model import COMPONENTS, simulate_energy
 from joulebit.energy.table import EnergyTable
 from joulebit_host.campaign.bench import Bench, Profile
 from joulebit_host.campaign.device import DeviceError
+from joulebit_host.campaign.mixes import multiplied
 from joulebit_host.campaign.plan import Workload
 
 DRAM_BYTES_PER_S, SRAM_BYTES_PER_S = 1e9, 1e10
@@ -56,12 +58,13 @@ class VirtualDevice(Bench):
         """See `Bench`."""
         if work.config is not None:
             summary = _trained(json.dumps(dict(work.config)), self.plan.data_dir)
-            counters = summary["counters"]
+            counters = multiplied(summary["counters"], work.executions)
             result = {key: summary[key] for key in ("config_hash", "weights_sha256", "top1", "steps")}
         else:
-            counters = dict(work.counters)
+            counters = multiplied(work.counters, work.executions)
             result = {"config_hash": "", "weights_sha256": ""}
         profile = run_profile(counters, self.table)
         if not profile:
             raise DeviceError(f"method {work.method}: its counters hold no work: give macs, ops or bytes")
-        return {**result, "counters": counters}, profile
+        executions = {"executions": dict(work.executions)} if work.executions else {}
+        return {**result, "counters": counters, **executions}, profile

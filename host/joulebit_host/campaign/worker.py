@@ -6,11 +6,14 @@
      "data_dir": null}
     {"do": "prepare", ..., "board": "virtual",  {"mark": "temperature", "celsius": 41.2} if the board gives one,
      "array_config": "default"}                  then as above: the run is computed by this board's accelerator
+    {"do": "prepare", ..., "executions":        each operation of a phase is done so many times: see `repeating`
+     {"forward": 3, ...}}
     {"do": "clock"}                            {"ok": {"clock_s": 12.5}}
     {"do": "run", "repeats": 3}                {"mark": "step", "clock_s": 12.6} ...
                                                {"ok": {"start_s": ..., "end_s": ..., "config_hash": ...,
                                                 "weights_sha256": ..., "counters": {...}, ...}}
-                                               with a board also "accelerator", see `board_worker`
+                                               with a board also "accelerator", see `board_worker`; of a mix
+                                                "executions", as counted, and the counters with all of them
     {"do": "run", "repeats": 1, "lists": true}  "accelerator" holds also what each list of passes did
     anything that fails                        {"error": "one line"}
 
@@ -21,6 +24,7 @@ the building of the next network. A worker ends when its input ends, even in the
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -34,6 +38,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from joulebit_host.campaign.board_worker import AcceleratorRuns
+    from joulebit_host.campaign.repeating import RepeatingSession
 
 HELLO = "joulebit-device-1"
 _KEPT = ("config_hash", "weights_sha256", "counters", "top1", "steps", "energy_simulated_j", "engine")
@@ -81,6 +86,7 @@ class Worker:
         self._config: dict[str, Any] | None = None
         self._data_dir: str | None = None
         self._board: AcceleratorRuns | None = None
+        self._repeating: RepeatingSession | None = None
 
     def send(self, message: Mapping[str, Any]) -> None:
         """One line."""
@@ -111,8 +117,25 @@ class Worker:
 
             selective = config.method.update == "psg"
             self._board = AcceleratorRuns(asked["board"], asked["array_config"], selective, self._temperature)
+        executions = asked.get("executions")
+        self._repeating = self._repeats(table, executions) if executions else None
         self._config, self._data_dir = table, asked.get("data_dir")
         return {"config_hash": config_hash(config)}
+
+    def _repeats(self, table: dict[str, Any], executions: Mapping[str, int]) -> RepeatingSession:
+        """A session that executes phases several times; the table's engine is then that one."""
+        from joulebit_host.campaign.repeating import NAME, RepeatingSession
+
+        engine = table["engine"]
+        if engine == "float32":
+            raise ValueError("the phases of engine float32 cannot be executed one by one: choose another engine")
+        if self._board is not None and table["method"]["update"] == "psg":
+            raise ValueError(
+                "the accelerator predicts signs in one piece with what it predicts them for: the phases of a run "
+                "with predicted signs cannot be executed one by one on a board"
+            )
+        table["engine"] = NAME
+        return RepeatingSession(engine if self._board is None else self._board.session, executions)
 
     def _temperature(self, celsius: float) -> None:
         self.send({"mark": "temperature", "celsius": celsius})
@@ -126,11 +149,14 @@ class Worker:
         first, last = [], 0.0
         summary: dict[str, Any] | None = None
 
-        board = self._board
+        board, repeating = self._board, self._repeating
+        executions: dict[str, int] = {}
 
         def started() -> None:
             if board is not None:
                 board.started(bool(asked.get("lists")))
+            if repeating is not None:
+                repeating.start()
             now_s = time.monotonic()
             first.append(now_s)
             self.send({"mark": "step", "clock_s": now_s})
@@ -138,16 +164,34 @@ class Worker:
         def ended() -> None:
             nonlocal last
             last = time.monotonic()
+            if repeating is not None:
+                executions.update(repeating.stop())
             if board is not None:
                 board.ended()
 
         for _ in range(int(asked["repeats"])):
-            found = train_once(self._config, self._data_dir, started, ended)
+            with _repeated(repeating):
+                found = train_once(self._config, self._data_dir, started, ended)
             if summary is not None and found["weights_sha256"] != summary["weights_sha256"]:
                 raise ValueError("two runs of one configuration gave different weights")
             summary = found
         answer = {"start_s": first[0], "end_s": last, **(summary or {})}
+        if repeating is not None:
+            from joulebit_host.campaign.mixes import multiplied
+
+            answer["counters"] = multiplied(answer["counters"], executions)
+            answer["executions"] = executions
         return answer if board is None else {**answer, "accelerator": board.outcome()}
+
+
+def _repeated(session: RepeatingSession | None) -> contextlib.AbstractContextManager[Any]:
+    """Within it the engine of this name is the session's."""
+    if session is None:
+        return contextlib.nullcontext()
+    from joulebit.engine.sessions import engine_session
+    from joulebit_host.campaign.repeating import NAME
+
+    return engine_session(NAME, session=session)
 
 
 def main() -> None:

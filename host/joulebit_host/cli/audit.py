@@ -35,10 +35,21 @@ def audit(path: Path, head: str | None, as_json: bool) -> int:
         emit_json(result)
     else:
         show(_table(result["results"]))
+        _show_phases(result["results"])
         for entry in result["results"]:
             if not entry["ok"]:
                 note(f"not ok: {entry['reason']}")
     return 0 if result["ok"] else 1
+
+
+def _show_phases(results: list[dict[str, Any]]) -> None:
+    """The energies by phase, as they were derived again."""
+    from joulebit_host.campaign.phases import phase_tables
+    from joulebit_host.cli.measure import phase_table
+
+    for entry in results:
+        for found in phase_tables(entry.get("phases", ())):
+            show(phase_table(found))
 
 
 def _table(results: list[dict[str, Any]]) -> Any:

@@ -28,12 +28,12 @@ def measure(plan: Path | None, out: Path | None, resume: bool, as_json: bool) ->
     Exit code 1 if a cell is not valid in the end; `--resume` tries those again, and goes on after a crash.
     """
     from joulebit_host.campaign.live import LiveView
+    from joulebit_host.campaign.phases import phase_tables
     from joulebit_host.campaign.report import PAGE
     from joulebit_host.campaign.run import run_campaign
     from joulebit_host.campaign.schema import campaign_from_table, load_campaign
-    from joulebit_host.campaign.state import write_file
+    from joulebit_host.campaign.state import SUMMARY, write_file
     from joulebit_host.campaign.summary import summarise
-    from joulebit_host.campaign.text import phases_text
 
     campaign = campaign_from_table(_own_plan()) if plan is None else load_campaign(plan)
     folder = out or CAMPAIGNS / campaign.name
@@ -51,7 +51,7 @@ def measure(plan: Path | None, out: Path | None, resume: bool, as_json: bool) ->
             raise
         view.finish()
     summary = {"folder": str(folder), **summarise(campaign, state.entries)}
-    write_file(folder / "summary.json", json.dumps(summary, indent=1))
+    write_file(folder / SUMMARY, json.dumps(summary, indent=1))
     if as_json:
         emit_json(summary)
     else:
@@ -59,8 +59,10 @@ def measure(plan: Path | None, out: Path | None, resume: bool, as_json: bool) ->
         for comparison in summary["comparisons"]:
             if comparison["energy"] == "net":
                 show(f"net: {comparison['sentence']}")
-        for found in summary["phases"]:
-            show(phases_text(found))
+        for found in phase_tables(summary["phases"]):
+            show(phase_table(found))
+            for line in found["notes"]:
+                show(line)
         note(f"report: {folder / PAGE}")
     missing = [cell for cell in summary["cells"] if not cell["valid"]]
     for cell in missing:
@@ -101,6 +103,21 @@ def _groups(summary: Mapping[str, Any]) -> Table:
             _with_width(g["net_j"], g["u_k2_j"]),
             "" if g["seconds"] is None else f"{g['seconds']:.4g}",
         )
+    return table
+
+
+def phase_table(found: Mapping[str, Any]) -> Table:
+    """A table of `campaign.phases.phase_tables` for people."""
+    table = Table(title=found["title"], title_justify="left")
+    table.add_column("phase")
+    for way in found["ways"]:
+        table.add_column(way, justify="right")
+    totals = False
+    for name, cells, total in found["rows"]:
+        if total and not totals:
+            table.add_section()
+        totals = total
+        table.add_row(name.replace("_", " "), *cells)
     return table
 
 

@@ -30,7 +30,8 @@ readings beside it, in idle; without them it is what its own counts leave possib
 (P(a) - P(b)) t. With a jump J up at a and down at b, one of the two lies on the far side of its jump, whichever
 sign t has: -J |t|, and never two of them. So an error that is common to all samples (the data sheet's, and the
 window's own by a remote clock) is one term, by the largest change of power across an edge or between the two; a
-sample's own error counts at its edge.
+sample's own error counts at its edge. A change counts as far as noise and rounding of the few readings beside the
+edges do not explain it: they have terms of their own, and a late meter does not move what is not there.
 
 **Quantisation.** Rounding to steps of q is a constant error of rms q / sqrt(12) when readings do not move, and
 vanishes in a mean when noise of standard deviation s moves them over the steps (dithering); the formula is the
@@ -53,7 +54,7 @@ import numpy as np
 
 from joulebit_host.meters.base import Accuracy, Reading
 from joulebit_host.session.accumulator import accumulator_noise, edge_rounding_j
-from joulebit_host.session.energy import Integral, integrate
+from joulebit_host.session.energy import Integral, change_beyond_noise, integrate
 from joulebit_host.session.noise import NO_NOISE, Noise, noise_of
 from joulebit_host.session.uncertainty import Quantity, Term, difference, limits, linear
 from joulebit_host.session.window import Pieces, Window
@@ -126,7 +127,7 @@ class WindowEnergy:
 
 def measure_idle(pieces: Pieces, windows: Sequence[Window], meter: MeterFacts, session: str) -> Idle:
     """Mean power of the idle windows; `session` names what windows of this session share."""
-    integrals = tuple(integrate(pieces, window) for window in windows)
+    integrals = tuple(integrate(pieces, window, _step_w(meter)) for window in windows)
     if meter.reading is Reading.ENERGY:
         noise = _accumulator_noise(pieces, windows, meter)
     else:
@@ -145,7 +146,7 @@ def measure_window(
     pieces: Pieces, window: Window, meter: MeterFacts, idle: Idle | None, name: str, session: str
 ) -> WindowEnergy:
     """A window's energies. `name` must differ for each window whose noise is independent."""
-    integral = integrate(pieces, window)
+    integral = integrate(pieces, window, _step_w(meter))
     noise = _noise_in_window(integral, meter, idle)
     gross = _gross(window, integral, meter, noise, name, session)
     if idle is None or not idle.levels:
@@ -177,7 +178,7 @@ def _gross(
         terms.append(limits(f"quantisation in {name}", "quantisation", half))
     pool = f"noise of {session}"
     terms.append(Term(f"noise in {name}", "noise", math.sqrt(variance), dof=noise.dof, pool=pool))
-    changes_w = [abs(integral.end.inside_w - integral.start.inside_w)]
+    changes_w = [change_beyond_noise(integral.start, integral.end)]
     for edge, side in ((integral.start, "start"), (integral.end, "end")):
         jump_w, filled_j = edge.jump_w, edge.filled_j
         if meter.reading is Reading.ENERGY and edge.interval_s > 0:
@@ -198,6 +199,11 @@ def _gross(
     terms += _marks(window, integral.mean_w, name)
     terms.append(limits(f"gaps in {name}", "gaps", integral.gap_j))
     return Quantity(integral.energy_j, "J", tuple(term for term in terms if term.u != 0))
+
+
+def _step_w(meter: MeterFacts) -> float:
+    """One step of the power readings; an accumulator's are differences of its own steps."""
+    return 0.0 if meter.reading is Reading.ENERGY else meter.accuracy.power_resolution_w
 
 
 def term_name(name: str, limit: str, accuracy: Accuracy) -> str:

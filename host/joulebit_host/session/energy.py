@@ -15,11 +15,13 @@ interval's mean what was read, for linear ones at the edge itself. Half of what 
 `filled_j`; without a clear step it is what one at the edge would change, f (1 - f) h |P+ - P-| for constant pieces
 and (1 - f)^2 h |P+ - P-| / 2 for linear ones, f being the share of the interval h outside the window. And the
 samples' times may be off: `jump_w` is the change of power across the edge, by which a time error counts.
-Changes count as far as the neighbours' scatter does not explain them: noise is a term of its own.
+Changes count as far as the neighbours' scatter and the rounding of readings do not explain them: noise and
+quantisation are terms of their own (JCGM 100:2008, 4.3.10: nothing is counted twice).
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +30,7 @@ from joulebit_host.meters.base import Reading
 from joulebit_host.session.window import Floats, Pieces, Window
 
 _NEIGHBOURS = 3  #: readings on either side whose mean says what the power is there
+_NEAR_S = 1.0  #: readings beyond an edge that begin farther away from it say nothing of the edge
 _CLEAR = 6.0  #: a step is clear when it exceeds the neighbours' scatter by this factor
 
 
@@ -43,6 +46,7 @@ class Edge:
         outside: share of its interval that lies outside of the window, in [0, 1].
         interval_s: length of its interval.
         inside_w: power beside it, in the window.
+        inside_variance_w2: of inside_w, from noise and rounding.
     """
 
     jump_w: float
@@ -52,6 +56,7 @@ class Edge:
     outside: float
     interval_s: float
     inside_w: float = 0.0
+    inside_variance_w2: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +92,11 @@ class Integral:
     complete: bool
 
 
-def integrate(pieces: Pieces, window: Window) -> Integral:
-    """Energy of the window. Without any covered piece in it, the energy is 0 and all of the window is a gap."""
+def integrate(pieces: Pieces, window: Window, step_w: float = 0.0) -> Integral:
+    """Energy of the window. Without any covered piece in it, the energy is 0 and all of the window is a gap.
+
+    step_w: one step of the readings' power; a change of one step may be nothing but rounding.
+    """
     edge = pieces.edge_s
     first = max(int(np.searchsorted(edge, window.start_s, side="right")) - 1, 0)
     last = min(int(np.searchsorted(edge, window.end_s, side="left")), len(edge) - 1)
@@ -123,8 +131,8 @@ def integrate(pieces: Pieces, window: Window) -> Integral:
         counted = covered & (from_share <= 0) & (to_share >= 1)
     known = values[counted] if np.any(counted) else values[~np.isnan(values)]
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
-    start = _edge(pieces, window.start_s, starts=True)
-    end = _edge(pieces, window.end_s, starts=False)
+    start = _edge(pieces, window.start_s, step_w, starts=True)
+    end = _edge(pieces, window.end_s, step_w, starts=False)
     energy_j += gap_s * (low + high) / 2 + start.correction_j + end.correction_j
     return Integral(
         energy_j=energy_j,
@@ -168,7 +176,12 @@ def _primitive(pieces: Pieces, t_s: Floats) -> Floats:
     return np.asarray(whole[at] + length * (pieces.left_w[at] + slope[at] * length / 2))
 
 
-def _edge(pieces: Pieces, t_s: float, starts: bool) -> Edge:
+def change_beyond_noise(start: Edge, end: Edge) -> float:
+    """How far the power inside of a window differs between its begin and its end, noise and rounding taken off."""
+    return _beyond_noise(end.inside_w - start.inside_w, start.inside_variance_w2 + end.inside_variance_w2)
+
+
+def _edge(pieces: Pieces, t_s: float, step_w: float, starts: bool) -> Edge:
     """The edge of a window at t_s."""
     edge = pieces.edge_s
     if len(edge) < 2 or not edge[0] <= t_s <= edge[-1]:
@@ -177,7 +190,9 @@ def _edge(pieces: Pieces, t_s: float, starts: bool) -> Edge:
     at = min(max(at, 0), len(edge) - 2)
     interval_s = float(edge[at + 1] - edge[at])
     share = float(t_s - edge[at]) / interval_s if interval_s > 0 else 0.0
-    before, after = _neighbours(pieces, at - 1, -1), _neighbours(pieces, at + 1, 1)
+    # Beyond the edge the work may begin or end within a few readings of a slow meter: that is no jump at the edge.
+    before = _neighbours(pieces, at - 1, -1, t_s, _NEAR_S if starts else math.inf)
+    after = _neighbours(pieces, at + 1, 1, t_s, math.inf if starts else _NEAR_S)
     left_w, right_w = float(pieces.left_w[at]), float(pieces.right_w[at])
     # As seen from inside the window: `outside` is the share of the interval beyond the edge.
     outside, inner, outer = (share, after, before) if starts else (1.0 - share, before, after)
@@ -185,27 +200,29 @@ def _edge(pieces: Pieces, t_s: float, starts: bool) -> Edge:
     correction_j = filled_j = 0.0
     known = [powers for powers in (inner, outer) if len(powers)]
     scatter = np.concatenate([powers - powers.mean() for powers in known]) if known else np.zeros(0)
-    scatter_w = float(np.sqrt(np.sum(scatter**2) / max(len(scatter) - len(known), 1)))
+    noise_w2 = float(np.sum(scatter**2)) / max(len(scatter) - len(known), 1)
+    rounding_w2 = step_w**2 / 12  # in the worst case the same for all readings on one side
+    scatter_w = float(np.sqrt(noise_w2 + rounding_w2))
     jumps = [0.0]
     if len(known) == 2:
         inner_w, outer_w = float(inner.mean()), float(outer.mean())
-        noise_w2 = scatter_w**2 * (1 / len(inner) + 1 / len(outer))
-        jumps.append(_beyond_noise(inner_w - outer_w, noise_w2))
+        change_w = _beyond_noise(inner_w - outer_w, noise_w2 * (1 / len(inner) + 1 / len(outer)) + 2 * rounding_w2)
+        jumps.append(change_w)
     if not pieces.gap[at]:
         # One reading is no level: it counts where it stands out.
-        changes = [abs(own_w - powers.mean()) for own_w in (left_w, right_w) for powers in known]
-        jumps += [change_w for change_w in changes if change_w > _CLEAR * scatter_w]
+        changes_w = [abs(own_w - powers.mean()) for own_w in (left_w, right_w) for powers in known]
+        jumps += [own_w for own_w in changes_w if own_w > _CLEAR * scatter_w]
         if len(known) == 2:
             clear = len(scatter) > 3 and abs(inner_w - outer_w) > _CLEAR * scatter_w
             inside_s = (1 - outside) * interval_s
             if pieces.reading is Reading.POINT:
                 step_j = inside_s * (inner_w - (inner_end_w + _between(inner_end_w, outer_end_w, outside)) / 2)
-                filled_j = (1 - outside) ** 2 * interval_s / 2 * _beyond_noise(inner_w - outer_w, noise_w2)
+                filled_j = (1 - outside) ** 2 * interval_s / 2 * change_w
             else:
                 beyond = (inner_w - left_w) / (inner_w - outer_w) if inner_w != outer_w else outside
                 whole = left_w * interval_s - outer_w * outside * interval_s
                 step_j = (inner_w * inside_s if beyond <= outside else whole) - left_w * inside_s
-                filled_j = outside * inside_s * _beyond_noise(inner_w - outer_w, noise_w2)
+                filled_j = outside * inside_s * change_w
             if clear:
                 correction_j, filled_j = step_j, abs(step_j) / 2
     return Edge(
@@ -216,6 +233,7 @@ def _edge(pieces: Pieces, t_s: float, starts: bool) -> Edge:
         outside=min(max(outside, 0.0), 1.0),
         interval_s=interval_s,
         inside_w=float(inner.mean()) if len(inner) else inner_end_w,
+        inside_variance_w2=noise_w2 / max(len(inner), 1) + rounding_w2,
     )
 
 
@@ -229,10 +247,16 @@ def _between(inner_w: float, outer_w: float, outside: float) -> float:
     return outer_w + (inner_w - outer_w) * outside
 
 
-def _neighbours(pieces: Pieces, at: int, direction: int) -> Floats:
-    """The nearest few readings on one side, up to a gap: the farther end of each piece."""
+def _neighbours(pieces: Pieces, at: int, direction: int, t_s: float, reach_s: float) -> Floats:
+    """The nearest few readings on one side, up to a gap: the farther end of each piece.
+
+    Of pieces that begin farther than reach_s from t_s, none but the first.
+    """
     found: list[float] = []
     while 0 <= at < len(pieces.gap) and not pieces.gap[at] and len(found) < _NEIGHBOURS:
+        near_s = pieces.edge_s[at + 1] if direction < 0 else pieces.edge_s[at]
+        if found and abs(t_s - near_s) > reach_s:
+            break
         found.append(float(pieces.left_w[at] if direction < 0 else pieces.right_w[at]))
         at += direction
     return np.array(found, dtype=np.float64)

@@ -4,7 +4,7 @@ Three ways, for what meters can do:
 
     replay       a phase is repeated by itself for a whole window; its net energy per repeat is its energy
     markers      the work marks when it enters each phase; needs a meter much faster than a phase
-    regression   mean powers of windows with different mixes of the phases: P = P0 + sum of f_k p_k
+    regression   energies of runs that execute the phases another number of times: see `regression`
 
 Whichever way, the sum of the phases must be the whole step within the joint interval (`PhaseEnergies.additive`): a
 phase that behaves otherwise alone than in its place, or marks that are late, show there.
@@ -14,22 +14,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from joulebit.errors import JoulebitError
 from joulebit_host.session.budget import MeterFacts, WindowEnergy, term_name
 from joulebit_host.session.energy import energies, seconds_in_gaps
+from joulebit_host.session.regression import OTHER, Mix, Regression, regress
 from joulebit_host.session.uncertainty import Quantity, Term, difference, limits, linear
 from joulebit_host.session.window import Floats, Pieces, Window
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
 PHASES = ("forward", "input_gradient", "weight_gradient", "update")
-OTHER = "other"  #: time of a window that no phase claims
 _FEWEST_SAMPLES = 3.0  #: readings per phase, below which marks cannot separate it
 
 
@@ -43,7 +40,8 @@ class PhaseEnergies:
         whole: J of all of them together, measured by itself.
         difference: sum of the phases - whole.
         reasons: rules that are broken; empty when valid.
-        fit: for the regression: chi2, dof, P0; else empty.
+        fit: of the regression, else None.
+        seconds: by markers, how long the phases lasted; else empty.
     """
 
     method: str
@@ -51,17 +49,23 @@ class PhaseEnergies:
     whole: Quantity
     difference: Quantity
     reasons: tuple[dict[str, str], ...] = ()
-    fit: Mapping[str, Any] | None = None
+    fit: Regression | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def sums_up(self) -> bool:
+        """Whether the sum is the whole within the joint k = 2 interval."""
+        return abs(self.difference.value) <= self.difference.expanded + 1e-9 * abs(self.whole.value)
 
     @property
     def additive(self) -> bool:
-        """Whether the sum is the whole within the joint k = 2 interval."""
-        return abs(self.difference.value) <= self.difference.expanded + 1e-9 * abs(self.whole.value)
+        """Whether the sum is the whole, and a regression's mixes are sums as well."""
+        return self.sums_up and (self.fit is None or self.fit.fits)
 
     def as_json(self) -> dict[str, Any]:
         """Plain JSON values."""
         reasons = list(self.reasons)
-        if not self.additive:
+        if not self.sums_up:
             text = f"the phases differ from the whole by {self.difference.value:+.4g} J, more than the "
             text += f"{self.difference.expanded:.3g} J that k = 2 allows"
             reasons.append({"rule": "not_additive", "text": text})
@@ -71,27 +75,11 @@ class PhaseEnergies:
             "whole": self.whole.as_json(),
             "difference": self.difference.as_json(),
             "additive": self.additive,
-            "fit": dict(self.fit) if self.fit else None,
+            "fit": self.fit.as_json() if self.fit else None,
+            "seconds": dict(self.seconds),
             "valid": not reasons,
             "reasons": reasons,
         }
-
-    def table(self, title: str = "") -> Table:
-        """For people."""
-        from rich.table import Table
-
-        table = Table(title=title or f"energy by phase ({self.method})", title_justify="left")
-        table.add_column("phase")
-        for heading in ("J", "+- (k = 2)", "share"):
-            table.add_column(heading, justify="right")
-        for name, quantity in self.energies.items():
-            share = f"{100 * quantity.value / self.whole.value:.1f} %" if self.whole.value else ""
-            table.add_row(name, f"{quantity.value:.5g}", f"{quantity.expanded:.2g}", share)
-        table.add_section()
-        table.add_row("whole", f"{self.whole.value:.5g}", f"{self.whole.expanded:.2g}", "")
-        verdict = "additive" if self.additive else "NOT additive"
-        table.add_row("sum - whole", f"{self.difference.value:.3g}", f"{self.difference.expanded:.2g}", verdict)
-        return table
 
 
 def _finish(
@@ -99,10 +87,11 @@ def _finish(
     found: Mapping[str, Quantity],
     whole: Quantity,
     reasons: Sequence[dict[str, str]] = (),
-    fit: Mapping[str, Any] | None = None,
+    fit: Regression | None = None,
+    seconds: Mapping[str, float] | None = None,
 ) -> PhaseEnergies:
     total = linear([(1.0, quantity) for quantity in found.values()], "J")
-    return PhaseEnergies(method, dict(found), whole, difference(total, whole), tuple(reasons), fit)
+    return PhaseEnergies(method, dict(found), whole, difference(total, whole), tuple(reasons), fit, seconds or {})
 
 
 def phases_by_replay(replays: Mapping[str, tuple[Quantity, int]], whole: tuple[Quantity, int]) -> PhaseEnergies:
@@ -194,112 +183,51 @@ def phases_by_markers(
             text = f"phase {phase} lasts {typical_s:.3g} s, but readings are {interval_s:.3g} s apart; "
             text += f"at least {_FEWEST_SAMPLES:g} readings per phase are needed: replay it instead"
             reasons.append({"rule": "phase_too_short", "text": text})
-    return _finish("markers", found, energy.gross, reasons)
+    lasted = {phase: float(seconds[names == phase].sum()) for phase in power}
+    return _finish("markers", found, energy.gross, reasons, seconds=lasted)
 
 
-@dataclass(frozen=True)
-class Mix:
-    """A window of the regression.
-
-    Attributes:
-        power: its mean power, W.
-        shares: share of the time spent in each phase; the rest is idle. 0 where a phase is not named.
-    """
-
-    power: Quantity
-    shares: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Regression:
-    """P = P0 + sum of f_k p_k.
-
-    Attributes:
-        base: P0, W.
-        powers: p_k by phase, W above P0.
-        chi2, dof: weighted sum of squared residuals; windows less coefficients.
-        residuals_w: by window.
-    """
-
-    base: Quantity
-    powers: Mapping[str, Quantity]
-    chi2: float
-    dof: int
-    residuals_w: tuple[float, ...]
-
-
-def regress(mixes: Sequence[Mix]) -> Regression:
-    """Weighted least squares (JCGM 100:2008, H.3; weights from what each window has for itself, such as noise).
-
-    The coefficients are linear in the powers, so all that windows share (gain, offset) goes through with its
-    sign. Where the residuals are larger than the weights say (chi2 / dof > 1) the covariance is widened by that
-    factor (R. Birge, Phys. Rev. 40 (1932) 207), with dof degrees of freedom.
-
-    Raises JoulebitError when the mixes do not tell the phases apart.
-    """
-    names = list(dict.fromkeys(name for mix in mixes for name in mix.shares))
-    design = np.array([[1.0, *[float(mix.shares.get(name, 0.0)) for name in names]] for mix in mixes])
-    for mix, row in zip(mixes, design, strict=True):
-        if np.any(row < 0) or row[1:].sum() > 1 + 1e-9:
-            raise JoulebitError(f"shares of time must be >= 0 and at most 1 together, got {dict(mix.shares)}")
-    if len(mixes) < design.shape[1] or np.linalg.cond(design) > 1e6:
-        raise JoulebitError(
-            f"{len(mixes)} mixes do not tell {', '.join(['idle', *names])} apart: add windows with other shares "
-            "of each phase, and one with more idle time"
-        )
-    counts: dict[str, int] = {}
-    for mix in mixes:
-        for term in mix.power.terms:
-            counts[term.source] = counts.get(term.source, 0) + 1
-    own = np.array([math.sqrt(sum(t.u**2 for t in mix.power.terms if counts[t.source] == 1)) for mix in mixes])
-    largest = float(own.max())
-    weight = 1 / np.maximum(own, 1e-3 * largest) ** 2 if largest > 0 else np.ones(len(mixes))
-    covariance = np.linalg.inv(design.T @ (weight[:, None] * design))
-    solve = covariance @ design.T * weight
-    power = np.array([mix.power.value for mix in mixes])
-    residual = power - design @ (solve @ power)
-    dof = len(mixes) - design.shape[1]
-    chi2 = float(np.sum(weight * residual**2))
-    extra = _widening(covariance, chi2, dof, own)
-    coefficients = []
-    for k in range(design.shape[1]):
-        quantity = linear([(float(solve[k, r]), mix.power) for r, mix in enumerate(mixes)], "W")
-        more = tuple(
-            Term(f"lack of fit {j}", "lack of fit", float(extra[k, j]), dof=dof, pool="lack of fit")
-            for j in range(extra.shape[1])
-            if extra[k, j] != 0
-        )
-        coefficients.append(Quantity(quantity.value, "W", quantity.terms + more))
-    return Regression(
-        coefficients[0], dict(zip(names, coefficients[1:], strict=True)), chi2, dof, tuple(map(float, residual))
-    )
-
-
-def _widening(covariance: Floats, chi2: float, dof: int, own: Floats) -> Floats:
-    """(n, n): columns are sources whose squares add (chi2 / dof - 1) * covariance; nothing if the fit is good."""
-    if dof < 1 or (own.max() > 0 and chi2 <= dof):
-        return np.zeros((len(covariance), 0))
-    factor = chi2 / dof - (1.0 if own.max() > 0 else 0.0)
-    return np.asarray(np.linalg.cholesky(covariance) * math.sqrt(max(factor, 0.0)))
-
-
-def phases_by_regression(mixes: Sequence[Mix], seconds: Mapping[str, float], whole: Quantity) -> PhaseEnergies:
-    """Phases from windows with different mixes.
+def phases_by_regression(mixes: Sequence[Mix], whole: Quantity) -> PhaseEnergies:
+    """Phases from runs that execute them another number of times; see `regression`.
 
     Args:
-        mixes: see `regress`.
-        seconds: how long each phase lasts in one step.
-        whole: net energy of one step, J, measured by itself.
+        mixes: net energies of one run of each mix.
+        whole: net energy of one run that executes each phase once, J, measured by itself.
+
+    Returns energies of one execution; `other` is the rest of a run.
     """
     fit = regress(mixes)
-    unknown = [name for name in seconds if name not in fit.powers]
-    if unknown:
-        raise JoulebitError(f"no mix holds the phase {unknown[0]}; the mixes hold {', '.join(fit.powers)}")
-    found = {name: fit.powers[name].scaled(spent_s, "J") for name, spent_s in seconds.items()}
-    details = {
-        "chi2": fit.chi2,
-        "dof": fit.dof,
-        "base_w": fit.base.as_json(),
-        "residuals_w": list(fit.residuals_w),
-    }
-    return _finish("regression", found, whole, (), details)
+    reasons = []
+    if not fit.fits:
+        text = f"the mixes are no sums of their phases: chi^2 = {fit.chi2:.3g} with {fit.dof} degrees of freedom "
+        text += f"(p = {fit.p:.1g})"
+        if fit.interactions:
+            worst = fit.interactions[0]
+            text += (
+                f"; most of it goes with {worst.text}: {worst.energy.value:+.3g} +- {worst.energy.expanded:.2g} J"
+            )
+        reasons.append({"rule": "lack_of_fit", "text": text})
+    return _finish("regression", fit.energies, whole, reasons, fit)
+
+
+def phases_by_shares(windows: Sequence[tuple[Mapping[str, Any], Quantity, int]], whole: Quantity) -> PhaseEnergies:
+    """Net energies by markers of one run, means over windows.
+
+    Args:
+        windows: of each what `phases_by_markers` gave as JSON (gross energies), the window's idle energy, of which
+            a phase has the share of its time, and how many runs it holds.
+        whole: net energy of one run.
+    """
+    names = list(dict.fromkeys(name for marked, _, _ in windows for name in marked["energies"]))
+    found = {}
+    for name in names:
+        parts: list[tuple[float, Quantity]] = []
+        for marked, idle, repeats in windows:
+            if name in marked["energies"]:
+                weight = 1 / (len(windows) * repeats)
+                share = marked["seconds"][name] / sum(marked["seconds"].values())
+                parts += [(weight, Quantity.from_json(marked["energies"][name])), (-weight * share, idle)]
+        found[name] = linear(parts, "J")
+    short = [r for marked, _, _ in windows for r in marked["reasons"] if r["rule"] == "phase_too_short"]
+    reasons = {reason["text"].partition(" lasts")[0]: reason for reason in short}
+    return _finish("markers", found, whole, list(reasons.values()))

@@ -16,8 +16,9 @@ from joulebit_host.campaign.board import BoardDevice, board_profile
 from joulebit_host.campaign.board_worker import WatchedBoard
 from joulebit_host.campaign.measured import measured_runs
 from joulebit_host.campaign.plan import check_workloads, workload
+from joulebit_host.campaign.reading import CampaignError
 from joulebit_host.campaign.run import run_campaign
-from joulebit_host.campaign.schema import CampaignError, DevicePlan, Method, campaign_from_table
+from joulebit_host.campaign.schema import DevicePlan, Method, campaign_from_table
 from joulebit_host.campaign.state import State, read_cells
 from joulebit_host.campaign.worker import train_once
 from joulebit_host.cli.calibrate import calibrate

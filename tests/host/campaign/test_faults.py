@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from joulebit_host.campaign.entry import read_entry
+from joulebit_host.campaign.reading import CampaignError
 from joulebit_host.campaign.run import Silent, run_campaign
-from joulebit_host.campaign.schema import CampaignError, campaign_from_table
+from joulebit_host.campaign.schema import campaign_from_table
 from joulebit_host.campaign.state import JOURNAL, State, read_cells
 from joulebit_host.evidence.audit import audit_path
 from joulebit_host.evidence.log import SUFFIX, read_log, verify

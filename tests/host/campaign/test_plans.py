@@ -7,8 +7,8 @@ import pytest
 
 from joulebit.errors import JoulebitError
 from joulebit_host.campaign.plan import cells_in_order, check_workloads, workload
+from joulebit_host.campaign.reading import CampaignError
 from joulebit_host.campaign.schema import (
-    CampaignError,
     as_table,
     campaign_from_table,
     campaign_hash,

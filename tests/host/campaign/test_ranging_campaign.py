@@ -11,8 +11,9 @@ from joulebit_host.campaign import run as running
 from joulebit_host.campaign.audit import audit_folder
 from joulebit_host.campaign.plan import check_workloads
 from joulebit_host.campaign.ranges import RANGED
+from joulebit_host.campaign.reading import CampaignError
 from joulebit_host.campaign.run import Silent, run_campaign
-from joulebit_host.campaign.schema import CampaignError, campaign_from_table
+from joulebit_host.campaign.schema import campaign_from_table
 from joulebit_host.campaign.state import State, read_journal
 from joulebit_host.evidence.log import SUFFIX, read_log
 from joulebit_host.meters.kinds.wt300 import current_ranges

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
+from joulebit_host.campaign.phases import phase_tables
+from joulebit_host.campaign.reading import CampaignError
 from joulebit_host.campaign.report import PAGE, write_report
 from joulebit_host.campaign.run import run_campaign
-from joulebit_host.campaign.schema import Campaign, CampaignError, campaign_from_table
+from joulebit_host.campaign.schema import Campaign, campaign_from_table
 from joulebit_host.campaign.summary import summarise
-from joulebit_host.campaign.text import phases_text
 
 # 10 ms in all: no reading of 0.1 s could tell the phases of one step apart.
 PHASES: dict[str, dict[str, int]] = {
@@ -71,10 +72,13 @@ def test_replayed_phases_hold_the_truth_and_add_up(tmp_path: Path) -> None:
         assert energy["u_k2"] < 0.05 * energy["value"]
     assert found["additive"]
     assert abs(found["difference"]["value"]) <= found["difference"]["u_k2"]
-    text = phases_text(found)
-    assert text.startswith("step by phase (replayed, net): forward ")
-    assert text.endswith(": they add up")
-    assert text in (tmp_path / "c" / PAGE).read_text(encoding="utf-8")
+    [table] = phase_tables(summary["phases"])
+    assert table["ways"] == ["by replay"]
+    assert table["rows"][-1] == ("verdict", ["adds up"], True)
+    page = (tmp_path / "c" / PAGE).read_text(encoding="utf-8")
+    assert table["title"] in page
+    for _, [cell], _ in table["rows"]:
+        assert cell in page
     assert summary["comparisons"] == [], "a phase is not compared with the whole that it is part of"
 
 
@@ -84,7 +88,9 @@ def test_phases_that_do_not_add_up_are_told(tmp_path: Path) -> None:
     [found] = measured(plan_of(more), tmp_path / "c")["phases"]
     assert not found["additive"]
     assert found["reasons"][0]["rule"] == "not_additive"
-    assert phases_text(found).endswith("they do NOT add up")
+    [table] = phase_tables([found])
+    assert table["rows"][-1] == ("verdict", ["does NOT add up"], True)
+    assert "the phases differ from the whole" in table["notes"][0]
 
 
 def test_nothing_is_said_before_all_phases_are_measured(tmp_path: Path) -> None:
@@ -99,7 +105,7 @@ def test_nothing_is_said_before_all_phases_are_measured(tmp_path: Path) -> None:
     [
         ({"replay_of": "step"}, "belong together"),
         ({"replay_of": "stepp", "phase": "forward"}, "did you mean step"),
-        ({"replay_of": "other", "phase": "forward"}, "no replay itself"),
+        ({"replay_of": "other", "phase": "forward"}, "no part itself"),
     ],
 )
 def test_replays_that_mean_nothing_are_refused(change: dict[str, str], said: str) -> None:
