@@ -1,4 +1,4 @@
-"""Per-channel integers of batch norm by compiled kernels: a `joulebit.nn.normalisation.ChannelConstants`."""
+"""Per-channel integers by compiled kernels: a `joulebit.nn.normalisation.ChannelConstants`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulebit.engine.base import Int64Array, NormConstants, NormGradientConstants
-from joulebit.kernels import channel_constants
+from joulebit.fixed.arithmetic import MASTER_FRACTION_BITS
+from joulebit.fixed.update import UpdateRule, reciprocal
+from joulebit.kernels import channel_constants, parameters
 
 
 class CompiledConstants:
@@ -45,3 +47,18 @@ class CompiledConstants:
             norm.rsqrt, norm.scale, norm.gamma, sum_g, sum_gx, count, g_exponent, z_exponent, batch_norm, out
         )
         return NormGradientConstants(out[0], out[1], out[2], np.zeros(norm.gamma.size, np.int64)), out[3]
+
+    def update(
+        self,
+        master: NDArray[np.int32],
+        momentum: Int64Array,
+        gradient: Int64Array,
+        exponent: Int64Array,
+        samples: int,
+        rule: UpdateRule,
+    ) -> None:
+        inverse, k = reciprocal(samples)
+        parameters.update_each(
+            master, momentum, gradient, exponent, MASTER_FRACTION_BITS - k, inverse, rule.learning_rate_q20,
+            rule.momentum_q15, rule.decay_q24,
+        )  # fmt: skip

@@ -5,6 +5,7 @@ Every operation has a plain kernel that covers all widths, rounding modes and sh
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from joulebit.engine.vector_kernels import Later
 from joulebit.fixed import weights
 from joulebit.fixed.arithmetic import MASTER_FRACTION_BITS, PEAK_LIMIT, Arithmetic
 from joulebit.fixed.rounding import Rounding, bit_length
-from joulebit.fixed.update import UpdateRule, reciprocal
+from joulebit.fixed.update import LayerUpdate, UpdateRule, reciprocal
 from joulebit.kernels import adder, elementwise, parameters, plain_conv, plain_norm
 from joulebit.kernels.cpu import CpuLevel, cpu_level
 from joulebit.kernels.memory import Pool
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from joulebit.engine.fast_kernels import FastKernels
     from joulebit.engine.norm_kernels import NormKernels
     from joulebit.engine.pooling_kernels import PoolingKernels
+    from joulebit.engine.update_kernels import UpdateKernels
 
 _NOTHING_TO_ADD = np.zeros((0, 1, 1, 1), np.int16)
 _NO_SHORTCUT = np.zeros((0, 1, 1, 1), np.uint8)
@@ -70,14 +72,17 @@ class NumbaEngine(NumpyArrays):
         self._fast: FastKernels | None = None
         self._norms: NormKernels | None = None
         self._pooling: PoolingKernels | None = None
+        self._updates: UpdateKernels | None = None
         if cpu_level() > CpuLevel.GENERIC:
             from joulebit.engine.fast_kernels import FastKernels
             from joulebit.engine.norm_kernels import NormKernels
             from joulebit.engine.pooling_kernels import PoolingKernels
+            from joulebit.engine.update_kernels import UpdateKernels
 
             self._fast = FastKernels(self.arithmetic, self._workers, self._pool)
             self._norms = NormKernels(self.arithmetic, self._workers, self._pool)
             self._pooling = PoolingKernels(self.arithmetic, self._workers, self._pool)
+            self._updates = UpdateKernels(self.arithmetic, self._workers, self._pool)
         self._acc_limit = (1 << (self.arithmetic.accumulator_bits - 1)) - 1
         self._g_limit = (1 << (self.arithmetic.g_bits - 1)) - 1
 
@@ -481,6 +486,14 @@ class NumbaEngine(NumpyArrays):
             master.reshape(-1), momentum.reshape(-1), gradient.reshape(-1), exponent - k + 28, inverse,
             rule.learning_rate_q20, rule.momentum_q15, rule.decay_q24,
         )  # fmt: skip
+
+    def update_layers(self, layers: Sequence[LayerUpdate]) -> list[tuple[Array, int]]:
+        """`update` and then `quantise_weights` of many layers; masters are dense int32, momenta int64."""
+        if self._updates:
+            return self._updates.update_layers(layers)
+        for layer in layers:
+            self.update(*layer)
+        return [self.quantise_weights(layer.master) for layer in layers]
 
 
 def _key(key: int) -> np.uint64:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,17 @@ class UpdateRule:
     learning_rate_q20: int
     momentum_q15: int
     decay_q24: int
+
+
+class LayerUpdate(NamedTuple):
+    """One step on the weights of a layer; the fields are arguments of `update_step`."""
+
+    master: Any
+    momentum: Any
+    gradient: Any
+    exponent: int
+    samples: int
+    rule: UpdateRule
 
 
 def reciprocal(samples: int) -> tuple[int, int]:

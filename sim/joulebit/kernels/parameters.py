@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from joulebit.kernels.compile import kernel
+from joulebit.kernels.compile import inline, kernel
 from joulebit.kernels.scalar import Int, clamp, half_up
 
 
@@ -25,6 +25,26 @@ def quantise(master: Int, w: Int, shift: Int, limit: Int) -> None:
         w[i] = clamp((np.int64(master[i]) + half) >> shift, -limit, limit)
 
 
+@inline
+def _updated(
+    master: Int, momentum: Int, gradient: Int, shift: Int, inverse: Int, learning_rate_q20: Int, momentum_q15: Int,
+    decay_q24: Int,
+) -> tuple[Int, Int]:  # fmt: skip
+    """A master and its momentum after one step."""
+    left = min(max(shift, 0), 40)
+    right = min(max(-shift, 0), 62)
+    limit = np.int64((1 << 43) - 1) >> left
+    mean = clamp(half_up(gradient, right), -limit, limit) << left
+    step = clamp(half_up(mean * inverse, 16), np.int64(-((1 << 37) - 1)), np.int64((1 << 37) - 1))
+    m = np.int64(master)
+    if decay_q24 != 0:
+        step += half_up(m * decay_q24, 24)
+    v = half_up(momentum * momentum_q15, 15) + step
+    v = clamp(v, np.int64(-((1 << 41) - 1)), np.int64((1 << 41) - 1))
+    m -= half_up(v * learning_rate_q20, 20)
+    return clamp(m, np.int64(-((1 << 31) - 1)), np.int64((1 << 31) - 1)), v
+
+
 @kernel
 def update(
     master: Int, momentum: Int, gradient: Int, shift: Int, inverse: Int, learning_rate_q20: Int, momentum_q15: Int,
@@ -34,20 +54,23 @@ def update(
 
     shift: e - k + 28 with k = clog2(samples); inverse: 2^(16+k) / samples, rounded.
     """
-    left = min(max(shift, 0), 40)
-    right = min(max(-shift, 0), 62)
-    limit = np.int64((1 << 43) - 1) >> left
     for i in range(master.size):
-        mean = clamp(half_up(gradient[i], right), -limit, limit) << left
-        step = clamp(half_up(mean * inverse, 16), np.int64(-((1 << 37) - 1)), np.int64((1 << 37) - 1))
-        m = np.int64(master[i])
-        if decay_q24 != 0:
-            step += half_up(m * decay_q24, 24)
-        v = half_up(momentum[i] * momentum_q15, 15) + step
-        v = clamp(v, np.int64(-((1 << 41) - 1)), np.int64((1 << 41) - 1))
-        momentum[i] = v
-        m -= half_up(v * learning_rate_q20, 20)
-        master[i] = clamp(m, np.int64(-((1 << 31) - 1)), np.int64((1 << 31) - 1))
+        master[i], momentum[i] = _updated(
+            master[i], momentum[i], gradient[i], shift, inverse, learning_rate_q20, momentum_q15, decay_q24
+        )
+
+
+@kernel
+def update_each(
+    master: Int, momentum: Int, gradient: Int, exponent: Int, offset: Int, inverse: Int, learning_rate_q20: Int,
+    momentum_q15: Int, decay_q24: Int,
+) -> None:  # fmt: skip
+    """As `update`, with an exponent for each element: its shift is exponent + offset."""
+    for i in range(master.size):
+        master[i], momentum[i] = _updated(
+            master[i], momentum[i], gradient[i], exponent[i] + offset, inverse, learning_rate_q20, momentum_q15,
+            decay_q24,
+        )  # fmt: skip
 
 
 @kernel

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from joulebit.engine.base import Engine, Int64Array, NormConstants, NormGradientConstants
 from joulebit.fixed.rounding import saturate, shift_round, shift_round_each
+from joulebit.fixed.update import UpdateRule, update_step
 
 
 def bit_length_each(value: Int64Array) -> Int64Array:
@@ -113,10 +114,23 @@ class ChannelConstants(Protocol):
         """`gradient_constants`."""
         ...
 
+    def update(
+        self,
+        master: NDArray[np.int32],
+        momentum: Int64Array,
+        gradient: Int64Array,
+        exponent: Int64Array,
+        samples: int,
+        rule: UpdateRule,
+    ) -> None:
+        """`joulebit.fixed.update.update_step` on flat arrays."""
+        ...
+
 
 class _NumpyConstants:
     batch_norm = staticmethod(batch_norm_constants)
     gradient = staticmethod(gradient_constants)
+    update = staticmethod(update_step)
 
     def narrowed(self, master: NDArray[np.int32]) -> Int64Array:
         return saturate(shift_round(master, 16), 16)

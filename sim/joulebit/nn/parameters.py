@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from joulebit.engine.base import Array, Engine, UpdateRule
+from joulebit.engine.base import Array, Engine
 from joulebit.fixed.adder import EXPONENT, scaled_gradient
-from joulebit.fixed.update import update_step
+from joulebit.fixed.update import LayerUpdate, UpdateRule, update_step
 from joulebit.fixed.weights import CLIP, CLIPPED
 
 Int64Array = NDArray[np.int64]
@@ -103,6 +103,34 @@ class ConvWeight:
         self.quantise()
         return self.size if channels is None else self.size // self.master.shape[-1] * len(channels)
 
+    def plain_update(self, samples: int, rule: UpdateRule, sign_rule: UpdateRule) -> LayerUpdate | None:
+        """What `update` would do, to be done by the caller; None where there is more to it, or nothing pending."""
+        if self._pending is None or self._pending[2] is not None or self.kept is not None or self.kind != "linear":
+            return None
+        gradient, exponent, _ = self._pending
+        self._pending = None
+        if exponent is None:
+            return LayerUpdate(self.master, self.momentum, gradient, 0, 1, sign_rule)
+        return LayerUpdate(self.master, self.momentum, gradient, exponent, samples, rule)
+
+
+def update_all(
+    weights: Sequence[ConvWeight], engine: Engine, samples: int, rule: UpdateRule, sign_rule: UpdateRule
+) -> list[int]:
+    """`ConvWeight.update` of each, those that are nothing but a step at once where the engine can."""
+    together: Any = engine if hasattr(type(engine), "update_layers") else None
+    changed, waiting = [], []
+    for weight in weights:
+        step = weight.plain_update(samples, rule, sign_rule) if together else None
+        changed.append(weight.update(samples, rule, sign_rule) if step is None else weight.size)
+        if step:
+            waiting.append((weight, step))
+    if waiting:
+        updated = together.update_layers([step for _, step in waiting])
+        for (weight, _), quantised in zip(waiting, updated):
+            weight.w, weight.exponent = quantised
+    return changed
+
 
 class HostParameters:
     """Named small parameters in flat arrays on the host, so that one vectorised update serves them all."""
@@ -161,13 +189,13 @@ class HostParameters:
         """Nothing moves in this step."""
         self._touched[:] = False
 
-    def update(self, samples: int, rule: UpdateRule) -> int:
-        """One optimiser step on all parameters with a gradient; returns their number."""
+    def update(self, samples: int, rule: UpdateRule, step: Callable[..., None] = update_step) -> int:
+        """One optimiser step on all parameters with a gradient; returns their number. step: does it."""
         index: Any = slice(None) if self._touched.all() else np.flatnonzero(self._touched)
         master, momentum = self.master[index], self.momentum[index]
         count = int(master.size)
         if count:
-            update_step(master, momentum, self._gradient[index], self._exponent[index], samples, rule)
+            step(master, momentum, self._gradient[index], self._exponent[index], samples, rule)
             self.master[index], self.momentum[index] = master, momentum
         self._touched[:] = False
         return count

@@ -15,6 +15,8 @@ from joulebit.nn.context import Mode, Pass, Update, mix64_scalar
 from joulebit.nn.conv import ConvLayer
 from joulebit.nn.graph import NetworkPlan
 from joulebit.nn.head import Outcome
+from joulebit.nn.normalisation import constants_of
+from joulebit.nn.parameters import update_all
 from joulebit.nn.pooling import max_pool_gradient
 from joulebit.nn.tensor import Tensor
 from joulebit.nn.trained import Trained, check_selection, gradient_flow
@@ -177,9 +179,10 @@ class IntegerNetwork(IntegerForward):
         plain = _rule(learning_rate, method.momentum, 0.0)
         decayed = _rule(learning_rate, method.momentum, method.weight_decay)
         sign = _rule(sign_learning_rate, method.sign_momentum, method.sign_weight_decay)
-        changed = self._vectors.update(samples, plain) + self._classifier.update(samples, decayed)
-        for layer in self._layers:
-            count = layer.weight.update(samples, decayed, sign)
+        step = constants_of(self.engine).update
+        changed = self._vectors.update(samples, plain, step) + self._classifier.update(samples, decayed, step)
+        weights = [layer.weight for layer in self._layers]
+        for layer, count in zip(self._layers, update_all(weights, self.engine, samples, decayed, sign)):
             if count:
                 self._accountant.weights(layer.plan)
             changed += count

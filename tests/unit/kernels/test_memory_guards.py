@@ -16,6 +16,7 @@ from guarded_memory import GuardedMemory
 from joulebit.engine.base import ConvGeometry, NormConstants, NormGradientConstants, UpdateRule
 from joulebit.engine.numba_engine import NumbaEngine
 from joulebit.fixed.arithmetic import Arithmetic
+from joulebit.fixed.update import LayerUpdate
 from joulebit.kernels.cpu import CpuLevel, missing_features
 
 ENGINES = {threads: NumbaEngine(Arithmetic(), threads) for threads in (1, 2)}
@@ -247,8 +248,16 @@ def test_the_predictor_and_the_parameters_stay_within_their_memory(monkeypatch, 
 
     def operation(engine: NumbaEngine, place: Callable[[str, Any], Any]) -> Results:
         moving, momentum = place("master", master).copy(), np.zeros(shape, np.int64)
-        engine.update(moving, momentum, place("exact", exact), -20, 32, UpdateRule(104858, 29491, 1678))
+        rule = UpdateRule(104858, 29491, 1678)
+        engine.update(moving, momentum, place("exact", exact), -20, 32, rule)
+        layers = [
+            LayerUpdate(
+                place("masters", master).copy(), np.zeros(shape, np.int64), place("exact", exact), -20, 32, rule
+            )
+            for _ in range(3)
+        ]
         return [
+            *engine.update_layers(layers),
             engine.predict_signs(place("exact", exact), place("predicted", predicted), 205)[0],
             engine.sign(place("exact", exact)),
             engine.quantise_weights(place("master", master)),
