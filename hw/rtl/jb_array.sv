@@ -8,7 +8,7 @@
 //
 // The array selects little in LUTs: a multiplier takes A or D by its own input, and weights wait in its first B register while the
 // second one is in use. In the weight gradient multiplier i of a class of four lanes (four lanes by twelve: i = 0..47) has one of four
-// lanes and one of eight taps, its candidates (see jb_scheduler); weights come through the same selector.
+// lanes and one of eight taps, its candidates (jb_pkg::CANDIDATE_VALUE); weights come through the same selector.
 //
 // Packed rows: A = U * 2^17 + L must fit 25 bits, so U is signed and L is not: U is x - 128 where x is unsigned, L is x + 128
 // where x is signed. A chain starts with -128 times the sum of its weights, so that its lower part becomes a sum over
@@ -136,19 +136,12 @@ module jb_array #(
 
   assign signed_bytes = !weight_gradient_i || !x_unsigned_i;
 
-  // ---- candidates: position (3 * row + column) and channel of a multiplier's taps, as in jb_scheduler
+  // ---- candidates of a multiplier: 8 of the window's 72 values
   logic [63:0] candidates[48];
 
   for (genvar i = 0; i < 48; i++) begin : g_candidates
-    for (genvar position = 0; position < 9; position++) begin : g_position
-      localparam int Home = i / 16;  // row
-      localparam int Foreign = position / 3 < Home ? position : position - 3;
-      localparam int Channel = position / 3 == Home ? i / 2 % 8 : (i / 2 + (2 + i % 2) * (position + 1)) % 8;
-      localparam int Place = position / 3 == Home ? position % 3 : Foreign < i % 6 ? 3 + Foreign : 2 + Foreign;
-
-      if (position / 3 == Home || Foreign != i % 6) begin : g_candidate
-        assign candidates[i][8*Place+:8] = window_q[64*position+8*Channel+:8];
-      end
+    for (genvar k = 0; k < 8; k++) begin : g_candidate
+      assign candidates[i][8*k+:8] = window_q[8*32'(jb_pkg::CANDIDATE_VALUE[7*(8*i+k)+:7])+:8];
     end
   end
 

@@ -66,15 +66,13 @@ module jb_core #(
   localparam int BankBits = $clog2(BankDepth) - 1;
   localparam int PsumBits = $clog2(PsumDepth);
   localparam int Classes = OutLanes / 4;
-  localparam int SumBits = 24 + $clog2(8 * BankDepth);  // a half of dz' buffer holds 8 * BankDepth pixels at most
-  localparam int RecordBits = 293;
 
   if (Config < 0 || Config >= jb_pkg::CONFIG_COUNT) begin : g_config
     $error("jb_core: no such configuration");
   end
 
   // ---- sequencer
-  logic start, half, forward, weight_gradient, selective, x_unsigned, channels, stride2;
+  logic start, half, forward, weight_gradient, stride2;
   logic [1023:0] tile;
   logic [BankBits-1:0] x_group, x_image, g_group;
   logic predict_busy;
@@ -83,7 +81,7 @@ module jb_core #(
   logic [15:0] list_block, list_word;
   logic [2:0] list_row, list_column;
   logic geometry_valid;
-  logic [PsumBits-1:0] pass_base, pass_base_q;
+  logic [PsumBits-1:0] pass_base;
   logic x_valid, x_many, g_valid, g_many;
   logic [15:0] x_base, x_word, g_base, g_word;
   logic [17:0] x_row, x_column, g_row, g_column;
@@ -180,19 +178,15 @@ module jb_core #(
     .gated_o           (macs_gated)
   );
 
-  logic [15:0] flags, x_rows, x_columns, x_words, g_rows, g_columns, g_words;
+  logic [15:0] x_rows, x_columns, x_words, g_rows, g_columns, g_words;
 
-  assign flags      = tile[jb_pkg::FLAGS_LSB+:16];
-  assign x_rows     = tile[jb_pkg::X_ROWS_LSB+:16];
-  assign x_columns  = tile[jb_pkg::X_COLUMNS_LSB+:16];
-  assign x_words    = tile[jb_pkg::X_WORDS_LSB+:16];
-  assign g_rows     = tile[jb_pkg::G_ROWS_LSB+:16];
-  assign g_columns  = tile[jb_pkg::G_COLUMNS_LSB+:16];
-  assign g_words    = tile[jb_pkg::G_WORDS_LSB+:16];
-  assign stride2    = tile[jb_pkg::STRIDE_LSB+1];
-  assign channels   = tile[jb_pkg::LANE_MODE_LSB];
-  assign x_unsigned = flags[jb_pkg::FLAG_X_UNSIGNED];
-  assign selective  = weight_gradient && flags[jb_pkg::FLAG_SELECTIVE];
+  assign x_rows    = tile[jb_pkg::X_ROWS_LSB+:16];
+  assign x_columns = tile[jb_pkg::X_COLUMNS_LSB+:16];
+  assign x_words   = tile[jb_pkg::X_WORDS_LSB+:16];
+  assign g_rows    = tile[jb_pkg::G_ROWS_LSB+:16];
+  assign g_columns = tile[jb_pkg::G_COLUMNS_LSB+:16];
+  assign g_words   = tile[jb_pkg::G_WORDS_LSB+:16];
+  assign stride2   = tile[jb_pkg::STRIDE_LSB+1];
 
   // ---- predictor and scheduler
   logic predict_x_valid;
@@ -202,7 +196,7 @@ module jb_core #(
   logic [63:0] predict_peak;
   logic [36*OutLanes-1:0] pass_tap;
   logic [24*OutLanes-1:0] pass_lane;
-  logic [1:0] pass_number, pass_number_q;
+  logic [1:0] pass_number;
   logic step_valid;
   logic [7:0] step;
   logic [10*Classes-1:0] step_record;
@@ -262,13 +256,6 @@ module jb_core #(
     .undecided_o       (undecided),
     .peak_o            (predict_peak)
   );
-
-  always_ff @(posedge clk_i) begin
-    if (pass_load) begin
-      pass_number_q <= pass_number;
-      pass_base_q   <= pass_base;
-    end
-  end
 
   // ---- feature buffers
   logic x_own;
@@ -331,189 +318,92 @@ module jb_core #(
     .data_o        (g_data)
   );
 
-  // ---- weights
-  logic [12*OutLanes/8-1:0] weights_load;
-  logic [22*OutLanes-1:0] chain;
-  logic [48*OutLanes-1:0] initial_sums, initial_q;
-
-  jb_array_weights #(
-    .OutLanes(OutLanes)
-  ) u_weights (
-    .clk_i,
-    .rst_ni,
-    .start_i     (weights_start),
-    .forward_i   (forward),
-    .valid_i     (w_valid_i),
-    .ready_o     (w_ready_o),
-    .data_i      (w_data_i),
-    .staged_o    (weights_staged),
-    .taken_i     (weights_taken),
-    .taken_last_i(weights_last),
-    .over_i      (weights_over),
-    .finished_i  (weights_finished),
-    .load_o      (weights_load),
-    .chain_o     (chain),
-    .initial_o   (initial_sums)
-  );
-
-  always_ff @(posedge clk_i) begin
-    if (initial_load) initial_q <= initial_use ? initial_sums : '0;
-  end
-
-  // ---- array
-  logic [30*OutLanes-1:0] array_lower;
-  logic [20*OutLanes-1:0] array_upper, upper_q;
-  logic [OutLanes-1:0] array_carry, carry_q;
-  logic [96*OutLanes-1:0] element;
-
-  jb_array #(
-    .OutLanes(OutLanes)
-  ) u_array (
-    .clk_i,
-    .forward_i        (forward),
-    .weight_gradient_i(weight_gradient),
-    .channels_i       (channels),
-    .x_unsigned_i     (x_unsigned),
-    .odd_i            (odd),
-    .x_i              (x_data),
-    .g_i              (g_data),
-    .swap_i           (swap),
-    .w_i              (w_data_i),
-    .w_load_i         (weights_load),
-    .chain_i          (chain),
-    .pass_load_i      (pass_load),
-    .pass_tap_i       (pass_tap),
-    .pass_lane_i      (pass_lane),
-    .pixel_i          (pixel),
-    .pixel_first_i    (pixel_first),
-    .shift_i          (capture),
-    .lower_o          (array_lower),
-    .upper_o          (array_upper),
-    .carry_o          (array_carry),
-    .element_o        (element)
-  );
-
-  logic [OutLanes-1:0] drain_add;
-  logic [Classes*PsumBits-1:0] drain_address;
-  logic [SumBits*Classes-1:0] drain_sum;
-  logic [37*OutLanes-1:0] lower_q;
-
-  jb_dw_drain #(
-    .OutLanes (OutLanes),
-    .PsumDepth(PsumDepth),
-    .SumBits  (SumBits)
-  ) u_drain (
-    .clk_i,
-    .rst_ni,
-    .step_valid_i(step_valid),
-    .step_i      (step),
-    .record_i    (step_record),
-    .capture_i   (capture),
-    .element_i   (element),
-    .pass_i      (pass_number_q),
-    .base_i      (pass_base_q),
-    .kernel_w_i  (tile[jb_pkg::KERNEL_W_LSB+:3]),
-    .busy_o      (drain_busy),
-    .add_o       (drain_add),
-    .address_o   (drain_address),
-    .sum_o       (drain_sum)
-  );
-
-  // ---- partial sums
-  logic [1:0] read_half;
-  logic [1:0] read_quad;
+  // ---- from operands to sums
+  logic [1:0] read_half, read_quad;
   logic [287:0] psum_data;
 
-  always_ff @(posedge clk_i) begin
-    for (int n = 0; n < OutLanes; n++) begin
-      if (weight_gradient) lower_q[37*n+:37] <= 37'($signed(drain_sum[SumBits*(n/4)+:SumBits]));
-      else lower_q[37*n+:37] <= 37'($signed(array_lower[30*n+:30]));
-    end
-    upper_q <= array_upper;
-    carry_q <= array_carry;
-  end
-
-  jb_psum #(
-    .OutLanes(OutLanes),
-    .Depth   (PsumDepth)
-  ) u_psum (
+  jb_core_datapath #(
+    .OutLanes (OutLanes),
+    .BankDepth(BankDepth),
+    .PsumDepth(PsumDepth)
+  ) u_datapath (
     .clk_i,
     .rst_ni,
-    .packed_i      (forward),
-    .add_i         (weight_gradient ? drain_add : {OutLanes{add}}),
-    .fresh_i       (fresh),
-    .address_i     (weight_gradient ? drain_address : {Classes{add_address}}),
-    .lower_i       (lower_q),
-    .upper_i       (upper_q),
-    .carry_i       (carry_q),
-    .initial_i     (initial_q),
-    .read_half_i   (read_half),
-    .read_address_i(psum_read_address),
-    .read_quad_i   (read_quad),
-    .read_data_o   (psum_data)
+    .tile_i            (tile),
+    .forward_i         (forward),
+    .weight_gradient_i (weight_gradient),
+    .x_data_i          (x_data),
+    .g_data_i          (g_data),
+    .odd_i             (odd),
+    .pixel_i           (pixel),
+    .pixel_first_i     (pixel_first),
+    .w_valid_i,
+    .w_ready_o,
+    .w_data_i,
+    .weights_start_i   (weights_start),
+    .weights_staged_o  (weights_staged),
+    .weights_taken_i   (weights_taken),
+    .weights_last_i    (weights_last),
+    .weights_over_i    (weights_over),
+    .weights_finished_i(weights_finished),
+    .swap_i            (swap),
+    .pass_load_i       (pass_load),
+    .pass_base_i       (pass_base),
+    .pass_number_i     (pass_number),
+    .pass_tap_i        (pass_tap),
+    .pass_lane_i       (pass_lane),
+    .capture_i         (capture),
+    .step_valid_i      (step_valid),
+    .step_i            (step),
+    .step_record_i     (step_record),
+    .drain_busy_o      (drain_busy),
+    .add_i             (add),
+    .add_address_i     (add_address),
+    .fresh_i           (fresh),
+    .initial_load_i    (initial_load),
+    .initial_use_i     (initial_use),
+    .read_half_i       (read_half),
+    .read_address_i    (psum_read_address),
+    .read_quad_i       (read_quad),
+    .read_data_o       (psum_data)
   );
 
-  // ---- output path
-  logic [RecordBits-1:0] record, done_record;
-  logic [47:0] done_peak;
-  logic [35:0] done_predicted;
-  logic done_selective, output_busy_unused;
-
-  // The peak of a selective tile is the predictor's.
-  assign record = {
-    selective && job_emit,
-    predict_peak[35:0],
-    selective && job_emit ? undecided : 32'd0,
-    selective && job_emit ? decided : 32'd0,
-    selective ? macs_gated : 64'd0,
-    macs,
-    stall_cycles,
-    compute_cycles
-  };
-
-  assign {done_selective, done_predicted, done_undecided_o, done_decided_o, done_macs_gated_o, done_macs_o,
-          done_stall_cycles_o, done_compute_cycles_o} = done_record;
-  assign done_peak_o = done_selective ? {28'd0, done_predicted} : {16'd0, done_peak};
-
-  jb_output #(
-    .OutLanes  (OutLanes),
-    .PsumDepth (PsumDepth),
-    .RecordBits(RecordBits)
-  ) u_output (
+  // ---- results
+  jb_core_results #(
+    .OutLanes (OutLanes),
+    .PsumDepth(PsumDepth)
+  ) u_results (
     .clk_i,
     .rst_ni,
-    .job_valid_i     (job_valid),
-    .job_ready_o     (job_ready),
-    .job_emit_i      (job_emit),
-    .job_end_i       (job_end),
-    .job_half_i      (job_half),
-    .job_both_i      (job_both),
-    .job_packed_i    (forward),
-    .job_weight_i    (weight_gradient),
-    .job_selective_i (selective),
-    .job_raw_i       (flags[jb_pkg::FLAG_RAW]),
-    .job_relu_i      (flags[jb_pkg::FLAG_RELU]),
-    .job_mask_i      (flags[jb_pkg::FLAG_MASK]),
-    .job_mask_below_i(tile[jb_pkg::MASK_BELOW_LSB+:16]),
-    .job_rounding_i  (tile[jb_pkg::ROUNDING_LSB+:3]),
-    .job_shift_i     (tile[jb_pkg::SHIFT_LSB+:6]),
-    .job_images_i    (weight_gradient ? 16'd1 : tile[jb_pkg::IMAGES_LSB+:16]),
-    .job_rows_i      (weight_gradient ? 16'd1 : forward ? g_rows : x_rows),
-    .job_columns_i   (weight_gradient ? job_dw_words : forward ? g_columns : x_columns),
-    .job_last_words_i(job_dw_block),
-    .job_sign_base_i (job_sign_base),
-    .job_quads_i     (job_quads),
-    .job_record_i    (record),
-    .busy_o          (output_busy_unused),
-    .block_done_o    (block_done),
-    .read_half_o     (read_half),
-    .read_address_o  (psum_read_address),
-    .read_quad_o     (read_quad),
-    .read_data_i     (psum_data),
-    .sign_valid_o    (sign_valid),
-    .sign_address_o  (sign_address),
-    .sign_decided_i  (sign_decided),
-    .sign_value_i    (sign_value),
+    .tile_i           (tile),
+    .forward_i        (forward),
+    .weight_gradient_i(weight_gradient),
+    .job_valid_i      (job_valid),
+    .job_ready_o      (job_ready),
+    .job_emit_i       (job_emit),
+    .job_end_i        (job_end),
+    .job_half_i       (job_half),
+    .job_both_i       (job_both),
+    .job_sign_base_i  (job_sign_base),
+    .job_quads_i      (job_quads),
+    .job_dw_words_i   (job_dw_words),
+    .job_dw_block_i   (job_dw_block),
+    .block_done_o     (block_done),
+    .compute_cycles_i (compute_cycles),
+    .stall_cycles_i   (stall_cycles),
+    .macs_i           (macs),
+    .macs_gated_i     (macs_gated),
+    .decided_i        (decided),
+    .undecided_i      (undecided),
+    .predict_peak_i   (predict_peak),
+    .read_half_o      (read_half),
+    .read_address_o   (psum_read_address),
+    .read_quad_o      (read_quad),
+    .read_data_i      (psum_data),
+    .sign_valid_o     (sign_valid),
+    .sign_address_o   (sign_address),
+    .sign_decided_i   (sign_decided),
+    .sign_value_i     (sign_value),
     .m_valid_i,
     .m_ready_o,
     .m_data_i,
@@ -523,13 +413,18 @@ module jb_core #(
     .o_last_o,
     .done_valid_o,
     .done_ready_i,
-    .done_peak_o     (done_peak),
+    .done_peak_o,
     .done_saturated_o,
-    .done_record_o   (done_record)
+    .done_decided_o,
+    .done_undecided_o,
+    .done_compute_cycles_o,
+    .done_stall_cycles_o,
+    .done_macs_o,
+    .done_macs_gated_o
   );
 
   logic unused;
-  assign unused = ^{output_busy_unused, g_group, tile, flags, predict_peak};
+  assign unused = ^{g_group, tile};
 endmodule
 
 `default_nettype wire

@@ -3,11 +3,11 @@
 // time the scheduler reads the predictor's sums, and gives multipliers to the elements whose |sum| is below the threshold (without
 // SELECTIVE: to all). While a pass is worked on, the next one is made, and the next window is read.
 //
-// Multipliers belong to classes of four channels of dz, 48 each. Multiplier i of a class has 8 candidates among the values of x: its
-// home, channel i / 2 mod 8 in the three columns of row i / 16, and one value in five of the six places of the other rows: all but
-// the (i mod 6)th, channel i / 2 + (2 + i mod 2) * (position + 1) mod 8, positions counted by rows from 0. So all of an undivided window are
-// done in six passes by the homes alone, and where few are left, each of them has five multipliers to go to. A pass is made in 48
-// steps, one multiplier of each class at a time (jb_scheduler_class; joulebit.accelerator.slots does the same).
+// Multipliers belong to classes of four channels of dz, 48 each. Multiplier i of a class has 8 candidates among the values of x
+// (joulebit.spec.candidates, here by jb_pkg): its home, a channel in the three columns of a row, and one value in five of the six
+// places of the other rows. So all of an undivided window are done in six passes by the homes alone, and where few are left, each of
+// them has five multipliers to go to. A pass is made in 48 steps, one multiplier of each class at a time (jb_scheduler_class;
+// joulebit.accelerator.slots does the same).
 `default_nettype none
 
 module jb_scheduler #(
@@ -348,26 +348,30 @@ module jb_scheduler #(
     end
   end
 
-  // The candidates of the next multiplier
-  logic [2:0] foreign[9];  // number among the places of the other rows
+  // The candidates of the next multiplier, by position
   logic [8:0] inside_window;
 
   always_comb begin
-    for (int p = 0; p < 9; p++) begin
-      inside_window[p] = 2'(p / 3) <= last_row && 2'(p % 3) <= last_column;
-      foreign[p]       = 2'(p / 3) < i_next[5:4] ? 3'(p) : 3'(p - 3);
-      if (i_next[5:4] == 2'(p / 3)) begin
-        channel_d[3*p+:3] = i_next[3:1];
-        place_d[3*p+:3]   = 3'(p % 3);
-        home_d[p]         = inside_window[p];
-        other_d[p]        = 1'b0;
-      end else begin
-        channel_d[3*p+:3] = i_next[3:1] + (i_next[0] ? 3'(3 * (p + 1)) : 3'(2 * (p + 1)));
-        place_d[3*p+:3]   = foreign[p] < rest_next ? 3'd3 + foreign[p] : 3'd2 + foreign[p];
-        home_d[p]         = 1'b0;
-        other_d[p]        = inside_window[p] && foreign[p] != rest_next;
-      end
+    for (int p = 0; p < 9; p++) inside_window[p] = 2'(p / 3) <= last_row && 2'(p % 3) <= last_column;
+  end
+
+  for (genvar p = 0; p < 9; p++) begin : g_position
+    logic [2:0] channel[64], place[64];
+    logic [63:0] home, other;
+
+    for (genvar i = 0; i < 64; i++) begin : g_multiplier
+      localparam logic [3:0] At = i < 48 ? jb_pkg::CANDIDATE_AT[4*(9*(i%48)+p)+:4] : 4'd8;
+
+      assign channel[i] = jb_pkg::CANDIDATE_VALUE[7*(8*(i%48)+32'(At[2:0]))+:3];
+      assign place[i]   = At[2:0];
+      assign home[i]    = At < 4'(jb_pkg::CANDIDATE_HOMES);
+      assign other[i]   = !At[3] && !home[i];
     end
+
+    assign channel_d[3*p+:3] = channel[i_next];
+    assign place_d[3*p+:3]   = place[i_next];
+    assign home_d[p]         = inside_window[p] && home[i_next];
+    assign other_d[p]        = inside_window[p] && other[i_next];
   end
 
   always_ff @(posedge clk_i) begin

@@ -10,16 +10,8 @@ module jb_sequencer_geometry #(
 ) (
   input  wire logic                clk_i,
   input  wire logic                start_i,       // what follows is stable from now on
+  input  wire logic [1023:0]       tile_i,
   input  wire logic                forward_i,
-  input  wire logic [15:0]         x_rows_i,
-  input  wire logic [15:0]         x_columns_i,
-  input  wire logic [15:0]         x_words_i,
-  input  wire logic [15:0]         g_rows_i,
-  input  wire logic [15:0]         g_columns_i,
-  input  wire logic [15:0]         g_words_i,
-  input  wire logic [15:0]         out_block_i,
-  input  wire logic [2:0]          kernel_h_i,
-  input  wire logic [2:0]          kernel_w_i,
   output      logic [BankBits-1:0] x_quarter_o,   // ceil(columns / 4): from word to word
   output      logic [BankBits-1:0] x_group_o,     // from four rows to the next
   output      logic [BankBits-1:0] x_image_o,
@@ -38,21 +30,29 @@ module jb_sequencer_geometry #(
   logic [5:0] step_q;  // 0.. First - 1: products of sizes; .. First + Second - 1: products of these; and 16 for the signs
   logic first, second, third;
   logic [3:0] place;   // of the bit
-  logic [15:0] x_rows4, g_rows4, x_words, g_words, block, psum_rows, taps, kernel_w;
+  logic [15:0] x_rows, x_columns, g_rows, g_columns, x_words, g_words, block, kernel_w;
+  logic [2:0] kernel_h;
+  logic [15:0] x_rows4, g_rows4, psum_rows, taps;
   logic [PsumBits-1:0] psum_columns;
   logic [PsumBits:0] dw_taps;
 
-  assign x_quarter_o  = BankBits'((17'(x_columns_i) + 17'd3) >> 2);
-  assign g_quarter_o  = BankBits'((17'(g_columns_i) + 17'd3) >> 2);
-  assign x_rows4      = {1'b0, 15'((17'(x_rows_i) + 17'd3) >> 2)};
-  assign g_rows4      = {1'b0, 15'((17'(g_rows_i) + 17'd3) >> 2)};
-  assign x_words      = x_words_i;
-  assign g_words      = g_words_i;
-  assign block        = out_block_i;
-  assign psum_rows    = forward_i ? 16'((17'(g_rows_i) + 17'd1) >> 1) : x_rows_i;
-  assign psum_columns = forward_i ? g_columns_i[PsumBits-1:0] : x_columns_i[PsumBits-1:0];
+  assign x_rows    = tile_i[jb_pkg::X_ROWS_LSB+:16];
+  assign x_columns = tile_i[jb_pkg::X_COLUMNS_LSB+:16];
+  assign x_words   = tile_i[jb_pkg::X_WORDS_LSB+:16];
+  assign g_rows    = tile_i[jb_pkg::G_ROWS_LSB+:16];
+  assign g_columns = tile_i[jb_pkg::G_COLUMNS_LSB+:16];
+  assign g_words   = tile_i[jb_pkg::G_WORDS_LSB+:16];
+  assign block     = tile_i[jb_pkg::OUT_BLOCK_LSB+:16];
+  assign kernel_h  = tile_i[jb_pkg::KERNEL_H_LSB+:3];
+  assign kernel_w  = 16'(tile_i[jb_pkg::KERNEL_W_LSB+:3]);
+
+  assign x_quarter_o  = BankBits'((17'(x_columns) + 17'd3) >> 2);
+  assign g_quarter_o  = BankBits'((17'(g_columns) + 17'd3) >> 2);
+  assign x_rows4      = {1'b0, 15'((17'(x_rows) + 17'd3) >> 2)};
+  assign g_rows4      = {1'b0, 15'((17'(g_rows) + 17'd3) >> 2)};
+  assign psum_rows    = forward_i ? 16'((17'(g_rows) + 17'd1) >> 1) : x_rows;
+  assign psum_columns = forward_i ? g_columns[PsumBits-1:0] : x_columns[PsumBits-1:0];
   assign taps         = 16'(taps_o);
-  assign kernel_w     = 16'(kernel_w_i);
 
   assign first  = step_q < 6'(First);
   assign second = !first && step_q < 6'(First + Second);
@@ -84,10 +84,10 @@ module jb_sequencer_geometry #(
     .clk_i, .clear_i(start_i), .step_i(first), .bit_i(psum_rows[place]), .a_i(psum_columns), .product_o(psum_image_o)
   );
   jb_sequencer_times #(.Bits(6)) u_taps (
-    .clk_i, .clear_i(start_i), .step_i(first), .bit_i(kernel_w[place]), .a_i({3'd0, kernel_h_i}), .product_o(taps_o)
+    .clk_i, .clear_i(start_i), .step_i(first), .bit_i(kernel_w[place]), .a_i({3'd0, kernel_h}), .product_o(taps_o)
   );
   jb_sequencer_times #(.Bits(PsumBits + 1)) u_dw (
-    .clk_i, .clear_i(start_i), .step_i(second), .bit_i(taps[place]), .a_i(x_words_i[PsumBits:0]), .product_o(dw_taps)
+    .clk_i, .clear_i(start_i), .step_i(second), .bit_i(taps[place]), .a_i(x_words[PsumBits:0]), .product_o(dw_taps)
   );
   jb_sequencer_times #(.Bits(16)) u_sign (
     .clk_i, .clear_i(start_i), .step_i(third), .bit_i(block[place]), .a_i(16'(dw_block_o)), .product_o(sign_o)
@@ -96,7 +96,7 @@ module jb_sequencer_geometry #(
   assign dw_block_o = dw_taps << 3;
 
   logic unused;
-  assign unused = ^{x_rows_i, g_rows_i, x_words_i, g_words_i, x_columns_i, g_columns_i};
+  assign unused = ^{tile_i, x_columns, g_columns};
 endmodule
 
 `default_nettype wire

@@ -1,5 +1,5 @@
 // The accelerator: AXI4-Lite registers, two AXI3 masters for the high-performance ports of the processing system, and the
-// core between them. Port 0: features x and results. Port 1: gradients dz, weights, masks, descriptors and result blocks.
+// engine between them. Port 0: features x and results. Port 1: gradients dz, weights, masks, descriptors and result blocks.
 //
 // Bus signals bear the names that tools and test benches know.
 `default_nettype none
@@ -110,709 +110,285 @@ module jb_top #(
   input  wire logic        m_axi_hp1_bvalid,
   output      logic        m_axi_hp1_bready
 );
-  localparam int Clients1 = 4;
-  localparam int ClientG = 0;
-  localparam int ClientWeights = 1;
-  localparam int ClientMask = 2;
-  localparam int ClientDescriptor = 3;
-  localparam bit NarrowLanes = jb_pkg::CONFIG_OUT_LANES[32*Config+:32] < 8;
-
-  // What never changes on the buses: 8 bytes a beat, incrementing, bufferable and cacheable, one ID for writes.
-  assign m_axi_hp0_arsize  = 3'd3;
-  assign m_axi_hp0_arburst = 2'b01;
-  assign m_axi_hp0_arlock  = 2'b00;
-  assign m_axi_hp0_arcache = 4'b0011;
-  assign m_axi_hp0_arprot  = 3'b000;
-  assign m_axi_hp0_arqos   = 4'b0000;
-  assign m_axi_hp0_awid    = 6'd0;
-  assign m_axi_hp0_awsize  = 3'd3;
-  assign m_axi_hp0_awburst = 2'b01;
-  assign m_axi_hp0_awlock  = 2'b00;
-  assign m_axi_hp0_awcache = 4'b0011;
-  assign m_axi_hp0_awprot  = 3'b000;
-  assign m_axi_hp0_awqos   = 4'b0000;
-  assign m_axi_hp0_wid     = 6'd0;
-  assign m_axi_hp1_arsize  = 3'd3;
-  assign m_axi_hp1_arburst = 2'b01;
-  assign m_axi_hp1_arlock  = 2'b00;
-  assign m_axi_hp1_arcache = 4'b0011;
-  assign m_axi_hp1_arprot  = 3'b000;
-  assign m_axi_hp1_arqos   = 4'b0000;
-  assign m_axi_hp1_awid    = 6'd0;
-  assign m_axi_hp1_awsize  = 3'd3;
-  assign m_axi_hp1_awburst = 2'b01;
-  assign m_axi_hp1_awlock  = 2'b00;
-  assign m_axi_hp1_awcache = 4'b0011;
-  assign m_axi_hp1_awprot  = 3'b000;
-  assign m_axi_hp1_awqos   = 4'b0000;
-  assign m_axi_hp1_wid     = 6'd0;
-
-  // ---- control
-  logic start, reset_request, busy, fetch, halt, run_n, finish, interrupt, fail;
+  logic busy, fetch, halt, run_n, idle0, idle1;
   logic [31:0] desc_address, fail_error;
-  logic [15:0] desc_count, fail_index, desc_done;
-  logic idle0_read, idle0_write, idle1_read, idle1_write;
-  logic beat0_read, beat0_write, beat1_read, beat1_write;
-  logic error0_read, error0_write, error1_read, error1_write;
-  logic load_error_q, stream_error_q, write_error_q;
-  logic stall_read, stall_write;
-
-  logic tile_done, list_done, tile_fail;
-  logic [31:0] tile_fail_error;
-  logic [15:0] tile_fail_index;
-  logic count_tile, counting, count_forward, count_gradient;
+  logic [15:0] desc_count, fail_index;
+  logic done, list_done, interrupt, fail;
+  logic stall_read, stall_write, count_tile, counting, forward, gradient;
+  logic [1:0] count_read, count_write;  // beats at port 1, 0
+  logic [31:0] compute_cycles, decided, undecided;
+  logic [63:0] macs, macs_gated;
   logic [47:0] macs_4x10;
 
-  logic done_valid, done_ready;
-  logic [63:0] done_peak, done_macs, done_macs_gated;
-  logic [31:0] done_saturated, done_decided, done_undecided, done_compute_cycles, done_stall_cycles;
-
-  jb_registers #(
+  jb_control #(
     .Config (Config),
     .ClockHz(ClockHz)
-  ) u_registers (
+  ) u_control (
     .clk_i,
     .rst_ni,
+    .awaddr_i           (s_axi_awaddr),
     .awvalid_i          (s_axi_awvalid),
     .awready_o          (s_axi_awready),
-    .awaddr_i           (s_axi_awaddr),
-    .wvalid_i           (s_axi_wvalid),
-    .wready_o           (s_axi_wready),
     .wdata_i            (s_axi_wdata),
     .wstrb_i            (s_axi_wstrb),
+    .wvalid_i           (s_axi_wvalid),
+    .wready_o           (s_axi_wready),
+    .bresp_o            (s_axi_bresp),
     .bvalid_o           (s_axi_bvalid),
     .bready_i           (s_axi_bready),
-    .bresp_o            (s_axi_bresp),
+    .araddr_i           (s_axi_araddr),
     .arvalid_i          (s_axi_arvalid),
     .arready_o          (s_axi_arready),
-    .araddr_i           (s_axi_araddr),
-    .rvalid_o           (s_axi_rvalid),
-    .rready_i           (s_axi_rready),
     .rdata_o            (s_axi_rdata),
     .rresp_o            (s_axi_rresp),
+    .rvalid_o           (s_axi_rvalid),
+    .rready_i           (s_axi_rready),
     .irq_o,
-    .start_o            (start),
-    .reset_o            (reset_request),
+    .busy_o             (busy),
+    .fetch_o            (fetch),
     .desc_address_o     (desc_address),
     .desc_count_o       (desc_count),
-    .busy_i             (busy),
-    .finish_i           (finish),
+    .halt_o             (halt),
+    .run_no             (run_n),
+    .idle_i             (idle0 && idle1),
+    .done_i             (done),
+    .list_done_i        (list_done),
     .interrupt_i        (interrupt),
     .fail_i             (fail),
     .fail_error_i       (fail_error),
     .fail_index_i       (fail_index),
-    .desc_done_i        (desc_done),
     .count_stall_read_i (stall_read),
     .count_stall_write_i(stall_write),
-    .count_read_i       ({beat1_read, beat0_read}),
-    .count_write_i      ({beat1_write, beat0_write}),
+    .count_read_i       (count_read),
+    .count_write_i      (count_write),
     .count_tile_i       (count_tile),
     .counting_o         (counting),
-    .forward_i          (count_forward),
-    .gradient_i         (count_gradient),
-    .compute_cycles_i   (done_compute_cycles),
-    .macs_i             (done_macs),
+    .forward_i          (forward),
+    .gradient_i         (gradient),
+    .compute_cycles_i   (compute_cycles),
+    .macs_i             (macs),
     .macs_4x10_i        (macs_4x10),
-    .macs_gated_i       (done_macs_gated),
-    .decided_i          (done_decided),
-    .undecided_i        (done_undecided)
-  );
-
-  jb_run_control u_control (
-    .clk_i,
-    .rst_ni,
-    .start_i       (start),
-    .reset_i       (reset_request),
-    .desc_address_i(desc_address),
-    .desc_count_i  (desc_count),
-    .idle_i        (idle0_read && idle0_write && idle1_read && idle1_write && !counting),
-    .done_i        (tile_done),
-    .list_done_i   (list_done),
-    .fail_i        (tile_fail),
-    .fail_error_i  (tile_fail_error),
-    .fail_index_i  (tile_fail_index),
-    .busy_o        (busy),
-    .fetch_o       (fetch),
-    .halt_o        (halt),
-    .run_no        (run_n),
-    .finish_o      (finish),
-    .fail_o        (fail),
-    .fail_error_o  (fail_error),
-    .fail_index_o  (fail_index),
-    .desc_done_o   (desc_done)
+    .macs_gated_i       (macs_gated),
+    .decided_i          (decided),
+    .undecided_i        (undecided)
   );
 
   // ---- ports
-  logic x_burst_valid, x_burst_ready;
-  logic [31:0] x_burst_address;
-  logic [4:0] x_burst_beats;
-  logic x_data_valid;
-  logic [63:0] port0_data;
+  logic read0_valid, read0_ready, beat0_valid, read0_error;
+  logic write0_valid, write0_ready, write0_upper, write0_lower, data0_valid, data0_ready, write0_idle, write0_error, write0_starved;
+  logic [31:0] read0_address, write0_address;
+  logic [4:0] read0_beats, write0_beats;
+  logic [63:0] beat0, data0;
 
-  jb_axi_read_port #(
-    .Clients(1)
-  ) u_read0 (
+  jb_axi_port u_port0 (
     .clk_i,
     .rst_ni         (run_n),
     .halt_i         (halt),
-    .idle_o         (idle0_read),
-    .burst_valid_i  (x_burst_valid),
-    .burst_ready_o  (x_burst_ready),
-    .burst_address_i(x_burst_address),
-    .burst_beats_i  (x_burst_beats),
-    .data_valid_o   (x_data_valid),
-    .data_o         (port0_data),
-    .error_o        (error0_read),
-    .beat_o         (beat0_read),
-    .arvalid_o      (m_axi_hp0_arvalid),
-    .arready_i      (m_axi_hp0_arready),
+    .idle_o         (idle0),
+    .read_valid_i   (read0_valid),
+    .read_ready_o   (read0_ready),
+    .read_address_i (read0_address),
+    .read_beats_i   (read0_beats),
+    .data_valid_o   (beat0_valid),
+    .data_o         (beat0),
+    .read_error_o   (read0_error),
+    .read_beat_o    (count_read[0]),
+    .write_valid_i  (write0_valid),
+    .write_ready_o  (write0_ready),
+    .write_address_i(write0_address),
+    .write_beats_i  (write0_beats),
+    .write_upper_i  (write0_upper),
+    .write_lower_i  (write0_lower),
+    .data_valid_i   (data0_valid),
+    .data_ready_o   (data0_ready),
+    .data_i         (data0),
+    .write_idle_o   (write0_idle),
+    .write_error_o  (write0_error),
+    .write_beat_o   (count_write[0]),
+    .write_starved_o(write0_starved),
+    .arid_o         (m_axi_hp0_arid),
     .araddr_o       (m_axi_hp0_araddr),
     .arlen_o        (m_axi_hp0_arlen),
-    .arid_o         (m_axi_hp0_arid),
-    .rvalid_i       (m_axi_hp0_rvalid),
-    .rready_o       (m_axi_hp0_rready),
+    .arsize_o       (m_axi_hp0_arsize),
+    .arburst_o      (m_axi_hp0_arburst),
+    .arlock_o       (m_axi_hp0_arlock),
+    .arcache_o      (m_axi_hp0_arcache),
+    .arprot_o       (m_axi_hp0_arprot),
+    .arqos_o        (m_axi_hp0_arqos),
+    .arvalid_o      (m_axi_hp0_arvalid),
+    .arready_i      (m_axi_hp0_arready),
+    .rid_i          (m_axi_hp0_rid),
     .rdata_i        (m_axi_hp0_rdata),
     .rresp_i        (m_axi_hp0_rresp),
     .rlast_i        (m_axi_hp0_rlast),
-    .rid_i          (m_axi_hp0_rid)
-  );
-
-  logic [Clients1-1:0] burst1_valid, burst1_ready, data1_valid;
-  logic [32*Clients1-1:0] burst1_address;
-  logic [5*Clients1-1:0] burst1_beats;
-  logic [63:0] port1_data;
-
-  jb_axi_read_port #(
-    .Clients(Clients1)
-  ) u_read1 (
-    .clk_i,
-    .rst_ni         (run_n),
-    .halt_i         (halt),
-    .idle_o         (idle1_read),
-    .burst_valid_i  (burst1_valid),
-    .burst_ready_o  (burst1_ready),
-    .burst_address_i(burst1_address),
-    .burst_beats_i  (burst1_beats),
-    .data_valid_o   (data1_valid),
-    .data_o         (port1_data),
-    .error_o        (error1_read),
-    .beat_o         (beat1_read),
-    .arvalid_o      (m_axi_hp1_arvalid),
-    .arready_i      (m_axi_hp1_arready),
-    .araddr_o       (m_axi_hp1_araddr),
-    .arlen_o        (m_axi_hp1_arlen),
-    .arid_o         (m_axi_hp1_arid),
-    .rvalid_i       (m_axi_hp1_rvalid),
-    .rready_o       (m_axi_hp1_rready),
-    .rdata_i        (m_axi_hp1_rdata),
-    .rresp_i        (m_axi_hp1_rresp),
-    .rlast_i        (m_axi_hp1_rlast),
-    .rid_i          (m_axi_hp1_rid)
-  );
-
-  logic r_burst_valid, r_burst_ready, r_burst_upper, r_burst_lower, starved0;
-  logic [31:0] r_burst_address;
-  logic [4:0] r_burst_beats;
-  logic o_valid, o_ready, o_last, o_accept, o_port_ready;
-  logic [63:0] o_data;
-
-  jb_axi_write_port u_write0 (
-    .clk_i,
-    .rst_ni         (run_n),
-    .halt_i         (halt),
-    .idle_o         (idle0_write),
-    .error_o        (error0_write),
-    .beat_o         (beat0_write),
-    .starved_o      (starved0),
-    .burst_valid_i  (r_burst_valid),
-    .burst_ready_o  (r_burst_ready),
-    .burst_address_i(r_burst_address),
-    .burst_beats_i  (r_burst_beats),
-    .burst_upper_i  (r_burst_upper),
-    .burst_lower_i  (r_burst_lower),
-    .data_valid_i   (o_valid && o_accept),
-    .data_ready_o   (o_port_ready),
-    .data_i         (o_data),
-    .awvalid_o      (m_axi_hp0_awvalid),
-    .awready_i      (m_axi_hp0_awready),
+    .rvalid_i       (m_axi_hp0_rvalid),
+    .rready_o       (m_axi_hp0_rready),
+    .awid_o         (m_axi_hp0_awid),
     .awaddr_o       (m_axi_hp0_awaddr),
     .awlen_o        (m_axi_hp0_awlen),
-    .wvalid_o       (m_axi_hp0_wvalid),
-    .wready_i       (m_axi_hp0_wready),
+    .awsize_o       (m_axi_hp0_awsize),
+    .awburst_o      (m_axi_hp0_awburst),
+    .awlock_o       (m_axi_hp0_awlock),
+    .awcache_o      (m_axi_hp0_awcache),
+    .awprot_o       (m_axi_hp0_awprot),
+    .awqos_o        (m_axi_hp0_awqos),
+    .awvalid_o      (m_axi_hp0_awvalid),
+    .awready_i      (m_axi_hp0_awready),
+    .wid_o          (m_axi_hp0_wid),
     .wdata_o        (m_axi_hp0_wdata),
     .wstrb_o        (m_axi_hp0_wstrb),
     .wlast_o        (m_axi_hp0_wlast),
+    .wvalid_o       (m_axi_hp0_wvalid),
+    .wready_i       (m_axi_hp0_wready),
+    .bid_i          (m_axi_hp0_bid),
+    .bresp_i        (m_axi_hp0_bresp),
     .bvalid_i       (m_axi_hp0_bvalid),
-    .bready_o       (m_axi_hp0_bready),
-    .bresp_i        (m_axi_hp0_bresp)
+    .bready_o       (m_axi_hp0_bready)
   );
-  assign o_ready = o_port_ready && o_accept;
 
-  logic b_burst_valid, b_burst_ready, b_data_valid, b_data_ready, starved1_unused;
-  logic [31:0] b_burst_address;
-  logic [4:0] b_burst_beats;
-  logic [63:0] b_data;
+  logic [3:0] read1_valid, read1_ready, beat1_valid;
+  logic read1_error, write1_valid, write1_ready, data1_valid, data1_ready, write1_idle, write1_error, write1_starved_unused;
+  logic [127:0] read1_address;
+  logic [19:0] read1_beats;
+  logic [31:0] write1_address;
+  logic [4:0] write1_beats;
+  logic [63:0] beat1, data1;
 
-  jb_axi_write_port #(
-    .Depth(32)
-  ) u_write1 (
+  jb_axi_port #(
+    .Clients   (4),
+    .WriteDepth(32)
+  ) u_port1 (
     .clk_i,
     .rst_ni         (run_n),
     .halt_i         (halt),
-    .idle_o         (idle1_write),
-    .error_o        (error1_write),
-    .beat_o         (beat1_write),
-    .starved_o      (starved1_unused),
-    .burst_valid_i  (b_burst_valid),
-    .burst_ready_o  (b_burst_ready),
-    .burst_address_i(b_burst_address),
-    .burst_beats_i  (b_burst_beats),
-    .burst_upper_i  (1'b0),
-    .burst_lower_i  (1'b0),
-    .data_valid_i   (b_data_valid),
-    .data_ready_o   (b_data_ready),
-    .data_i         (b_data),
-    .awvalid_o      (m_axi_hp1_awvalid),
-    .awready_i      (m_axi_hp1_awready),
+    .idle_o         (idle1),
+    .read_valid_i   (read1_valid),
+    .read_ready_o   (read1_ready),
+    .read_address_i (read1_address),
+    .read_beats_i   (read1_beats),
+    .data_valid_o   (beat1_valid),
+    .data_o         (beat1),
+    .read_error_o   (read1_error),
+    .read_beat_o    (count_read[1]),
+    .write_valid_i  (write1_valid),
+    .write_ready_o  (write1_ready),
+    .write_address_i(write1_address),
+    .write_beats_i  (write1_beats),
+    .write_upper_i  (1'b0),
+    .write_lower_i  (1'b0),
+    .data_valid_i   (data1_valid),
+    .data_ready_o   (data1_ready),
+    .data_i         (data1),
+    .write_idle_o   (write1_idle),
+    .write_error_o  (write1_error),
+    .write_beat_o   (count_write[1]),
+    .write_starved_o(write1_starved_unused),
+    .arid_o         (m_axi_hp1_arid),
+    .araddr_o       (m_axi_hp1_araddr),
+    .arlen_o        (m_axi_hp1_arlen),
+    .arsize_o       (m_axi_hp1_arsize),
+    .arburst_o      (m_axi_hp1_arburst),
+    .arlock_o       (m_axi_hp1_arlock),
+    .arcache_o      (m_axi_hp1_arcache),
+    .arprot_o       (m_axi_hp1_arprot),
+    .arqos_o        (m_axi_hp1_arqos),
+    .arvalid_o      (m_axi_hp1_arvalid),
+    .arready_i      (m_axi_hp1_arready),
+    .rid_i          (m_axi_hp1_rid),
+    .rdata_i        (m_axi_hp1_rdata),
+    .rresp_i        (m_axi_hp1_rresp),
+    .rlast_i        (m_axi_hp1_rlast),
+    .rvalid_i       (m_axi_hp1_rvalid),
+    .rready_o       (m_axi_hp1_rready),
+    .awid_o         (m_axi_hp1_awid),
     .awaddr_o       (m_axi_hp1_awaddr),
     .awlen_o        (m_axi_hp1_awlen),
-    .wvalid_o       (m_axi_hp1_wvalid),
-    .wready_i       (m_axi_hp1_wready),
+    .awsize_o       (m_axi_hp1_awsize),
+    .awburst_o      (m_axi_hp1_awburst),
+    .awlock_o       (m_axi_hp1_awlock),
+    .awcache_o      (m_axi_hp1_awcache),
+    .awprot_o       (m_axi_hp1_awprot),
+    .awqos_o        (m_axi_hp1_awqos),
+    .awvalid_o      (m_axi_hp1_awvalid),
+    .awready_i      (m_axi_hp1_awready),
+    .wid_o          (m_axi_hp1_wid),
     .wdata_o        (m_axi_hp1_wdata),
     .wstrb_o        (m_axi_hp1_wstrb),
     .wlast_o        (m_axi_hp1_wlast),
+    .wvalid_o       (m_axi_hp1_wvalid),
+    .wready_i       (m_axi_hp1_wready),
+    .bid_i          (m_axi_hp1_bid),
+    .bresp_i        (m_axi_hp1_bresp),
     .bvalid_i       (m_axi_hp1_bvalid),
-    .bready_o       (m_axi_hp1_bready),
-    .bresp_i        (m_axi_hp1_bresp)
+    .bready_o       (m_axi_hp1_bready)
   );
 
-  // Errors of data; a descriptor that came with one is wrong by itself.
-  always_ff @(posedge clk_i) begin
-    if (!run_n) begin
-      load_error_q   <= 1'b0;
-      stream_error_q <= 1'b0;
-      write_error_q  <= 1'b0;
-    end else begin
-      if (error0_read || (error1_read && data1_valid[ClientG])) load_error_q <= 1'b1;
-      if (error1_read && !data1_valid[ClientG] && !data1_valid[ClientDescriptor]) stream_error_q <= 1'b1;
-      if (error0_write || error1_write) write_error_q <= 1'b1;
-    end
-  end
-
-  // ---- descriptors
-  logic fetch_busy_unused, fetched_valid, fetched_ready, sum_good, fetch_error, fetched_last;
-  logic [1023:0] fetched;
-  logic [15:0] fetched_index;
-  logic stopped;
-
-  jb_descriptor_fetch u_fetch (
-    .clk_i,
-    .rst_ni         (run_n),
-    .start_i        (fetch),
-    .address_i      (desc_address),
-    .count_i        (desc_count),
-    .stop_i         (stopped),
-    .busy_o         (fetch_busy_unused),
-    .burst_valid_o  (burst1_valid[ClientDescriptor]),
-    .burst_ready_i  (burst1_ready[ClientDescriptor]),
-    .burst_address_o(burst1_address[32*ClientDescriptor+:32]),
-    .burst_beats_o  (burst1_beats[5*ClientDescriptor+:5]),
-    .data_valid_i   (data1_valid[ClientDescriptor]),
-    .data_i         (port1_data),
-    .data_error_i   (error1_read),
-    .valid_o        (fetched_valid),
-    .ready_i        (fetched_ready),
-    .descriptor_o   (fetched),
-    .sum_good_o     (sum_good),
-    .bus_error_o    (fetch_error),
-    .index_o        (fetched_index),
-    .last_o         (fetched_last)
-  );
-
-  logic checked_valid, checked_ready, checked_trusted;
-  logic [31:0] checked_error;
-  logic [28:0] checked_x_row, checked_g_row, checked_dw;
-  logic [47:0] checked_macs;
-
-  jb_descriptor_check #(
+  jb_engine #(
     .Config(Config)
-  ) u_check (
+  ) u_engine (
     .clk_i,
-    .rst_ni       (run_n),
-    .valid_i      (fetched_valid),
-    .ready_o      (fetched_ready),
-    .descriptor_i (fetched),
-    .sum_good_i   (sum_good),
-    .bus_error_i  (fetch_error),
-    .valid_o      (checked_valid),
-    .ready_i      (checked_ready),
-    .error_o      (checked_error),
-    .trusted_o    (checked_trusted),
-    .x_row_words_o(checked_x_row),
-    .g_row_words_o(checked_g_row),
-    .dw_words_o   (checked_dw),
-    .macs_4x10_o  (checked_macs)
+    .rst_ni          (run_n),
+    .busy_i          (busy),
+    .fetch_i         (fetch),
+    .desc_address_i  (desc_address),
+    .desc_count_i    (desc_count),
+    .done_o          (done),
+    .list_done_o     (list_done),
+    .interrupt_o     (interrupt),
+    .fail_o          (fail),
+    .fail_error_o    (fail_error),
+    .fail_index_o    (fail_index),
+    .stall_read_o    (stall_read),
+    .stall_write_o   (stall_write),
+    .count_tile_o    (count_tile),
+    .counting_i      (counting),
+    .forward_o       (forward),
+    .gradient_o      (gradient),
+    .compute_cycles_o(compute_cycles),
+    .macs_o          (macs),
+    .macs_4x10_o     (macs_4x10),
+    .macs_gated_o    (macs_gated),
+    .decided_o       (decided),
+    .undecided_o     (undecided),
+    .read0_valid_o   (read0_valid),
+    .read0_ready_i   (read0_ready),
+    .read0_address_o (read0_address),
+    .read0_beats_o   (read0_beats),
+    .beat0_valid_i   (beat0_valid),
+    .beat0_i         (beat0),
+    .read0_error_i   (read0_error),
+    .write0_valid_o  (write0_valid),
+    .write0_ready_i  (write0_ready),
+    .write0_address_o(write0_address),
+    .write0_beats_o  (write0_beats),
+    .write0_upper_o  (write0_upper),
+    .write0_lower_o  (write0_lower),
+    .data0_valid_o   (data0_valid),
+    .data0_ready_i   (data0_ready),
+    .data0_o         (data0),
+    .write0_idle_i   (write0_idle),
+    .write0_error_i  (write0_error),
+    .write0_starved_i(write0_starved),
+    .read1_valid_o   (read1_valid),
+    .read1_ready_i   (read1_ready),
+    .read1_address_o (read1_address),
+    .read1_beats_o   (read1_beats),
+    .beat1_valid_i   (beat1_valid),
+    .beat1_i         (beat1),
+    .read1_error_i   (read1_error),
+    .write1_valid_o  (write1_valid),
+    .write1_ready_i  (write1_ready),
+    .write1_address_o(write1_address),
+    .write1_beats_o  (write1_beats),
+    .data1_valid_o   (data1_valid),
+    .data1_ready_i   (data1_ready),
+    .data1_o         (data1),
+    .write1_idle_i   (write1_idle),
+    .write1_error_i  (write1_error)
   );
-
-  // ---- the tile that is loaded next
-  logic [1023:0] tile;
-  logic tile_valid, tile_ready, tile_half, loading;
-  logic [28:0] x_row_words, g_row_words, dw_words;
-  logic x_valid, x_ready, x_busy, g_valid, g_ready, g_busy, w_request_valid, w_request_ready, m_request_valid, m_request_ready;
-  logic masks, release_valid, release_half;
-  logic finish_valid, finish_ready, finish_trusted, finish_last;
-  logic [31:0] finish_error, finish_start, time_now;
-  logic [15:0] finish_index;
-  logic [47:0] finish_macs;
-
-  jb_tile_queue u_queue (
-    .clk_i,
-    .rst_ni            (run_n),
-    .load_error_i      (load_error_q),
-    .stream_error_i    (stream_error_q),
-    .valid_i           (checked_valid),
-    .ready_o           (checked_ready),
-    .descriptor_i      (fetched),
-    .error_i           (checked_error),
-    .trusted_i         (checked_trusted),
-    .last_i            (fetched_last),
-    .index_i           (fetched_index),
-    .x_row_words_i     (checked_x_row),
-    .g_row_words_i     (checked_g_row),
-    .dw_words_i        (checked_dw),
-    .macs_4x10_i       (checked_macs),
-    .descriptor_o      (tile),
-    .half_o            (tile_half),
-    .x_row_words_o     (x_row_words),
-    .g_row_words_o     (g_row_words),
-    .dw_words_o        (dw_words),
-    .x_valid_o         (x_valid),
-    .x_ready_i         (x_ready),
-    .x_busy_i          (x_busy),
-    .g_valid_o         (g_valid),
-    .g_ready_i         (g_ready),
-    .g_busy_i          (g_busy),
-    .w_valid_o         (w_request_valid),
-    .w_ready_i         (w_request_ready),
-    .m_valid_o         (m_request_valid),
-    .m_ready_i         (m_request_ready),
-    .masks_i           (masks),
-    .tile_valid_o      (tile_valid),
-    .tile_ready_i      (tile_ready),
-    .release_valid_i   (release_valid),
-    .release_half_i    (release_half),
-    .loading_o         (loading),
-    .stopped_o         (stopped),
-    .finish_valid_o    (finish_valid),
-    .finish_ready_i    (finish_ready),
-    .finish_error_o    (finish_error),
-    .finish_trusted_o  (finish_trusted),
-    .finish_last_o     (finish_last),
-    .finish_index_o    (finish_index),
-    .finish_macs_4x10_o(finish_macs),
-    .finish_start_o    (finish_start),
-    .time_o            (time_now)
-  );
-
-  // ---- features
-  logic load_x_valid, load_x_half, load_g_valid, load_g_half;
-  logic [15:0] load_x_image, load_x_row, load_x_column, load_x_word, load_g_image, load_g_row, load_g_column, load_g_word;
-  logic [63:0] load_x_data, load_g_data;
-
-  jb_loader u_load_x (
-    .clk_i,
-    .rst_ni         (run_n),
-    .valid_i        (x_valid),
-    .ready_o        (x_ready),
-    .busy_o         (x_busy),
-    .half_i         (tile_half),
-    .address_i      (tile[jb_pkg::X_ADDRESS_LSB+:32]),
-    .row_stride_i   (tile[jb_pkg::X_ROW_STRIDE_LSB+:32]),
-    .image_stride_i (tile[jb_pkg::X_IMAGE_STRIDE_LSB+:32]),
-    .pixel_stride_i (tile[jb_pkg::X_PIXEL_STRIDE_LSB+:32]),
-    .images_i       (tile[jb_pkg::IMAGES_LSB+:16]),
-    .rows_i         (tile[jb_pkg::X_ROWS_LSB+:16]),
-    .columns_i      (tile[jb_pkg::X_COLUMNS_LSB+:16]),
-    .words_i        (tile[jb_pkg::X_WORDS_LSB+:16]),
-    .row_words_i    (x_row_words),
-    .burst_valid_o  (x_burst_valid),
-    .burst_ready_i  (x_burst_ready),
-    .burst_address_o(x_burst_address),
-    .burst_beats_o  (x_burst_beats),
-    .data_valid_i   (x_data_valid),
-    .data_i         (port0_data),
-    .load_valid_o   (load_x_valid),
-    .load_half_o    (load_x_half),
-    .load_image_o   (load_x_image),
-    .load_row_o     (load_x_row),
-    .load_column_o  (load_x_column),
-    .load_word_o    (load_x_word),
-    .load_data_o    (load_x_data)
-  );
-
-  jb_loader u_load_g (
-    .clk_i,
-    .rst_ni         (run_n),
-    .valid_i        (g_valid),
-    .ready_o        (g_ready),
-    .busy_o         (g_busy),
-    .half_i         (tile_half),
-    .address_i      (tile[jb_pkg::G_ADDRESS_LSB+:32]),
-    .row_stride_i   (tile[jb_pkg::G_ROW_STRIDE_LSB+:32]),
-    .image_stride_i (tile[jb_pkg::G_IMAGE_STRIDE_LSB+:32]),
-    .pixel_stride_i (tile[jb_pkg::G_PIXEL_STRIDE_LSB+:32]),
-    .images_i       (tile[jb_pkg::IMAGES_LSB+:16]),
-    .rows_i         (tile[jb_pkg::G_ROWS_LSB+:16]),
-    .columns_i      (tile[jb_pkg::G_COLUMNS_LSB+:16]),
-    .words_i        (tile[jb_pkg::G_WORDS_LSB+:16]),
-    .row_words_i    (g_row_words),
-    .burst_valid_o  (burst1_valid[ClientG]),
-    .burst_ready_i  (burst1_ready[ClientG]),
-    .burst_address_o(burst1_address[32*ClientG+:32]),
-    .burst_beats_o  (burst1_beats[5*ClientG+:5]),
-    .data_valid_i   (data1_valid[ClientG]),
-    .data_i         (port1_data),
-    .load_valid_o   (load_g_valid),
-    .load_half_o    (load_g_half),
-    .load_image_o   (load_g_image),
-    .load_row_o     (load_g_row),
-    .load_column_o  (load_g_column),
-    .load_word_o    (load_g_word),
-    .load_data_o    (load_g_data)
-  );
-
-  // ---- weights and masks
-  logic w_valid, w_ready, m_valid, m_ready, w_idle_unused, m_idle_unused;
-  logic [63:0] w_data, m_data;
-  logic [15:0] blocks, images, rows;
-  logic [31:0] mask_address, mask_block_stride, mask_image_stride, mask_row_stride, mask_chunk_stride;
-  logic [15:0] mask_chunks;
-  logic [28:0] mask_beats, mask_last_beats;
-  logic stores_unused, half_unused, last_half_unused;
-  logic [31:0] address_unused, block_stride_unused, image_stride_unused, row_stride_unused, chunk_stride_unused;
-  logic [15:0] chunks_unused;
-  logic [28:0] beats_unused, last_beats_unused;
-
-  jb_dma_stream #(
-    .Depth(512)
-  ) u_weights (
-    .clk_i,
-    .rst_ni         (run_n),
-    .request_valid_i(w_request_valid),
-    .request_ready_o(w_request_ready),
-    .address_i      (tile[jb_pkg::W_ADDRESS_LSB+:32]),
-    .blocks_i       (16'd1),
-    .images_i       (16'd1),
-    .rows_i         (16'd1),
-    .chunks_i       (16'd1),
-    .block_stride_i ('0),
-    .image_stride_i ('0),
-    .row_stride_i   ('0),
-    .chunk_stride_i ('0),
-    .beats_i        (tile[jb_pkg::W_BYTES_LSB+3+:29]),
-    .last_beats_i   (tile[jb_pkg::W_BYTES_LSB+3+:29]),
-    .burst_valid_o  (burst1_valid[ClientWeights]),
-    .burst_ready_i  (burst1_ready[ClientWeights]),
-    .burst_address_o(burst1_address[32*ClientWeights+:32]),
-    .burst_beats_o  (burst1_beats[5*ClientWeights+:5]),
-    .data_valid_i   (data1_valid[ClientWeights]),
-    .data_i         (port1_data),
-    .valid_o        (w_valid),
-    .ready_i        (w_ready),
-    .data_o         (w_data),
-    .idle_o         (w_idle_unused)
-  );
-
-  jb_dma_result #(
-    .Config(Config)
-  ) u_masks (
-    .clk_i,
-    .descriptor_i       (tile),
-    .x_row_words_i      (x_row_words),
-    .g_row_words_i      (g_row_words),
-    .dw_words_i         (dw_words),
-    .stores_o           (stores_unused),
-    .address_o          (address_unused),
-    .blocks_o           (blocks),
-    .images_o           (images),
-    .rows_o             (rows),
-    .chunks_o           (chunks_unused),
-    .block_stride_o     (block_stride_unused),
-    .image_stride_o     (image_stride_unused),
-    .row_stride_o       (row_stride_unused),
-    .chunk_stride_o     (chunk_stride_unused),
-    .beats_o            (beats_unused),
-    .last_beats_o       (last_beats_unused),
-    .half_o             (half_unused),
-    .last_half_o        (last_half_unused),
-    .masks_o            (masks),
-    .mask_address_o     (mask_address),
-    .mask_chunks_o      (mask_chunks),
-    .mask_block_stride_o(mask_block_stride),
-    .mask_image_stride_o(mask_image_stride),
-    .mask_row_stride_o  (mask_row_stride),
-    .mask_chunk_stride_o(mask_chunk_stride),
-    .mask_beats_o       (mask_beats),
-    .mask_last_beats_o  (mask_last_beats)
-  );
-
-  jb_dma_stream #(
-    .Depth (64),
-    .Block (1'b0),
-    .Halves(NarrowLanes)
-  ) u_mask (
-    .clk_i,
-    .rst_ni         (run_n),
-    .request_valid_i(m_request_valid),
-    .request_ready_o(m_request_ready),
-    .address_i      (mask_address),
-    .blocks_i       (blocks),
-    .images_i       (images),
-    .rows_i         (rows),
-    .chunks_i       (mask_chunks),
-    .block_stride_i (mask_block_stride),
-    .image_stride_i (mask_image_stride),
-    .row_stride_i   (mask_row_stride),
-    .chunk_stride_i (mask_chunk_stride),
-    .beats_i        (mask_beats),
-    .last_beats_i   (mask_last_beats),
-    .burst_valid_o  (burst1_valid[ClientMask]),
-    .burst_ready_i  (burst1_ready[ClientMask]),
-    .burst_address_o(burst1_address[32*ClientMask+:32]),
-    .burst_beats_o  (burst1_beats[5*ClientMask+:5]),
-    .data_valid_i   (data1_valid[ClientMask]),
-    .data_i         (port1_data),
-    .valid_o        (m_valid),
-    .ready_i        (m_ready),
-    .data_o         (m_data),
-    .idle_o         (m_idle_unused)
-  );
-
-  // ---- the core
-  jb_core #(
-    .Config(Config)
-  ) u_core (
-    .clk_i,
-    .rst_ni               (run_n),
-    .tile_valid_i         (tile_valid),
-    .tile_ready_o         (tile_ready),
-    .tile_i               (tile),
-    .tile_half_i          (tile_half),
-    .load_x_valid_i       (load_x_valid),
-    .load_x_half_i        (load_x_half),
-    .load_x_image_i       (load_x_image),
-    .load_x_row_i         (load_x_row),
-    .load_x_column_i      (load_x_column),
-    .load_x_word_i        (load_x_word),
-    .load_x_data_i        (load_x_data),
-    .load_x_rows_i        (tile[jb_pkg::X_ROWS_LSB+:16]),
-    .load_x_columns_i     (tile[jb_pkg::X_COLUMNS_LSB+:16]),
-    .load_x_words_i       (tile[jb_pkg::X_WORDS_LSB+:16]),
-    .load_g_valid_i       (load_g_valid),
-    .load_g_half_i        (load_g_half),
-    .load_g_image_i       (load_g_image),
-    .load_g_row_i         (load_g_row),
-    .load_g_column_i      (load_g_column),
-    .load_g_word_i        (load_g_word),
-    .load_g_data_i        (load_g_data),
-    .load_g_rows_i        (tile[jb_pkg::G_ROWS_LSB+:16]),
-    .load_g_columns_i     (tile[jb_pkg::G_COLUMNS_LSB+:16]),
-    .load_g_words_i       (tile[jb_pkg::G_WORDS_LSB+:16]),
-    .release_valid_o      (release_valid),
-    .release_half_o       (release_half),
-    .w_valid_i            (w_valid),
-    .w_ready_o            (w_ready),
-    .w_data_i             (w_data),
-    .m_valid_i            (m_valid),
-    .m_ready_o            (m_ready),
-    .m_data_i             (m_data),
-    .o_valid_o            (o_valid),
-    .o_ready_i            (o_ready),
-    .o_data_o             (o_data),
-    .o_last_o             (o_last),
-    .done_valid_o         (done_valid),
-    .done_ready_i         (done_ready),
-    .done_peak_o          (done_peak),
-    .done_saturated_o     (done_saturated),
-    .done_decided_o       (done_decided),
-    .done_undecided_o     (done_undecided),
-    .done_compute_cycles_o(done_compute_cycles),
-    .done_stall_cycles_o  (done_stall_cycles),
-    .done_macs_o          (done_macs),
-    .done_macs_gated_o    (done_macs_gated)
-  );
-
-  // ---- the end of a tile
-  jb_tile_finish #(
-    .Config(Config)
-  ) u_finish (
-    .clk_i,
-    .rst_ni               (run_n),
-    .valid_i              (finish_valid),
-    .ready_o              (finish_ready),
-    .descriptor_i         (tile),
-    .x_row_words_i        (x_row_words),
-    .g_row_words_i        (g_row_words),
-    .dw_words_i           (dw_words),
-    .error_i              (finish_error),
-    .trusted_i            (finish_trusted),
-    .last_i               (finish_last),
-    .index_i              (finish_index),
-    .macs_4x10_i          (finish_macs),
-    .start_i              (finish_start),
-    .time_i               (time_now),
-    .burst_valid_o        (r_burst_valid),
-    .burst_ready_i        (r_burst_ready),
-    .burst_address_o      (r_burst_address),
-    .burst_beats_o        (r_burst_beats),
-    .burst_upper_o        (r_burst_upper),
-    .burst_lower_o        (r_burst_lower),
-    .results_idle_i       (idle0_write),
-    .results_starved_i    (starved0),
-    .o_accept_o           (o_accept),
-    .o_beat_i             (o_valid && o_ready),
-    .o_last_i             (o_last),
-    .block_burst_valid_o  (b_burst_valid),
-    .block_burst_ready_i  (b_burst_ready),
-    .block_burst_address_o(b_burst_address),
-    .block_burst_beats_o  (b_burst_beats),
-    .block_data_valid_o   (b_data_valid),
-    .block_data_ready_i   (b_data_ready),
-    .block_data_o         (b_data),
-    .block_idle_i         (idle1_write),
-    .done_valid_i         (done_valid),
-    .done_ready_o         (done_ready),
-    .done_peak_i          (done_peak),
-    .done_saturated_i     (done_saturated),
-    .done_decided_i       (done_decided),
-    .done_undecided_i     (done_undecided),
-    .done_compute_cycles_i(done_compute_cycles),
-    .done_stall_cycles_i  (done_stall_cycles),
-    .done_macs_i          (done_macs),
-    .done_macs_gated_i    (done_macs_gated),
-    .read_error_i         (stream_error_q),
-    .write_error_i        (write_error_q),
-    .count_tile_o         (count_tile),
-    .counting_i           (counting),
-    .forward_o            (count_forward),
-    .gradient_o           (count_gradient),
-    .macs_4x10_o          (macs_4x10),
-    .interrupt_o          (interrupt),
-    .done_o               (tile_done),
-    .list_done_o          (list_done),
-    .fail_o               (tile_fail),
-    .fail_error_o         (tile_fail_error),
-    .fail_index_o         (tile_fail_index)
-  );
-
-  // Waiting: the core for features, weights or a mask; its results for the port.
-  assign stall_read  = busy && ((loading && tile_ready) || (w_ready && !w_valid) || (m_ready && !m_valid));
-  assign stall_write = busy && o_valid && !o_ready;
 
   logic unused;
-  assign unused = ^{s_axi_awprot, s_axi_arprot, m_axi_hp0_bid, m_axi_hp1_bid, starved1_unused, fetch_busy_unused, w_idle_unused,
-                    m_idle_unused, stores_unused, half_unused, last_half_unused, address_unused, block_stride_unused,
-                    image_stride_unused, row_stride_unused, chunk_stride_unused, chunks_unused, beats_unused, last_beats_unused};
+  assign unused = ^{s_axi_awprot, s_axi_arprot, write1_starved_unused};
 endmodule
 
 `default_nettype wire

@@ -56,7 +56,7 @@ CLOCK_MHZ = 100  #: at least, by the estimate of `timing.py`
 LATCHES = ("LDCE", "LDPE", "$_DLATCH_P_", "$_DLATCH_N_", "$dlatch")
 
 
-#: Modules (by the start of their names) that are mapped once, whatever the number of their instances.
+#: Modules (by a part of their names) that are mapped once, whatever the number of their instances.
 KEPT = (
     "jb_array",
     "jb_core",
@@ -70,6 +70,22 @@ KEPT = (
     "jb_requantise",
     "jb_scheduler",
     "jb_sequencer",
+)
+#: Of these, modules that are mapped as parts of the one that they are in.
+MERGED = (
+    "jb_core_datapath",
+    "jb_core_results",
+    "jb_sequencer_account",
+    "jb_sequencer_control",
+    "jb_sequencer_halves",
+    "jb_sequencer_loops",
+    "jb_sequencer_order",
+    "jb_sequencer_pipeline",
+    "jb_sequencer_requests",
+    "jb_sequencer_start",
+    "jb_sequencer_step",
+    "jb_sequencer_tile",
+    "jb_sequencer_windows",
 )
 
 
@@ -87,6 +103,7 @@ def script(number: int, build: str) -> str:
     """
     reads = " ".join(f"rtl/{path.name}" for path in sources())
     kept = " ".join(f"*{name}*" for name in KEPT)
+    merged = " ".join(f"*{name} *{name}\\*" for name in MERGED)
     return f"""
 read_verilog -lib +/xilinx/cells_sim.v +/xilinx/cells_xtra.v
 read_verilog -sv {reads}
@@ -94,6 +111,7 @@ chparam -set Config {number} {TOP}
 hierarchy -check -top {TOP}
 rename -top {TOP}
 setattr -mod -set keep_hierarchy 1 {kept}
+setattr -mod -unset keep_hierarchy {merged}
 proc
 opt_expr
 opt_clean

@@ -48,7 +48,7 @@ def is_shell(name: str) -> bool:
     """Modules outside the core."""
     return name.startswith(
         ("jb_axi_", "jb_dma_", "jb_fifo", "jb_skid", "jb_registers", "jb_descriptor_", "jb_tile_")
-    ) or (name in ("jb_loader", "jb_run_control", "jb_top"))
+    ) or (name in ("jb_control", "jb_engine", "jb_loader", "jb_run_control", "jb_top"))
 
 
 def test_the_shell_in_the_smallest_configuration(tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from joulebit.accelerator.slots import CLASS_MULTIPLIERS, plain_passes
+from joulebit.accelerator.slots import plain_passes
 from joulebit.spec.accelerator import BURST_BEATS, ArrayConfig, Flag, Operation
+from joulebit.spec.candidates import CLASS_MULTIPLIERS
 from joulebit.spec.descriptor import ceil_div
 
 __all__ = ["Estimate", "TileCycles", "compute_cycles", "estimate", "list_cycles"]

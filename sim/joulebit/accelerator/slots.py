@@ -14,30 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from joulebit.errors import JoulebitError
+from joulebit.spec import candidates as spec
+from joulebit.spec.candidates import HOMES, WINDOW, WORD
 
-WORD = 8  #: channels of x in a word
-WINDOW = 3  #: kernel rows and columns in a window
 CLASS_LANES = 4  #: channels of dz in a class
-CLASS_MULTIPLIERS = 48
-HOMES = 3  #: candidates 0..2 of a multiplier are its home
 
 
 def candidates() -> npt.NDArray[np.int64]:
-    """The values of x that each multiplier of a class may take.
-
-    Returns:
-        (48, 8): (3 * row + column) * 8 + channel. Multiplier i has channel i / 2 mod 8 in the columns of row
-        i / 16, its home, and one channel in five of the six positions of the other rows.
-    """
-    result = np.zeros((CLASS_MULTIPLIERS, WORD), np.int64)
-    for i in range(CLASS_MULTIPLIERS):
-        row, channel = i // 16, i // 2 % 8
-        home = [3 * row + column for column in range(WINDOW)]
-        others = [position for position in range(WINDOW * WINDOW) if position not in home]
-        del others[i % 6]
-        result[i, :HOMES] = [WORD * position + channel for position in home]
-        result[i, HOMES:] = [WORD * p + (channel + (2 + i % 2) * (p + 1)) % WORD for p in others]
-    return result
+    """The values of x that each multiplier of a class may take: `joulebit.spec.candidates`, int64 (48, 8)."""
+    return np.array(spec.candidates(), np.int64)
 
 
 def class_passes(left: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

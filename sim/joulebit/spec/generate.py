@@ -1,7 +1,9 @@
-"""Writes `hw/rtl/jb_pkg.sv`: every number that the RTL shares with Python, from `accelerator.py`.
+"""Writes `hw/rtl/jb_pkg.sv`: every number that the RTL shares with Python.
 
     python -m joulebit.spec.generate            # writes hw/rtl/jb_pkg.sv of this checkout
     python -m joulebit.spec.generate --check    # fails when that file is out of date
+
+The numbers are those of `accelerator.py`, and the table of `candidates.py`.
 
 The package is plain localparams, since that is what Verilator, Yosys and Vivado all accept. A module that depends
 on the size of the array takes `parameter int Config` and reads its sizes by
@@ -18,6 +20,7 @@ from enum import IntEnum
 from pathlib import Path
 
 from joulebit.spec import accelerator as spec
+from joulebit.spec.candidates import HOMES, NO_CANDIDATE, candidates, candidates_at
 
 __all__ = ["PACKAGE_PATH", "package"]
 
@@ -73,6 +76,24 @@ def _configs() -> Iterable[str]:
         yield _line(f"logic [{32 * len(configs) - 1}:0]", f"CONFIG_{field.name.upper()}", f"{{{values}}}")
 
 
+def _rows(name: str, bits: int, table: Iterable[Iterable[int]]) -> Iterable[str]:
+    """A table as one vector, the first row and each row's first value lowest."""
+    rows = [", ".join(f"{bits}'d{value}" for value in reversed(list(row))) for row in table]
+    total = sum(bits * (row.count(",") + 1) for row in rows)
+    yield f"  localparam logic [{total - 1}:0] {name} = {{"
+    for i, row in reversed(list(enumerate(rows))):
+        yield f"    {row}{',' if i else ''}"
+    yield "  };"
+
+
+def _candidates() -> Iterable[str]:
+    yield "  // Candidate k of multiplier i, as 8 * position + channel: CANDIDATE_VALUE[7*(8*i+k) +: 7]"
+    yield _line("int", "CANDIDATE_HOMES", str(HOMES), "candidates 0.. are home")
+    yield from _rows("CANDIDATE_VALUE", 7, candidates())
+    yield f"  // Its candidate at position p, {NO_CANDIDATE} where it has none: CANDIDATE_AT[4*(9*i+p) +: 4]"
+    yield from _rows("CANDIDATE_AT", 4, candidates_at())
+
+
 def package() -> str:
     """The text of jb_pkg.sv."""
     sections: list[tuple[str, Iterable[str]]] = [
@@ -93,6 +114,7 @@ def package() -> str:
         ("Byte offsets of the registers", _enum("REG", spec.Register, "logic [7:0]")),
         ("Fields of a descriptor", _fields("", spec.DESCRIPTOR)),
         ("Fields of a result block", _fields("RESULT_", spec.RESULT)),
+        ("Candidates of the weight gradient's multipliers", _candidates()),
     ]
     lines = [
         "// Written by `python -m joulebit.spec.generate`: change sim/joulebit/spec/accelerator.py.",
