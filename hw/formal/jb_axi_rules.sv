@@ -2,8 +2,9 @@
 // Used in the proofs and, beside the design, in simulation.
 //
 // Master: valid and payload stand until accepted; 8-byte aligned addresses; no burst across 4 KB (longer than 16 beats it cannot
-// be: the length has 4 bits); data of a burst only after its address was accepted, in the order of the addresses, as many beats as
-// were asked for, the last one marked; at most Outstanding bursts without an answer.
+// be: the length has 4 bits); data of a burst after its address was first offered, but without waiting until that is accepted, since
+// a memory may accept it only with the data; in the order of the addresses, as many beats as were asked for, the last one marked; at
+// most Outstanding bursts without an answer.
 `default_nettype none
 
 module jb_axi_rules #(
@@ -47,16 +48,18 @@ module jb_axi_rules #(
     w_q        <= {wdata_i, wstrb_i, wlast_i};
   end
 
-  // Lengths of the accepted write bursts whose data are not complete.
+  // Lengths of the write bursts whose address has been offered and whose data are not complete.
   logic [3:0] length[16];
   logic [3:0] length_write_q, length_read_q, beat_q;
   logic [4:0] pending_q;   // of them so many
-  logic [7:0] writes_q;    // write bursts without a response
-  logic [7:0] answers_q;   // of them complete, so that a response may come
+  logic [1:0] late_q;      // so long one has waited for its next beat: all of them are there
+  logic [7:0] writes_q;    // accepted write bursts without a response
+  logic [7:0] answers_q;   // complete ones without a response
   logic [7:0] reads_q;     // read bursts without their last beat
-  logic w_end;
+  logic aw_new, w_end;
 
-  assign w_end = wvalid_i && wready_i && wlast_i;
+  assign aw_new = awvalid_i && !aw_stood_q;
+  assign w_end  = wvalid_i && wready_i && wlast_i;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
@@ -64,17 +67,19 @@ module jb_axi_rules #(
       length_read_q  <= '0;
       beat_q         <= '0;
       pending_q      <= '0;
+      late_q         <= '0;
       writes_q       <= '0;
       answers_q      <= '0;
       reads_q        <= '0;
     end else begin
-      if (awvalid_i && awready_i) begin
+      if (aw_new) begin
         length[length_write_q] <= awlen_i;
         length_write_q         <= length_write_q + 4'd1;
       end
       if (wvalid_i && wready_i) beat_q <= wlast_i ? '0 : beat_q + 4'd1;
       if (w_end) length_read_q <= length_read_q + 4'd1;
-      pending_q <= pending_q + 5'(awvalid_i && awready_i) - 5'(w_end);
+      pending_q <= pending_q + 5'(aw_new) - 5'(w_end);
+      late_q    <= pending_q == '0 || wvalid_i ? '0 : late_q + 2'd1;
       writes_q  <= writes_q + 8'(awvalid_i && awready_i) - 8'(bvalid_i && bready_i);
       answers_q <= answers_q + 8'(w_end) - 8'(bvalid_i && bready_i);
       reads_q   <= reads_q + 8'(arvalid_i && arready_i) - 8'(rvalid_i && rready_i && rlast_i);
@@ -101,6 +106,7 @@ module jb_axi_rules #(
         a_w_last : assert (wlast_i == (beat_q == length[length_read_q]));
         a_w_strobe : assert (wstrb_i != '0);
       end
+      a_w_prompt : assert (late_q < 2'd2);
     end
   end
 
@@ -108,7 +114,7 @@ module jb_axi_rules #(
     always_ff @(posedge clk_i) begin
       if (rst_ni) begin
         if (rvalid_i) assume (reads_q != '0);
-        if (bvalid_i) assume (answers_q != '0);
+        if (bvalid_i) assume (answers_q != '0 && writes_q != '0);
       end
     end
   end

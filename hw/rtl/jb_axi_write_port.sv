@@ -1,5 +1,6 @@
 // One AXI3 write port with one client. A burst is asked for only when all its data are here, so that it never holds up the
-// bus; its data follow after the address is accepted, in the order of the addresses (no interleaving); responses are counted.
+// bus; its data follow its address by a cycle, whether that has been accepted or not (AXI: valid never waits for ready), in the order
+// of the addresses (no interleaving); responses are counted.
 `default_nettype none
 
 module jb_axi_write_port #(
@@ -42,10 +43,11 @@ module jb_axi_write_port #(
 
   logic [CountBits-1:0] free_q;  // beats here that no burst has been asked for
   logic [7:0] outstanding_q;
-  logic aw_upper_q, aw_lower_q;
+  logic [3:0] length;    // of the burst, less one
   logic accept, push, retire;
 
   // Addresses.
+  assign length = 4'(burst_beats_i - 5'd1);
   assign accept = burst_valid_i && (!awvalid_o || awready_i) && !halt_i
                   && free_q >= CountBits'(burst_beats_i) && outstanding_q < 8'(Outstanding);
   assign burst_ready_o = accept;
@@ -68,14 +70,12 @@ module jb_axi_write_port #(
 
   always_ff @(posedge clk_i) begin
     if (accept) begin
-      awaddr_o   <= burst_address_i;
-      awlen_o    <= 4'(burst_beats_i - 5'd1);
-      aw_upper_q <= burst_upper_i;
-      aw_lower_q <= burst_lower_i;
+      awaddr_o <= burst_address_i;
+      awlen_o  <= length;
     end
   end
 
-  // Accepted bursts wait for their data's turn. There are never more than Outstanding of them.
+  // Bursts whose address is offered or accepted wait for their data's turn. There are never more than Outstanding of them.
   logic command_valid, command_ready, command_in_ready_unused;
   logic command_upper, command_lower;
   logic [3:0] command_length;
@@ -87,9 +87,9 @@ module jb_axi_write_port #(
   ) u_commands (
     .clk_i,
     .rst_ni,
-    .valid_i(awvalid_o && awready_i),
+    .valid_i(accept),
     .ready_o(command_in_ready_unused),
-    .data_i ({aw_upper_q, aw_lower_q, awlen_o}),
+    .data_i ({burst_upper_i, burst_lower_i, length}),
     .valid_o(command_valid),
     .ready_i(command_ready),
     .data_o ({command_upper, command_lower, command_length}),

@@ -9,7 +9,7 @@ module jb_zedboard #(
   // ---- clock and reset from the processing system
   logic [3:0] fclk, fclk_reset_n;
   logic clk, irq;
-  logic [2:0] reset_q;
+  (* ASYNC_REG = "TRUE" *) logic [2:0] reset_q;
 
   BUFG u_clock (
     .I(fclk[0]),

@@ -19,7 +19,10 @@ OKAY, SLVERR = 0, 2
 
 @dataclass
 class Pace:
-    """Probabilities of a cycle in which a channel does nothing, and the largest delay of an answer in cycles."""
+    """Probabilities of a cycle in which a channel does nothing, and the largest delay of an answer in cycles.
+
+    data_first: an address of a write is taken only when data are offered or here, as AXI allows.
+    """
 
     ar: float = 0.0
     r: float = 0.0
@@ -27,6 +30,7 @@ class Pace:
     w: float = 0.0
     b: float = 0.0
     latency: int = 1
+    data_first: bool = False
 
 
 @dataclass
@@ -74,6 +78,7 @@ class Axi3Port:
         self.reads: deque = deque()  # [ready at, id, address, beats left]
         self.active = None
         self.writes: deque = deque()  # [address, beats left], in order
+        self.beats: deque = deque()  # (data, strobe, last) that have no address yet
         self.answers: deque = deque()  # [ready at, response]
         self.bad = False
         self.time = 0
@@ -128,6 +133,7 @@ class Axi3Port:
             self.reads
             or self.active
             or self.writes
+            or self.beats
             or self.answers
             or self.driven["rvalid"]
             or self.driven["bvalid"]
@@ -184,28 +190,14 @@ class Axi3Port:
                 self.active = None
 
     def step_writes(self) -> None:
-        if self.driven["wready"] and self.wvalid.value == 1:
-            burst = self.writes[0]
-            offset = self.memory.offset(burst[0])
-            strobe, data = int(self.wstrb.value), int(self.wdata.value).to_bytes(BEAT, "little")
-            if any(burst[0] in bad for bad in self.memory.write_errors):
-                self.bad = True
-            else:
-                for byte in range(BEAT):
-                    if strobe >> byte & 1:
-                        self.memory.data[offset + byte] = data[byte]
-            self.written_bytes += BEAT
-            burst[0] += BEAT
-            burst[1] -= 1
-            assert int(self.wlast.value) == (burst[1] == 0)
-            if burst[1] == 0:
-                self.writes.popleft()
-                delay = self.random.randint(1, self.pace.latency)
-                self.answers.append([self.time + delay, SLVERR if self.bad else OKAY])
-                self.bad = False
         if self.driven["awready"] and self.awvalid.value == 1:
             self.writes.append([int(self.awaddr.value), int(self.awlen.value) + 1])
-        self.drive("awready", int(not self.idle(self.pace.aw)))
+        if self.driven["wready"] and self.wvalid.value == 1:
+            self.beats.append((int(self.wdata.value), int(self.wstrb.value), int(self.wlast.value)))
+        while self.writes and self.beats:
+            self.store(self.writes[0], *self.beats.popleft())
+        offered = not self.pace.data_first or self.wvalid.value == 1 or self.beats
+        self.drive("awready", int(bool(offered) and not self.idle(self.pace.aw)))
         self.drive("wready", int(not self.idle(self.pace.w)))
         if self.driven["bvalid"]:
             assert self.bready.value == 1
@@ -213,6 +205,26 @@ class Axi3Port:
         if self.answers and self.answers[0][0] <= self.time and not self.idle(self.pace.b):
             self.bresp.value = self.answers.popleft()[1]
             self.drive("bvalid", 1)
+
+    def store(self, burst: list[int], data: int, strobe: int, last: int) -> None:
+        """One beat of the oldest burst; its answer is due when it is the last."""
+        offset = self.memory.offset(burst[0])
+        payload = data.to_bytes(BEAT, "little")
+        if any(burst[0] in bad for bad in self.memory.write_errors):
+            self.bad = True
+        else:
+            for byte in range(BEAT):
+                if strobe >> byte & 1:
+                    self.memory.data[offset + byte] = payload[byte]
+        self.written_bytes += BEAT
+        burst[0] += BEAT
+        burst[1] -= 1
+        assert last == (burst[1] == 0)
+        if burst[1] == 0:
+            self.writes.popleft()
+            delay = self.random.randint(1, self.pace.latency)
+            self.answers.append([self.time + delay, SLVERR if self.bad else OKAY])
+            self.bad = False
 
 
 class Lite:

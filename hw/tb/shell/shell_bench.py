@@ -36,6 +36,7 @@ PACES = {
     "slow memory": Pace(latency=60),
     "idle": Pace(ar=0.3, r=0.4, aw=0.3, w=0.0, b=0.3, latency=12),
     "back-pressure": Pace(ar=0.7, r=0.1, aw=0.7, w=0.8, b=0.7, latency=5),
+    "data first": Pace(aw=0.2, w=0.2, latency=5, data_first=True),
     "stormy": Pace(ar=0.5, r=0.5, aw=0.5, w=0.5, b=0.5, latency=40),
 }
 
