@@ -25,7 +25,7 @@ from joulebit.spec.accelerator import CONFIGS, ArrayConfig, Register, specificat
 from joulebit_host.boards.base import Bitstream, Board, BoardError, BoardMemoryError
 from joulebit_host.driver.faults import IncompatibleError, ResultError, explain
 from joulebit_host.driver.jobs import DeviceTensor, Entry, Job
-from joulebit_host.driver.lists import ListCache, PreparedList, results_bytes
+from joulebit_host.driver.lists import ListCache, PreparedList
 from joulebit_host.driver.memory import Memory, Region
 from joulebit_host.driver.packing import WeightPacker, tensor_bytes, write_tensor
 from joulebit_host.driver.plans import Template
@@ -46,9 +46,6 @@ class _Running(NamedTuple):
 
     prepared: PreparedList
     entries: list[Entry]
-    results: Region
-    blocks: NDArray[np.uint8]
-    size: int  #: bytes of the result blocks
     keep: Any
 
 
@@ -80,8 +77,7 @@ class Accelerator:
         self.timeout_s = patience_s(board) if timeout_s is None else timeout_s
         self.submissions = 0
         self.memory = Memory(board, memory_limit)
-        self._results: tuple[Region, NDArray[np.uint8]] | None = None
-        self._lists = ListCache()
+        self._lists = ListCache(self.memory)
         self._packed: tuple[weakref.ref[Any], WeightPacker, bool, Region] | None = None  #: the last weights
         self._running: _Running | None = None
         self._broken: str | None = None
@@ -112,7 +108,6 @@ class Accelerator:
         """Gives the board's memory back, after the list that runs; the board itself stays open."""
         with suppress(BoardError):
             self.finish()
-        self._results = None
         self._lists.clear()
         self._packed = None
         self.memory.close()
@@ -184,20 +179,18 @@ class Accelerator:
         self.finish()
 
     def start(self, entries: list[Entry], keep: Any = None) -> None:
-        """As `submit`, but the accelerator is left to itself; a list that it works on is waited for first.
+        """As `submit`, but the accelerator is left to itself. A list that it works on is waited for, once this one
+        is prepared.
 
         keep: what must live until the list has ended: the operands, which nobody may change before.
         """
-        self.finish()
         self.check_usable()
-        size = results_bytes(entries)
-        results, blocks = self._result_blocks(size)
-        prepared = self._lists.get(entries, results.address, self.allocate)
-        blocks[:size] = 0xFF
-        results.flush(0, size)
+        prepared = self._prepared(entries)
         if self.memory.lent:  # what the processor wrote there before must not come down on the results later
             for entry in entries:
                 entry.result.flush()
+        self.finish()
+        prepared.clear()
         board = self.board
         try:
             board.write(Register.DESC_ADDRESS, prepared.address)
@@ -206,17 +199,20 @@ class Accelerator:
         except BoardError as error:
             self._broken = str(error)
             raise
-        self._running = _Running(prepared, entries, results, blocks, size, keep)
+        self._running = _Running(prepared, entries, keep)
 
-    def finish(self) -> None:
-        """Waits for the list that was started, if any, and checks its result blocks."""
-        running, self._running = self._running, None
-        if running is None:
+    def finish(self, entries: list[Entry] | None = None) -> None:
+        """Waits for the list that was started, if any, and checks its result blocks.
+
+        entries: nothing is to be done where others were started after these.
+        """
+        running = self._running
+        if running is None or (entries is not None and running.entries is not entries):
             return
+        self._running = None
         try:
             self._wait(running.prepared)
-            running.results.invalidate(0, running.size)
-            running.prepared.accept(running.entries, running.blocks)
+            running.prepared.accept(running.entries)
         except BoardError as error:
             self._broken = str(error)
             raise
@@ -240,25 +236,25 @@ class Accelerator:
                 "load the bitstream again"
             )
 
-    def _result_blocks(self, size: int) -> tuple[Region, NDArray[np.uint8]]:
-        """Memory for the result blocks of a list, and its bytes: the same for all lists while it is enough."""
-        known = self._results
-        if known is None or len(known[0]) < size:
-            self._results = None
-            region = self.allocate(1 << max(12, (size - 1).bit_length()))
-            known = self._results = (region, region.array)
-        return known
+    def _prepared(self, entries: list[Entry]) -> PreparedList:
+        try:
+            return self._lists.get(entries, self.finish)
+        except BoardMemoryError:
+            self._forget()
+        return self._lists.get(entries, self.finish)
 
     def allocate(self, size: int) -> Region:
         """Board memory; what is kept for later goes where there is not enough. BoardMemoryError: not even then."""
         try:
             return self.memory.allocate(size)
         except BoardMemoryError:
-            if not self._lists and self._packed is None:
-                raise
+            self._forget()
+        return self.memory.allocate(size)
+
+    def _forget(self) -> None:
+        """Frees the memory of what is kept in case that it is needed again."""
         self._lists.clear()
         self._packed = None
-        return self.memory.allocate(size)
 
     def info(self) -> dict[str, Any]:
         """What the accelerator says of itself, for people and JSON."""

@@ -72,6 +72,7 @@ class Job:
         self._accelerator = accelerator
         self._entries: list[Entry] = []
         self._keep: list[Any] = []  # operands, until the list has run
+        self._last: list[Entry] = []  # of the lists that were started
 
     def forward(
         self, x: DeviceTensor, w: NDArray[np.int8], layer: Layer, shift: int = 0, rounding: int = 0,
@@ -153,8 +154,9 @@ class Job:
             count += tiles
         if part:
             self._accelerator.start(part, keep)
+        self._last = part
 
     def finish(self) -> None:
         """Waits until all passes have run."""
-        self._accelerator.finish()
+        self._accelerator.finish(self._last)
         self._accelerator.check_usable()

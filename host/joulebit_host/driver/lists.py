@@ -17,53 +17,64 @@ from joulebit.spec import accelerator as spec
 from joulebit.spec.descriptor import DESCRIPTOR_DTYPE
 from joulebit_host.boards.base import BoardMemoryError
 from joulebit_host.driver.jobs import Entry
-from joulebit_host.driver.memory import Region
+from joulebit_host.driver.memory import Memory, Region
 
-__all__ = ["ListCache", "PreparedList", "results_bytes"]
+__all__ = ["ListCache", "PreparedList"]
 
 _GAP_BYTES = spec.RESULT_BYTES  #: between the result blocks of two passes: shows where one ends
-_SHELF_BYTES = 1 << 18  #: of board memory that are filled with lists
-_SHELVES = 16
+_SHELF_BYTES = 1 << 20  #: of board memory that are filled with lists
+_SHELVES = 4
 
 
-def results_bytes(entries: Sequence[Entry]) -> int:
-    """Of the result blocks of a list's passes, with what lies between them."""
-    return sum([spec.RESULT_BYTES * len(entry.result.template) + _GAP_BYTES for entry in entries])
+def _list_bytes(entries: Sequence[Entry]) -> int:
+    """Of descriptors and result blocks."""
+    each = spec.DESCRIPTOR_BYTES + spec.RESULT_BYTES
+    return sum([each * len(entry.result.template) + _GAP_BYTES for entry in entries])
 
 
 class PreparedList:
-    """The descriptors of passes that run after one another, in board memory.
+    """The descriptors of passes that run after one another, and behind them their result blocks, in board memory.
 
     Args:
         entries: the passes.
-        results: address of their result blocks, in `results_bytes`.
-        region, offset: where the descriptors go.
+        region, offset: where it all goes.
 
     Attributes:
         address: of the first descriptor; count: of descriptors.
     """
 
-    def __init__(self, entries: Sequence[Entry], results: int, region: Region, offset: int) -> None:
+    def __init__(self, entries: Sequence[Entry], region: Region, offset: int) -> None:
         #: Templates are told apart by `id` and must live as long.
         self._templates = [entry.result.template for entry in entries]
         self.count = sum(len(template) for template in self._templates)
-        stop = offset + spec.DESCRIPTOR_BYTES * self.count
-        self._descriptors = region.array[offset:stop].view(DESCRIPTOR_DTYPE)
-        self._spans: list[slice] = []
-        first = start = 0
+        self._region = region
+        self.address = region.address + offset
+        memory = region.array
+        start = self._start = offset + spec.DESCRIPTOR_BYTES * self.count
+        self._descriptors = memory[offset:start].view(DESCRIPTOR_DTYPE)
+        self._blocks: list[NDArray[np.uint8]] = []
+        first = 0
         for entry, template in zip(entries, self._templates):
-            addresses = Addresses(results + start, *entry.addresses)
+            addresses = Addresses(region.address + start, *entry.addresses)
             last = first + len(template)
             self._descriptors[first:last] = template.at(addresses, entry.shift, entry.threshold_q12)
-            self._spans.append(slice(start, start + spec.RESULT_BYTES * len(template)))
-            first, start = last, self._spans[-1].stop + _GAP_BYTES
-        region.flush(offset, stop)
-        self.address = region.address + offset
+            stop = start + spec.RESULT_BYTES * len(template)
+            self._blocks.append(memory[start:stop])
+            first, start = last, stop + _GAP_BYTES
+        self._stop = start
+        self._results = memory[self._start : self._stop]
+        region.flush(offset, self._start)
 
-    def accept(self, entries: Sequence[Entry], blocks: NDArray[np.uint8]) -> None:
+    def clear(self) -> None:
+        """Makes the result blocks such that those of an earlier run cannot be taken for those of the next."""
+        self._results[:] = 0xFF
+        self._region.flush(self._start, self._stop)
+
+    def accept(self, entries: Sequence[Entry]) -> None:
         """Hands every pass its result blocks; ResultError where they cannot be right."""
-        for entry, span in zip(entries, self._spans):
-            entry.result.accept(blocks[span].copy())
+        self._region.invalidate(self._start, self._stop)
+        for entry, blocks in zip(entries, self._blocks):
+            entry.result.accept(blocks.copy())
 
     def descriptor(self, index: int) -> Any | None:
         """An element of DESCRIPTOR_DTYPE; None where there is none."""
@@ -78,50 +89,68 @@ class _Shelf:
         self.used = 0
         self.names: list[tuple[Any, ...]] = []
 
+    def holds(self, size: int) -> bool:
+        """Whether so many bytes more have room."""
+        return self.used + size <= len(self.region)
+
 
 class ListCache:
     """The lists that were made last, by their passes and where everything lies.
 
-    They fill memory of their own, so that tensors lie where they lay before whether a list is kept or made.
+    They fill buffers of their own, so that tensors lie where they lay before, whether a list is kept or made.
+
+    Args:
+        memory: of the driver.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
         self._known: dict[tuple[Any, ...], PreparedList] = {}
         self._shelves: list[_Shelf] = []
 
     def __len__(self) -> int:
         return len(self._known)
 
-    def get(self, entries: Sequence[Entry], results: int, allocate: Callable[[int], Region]) -> PreparedList:
-        """The list of these passes with their result blocks from address `results` on.
+    def get(self, entries: Sequence[Entry], idle: Callable[[], None]) -> PreparedList:
+        """The list of these passes. BoardMemoryError: there is no room for it.
 
-        allocate: gives board memory.
+        idle: waits until the accelerator works on no list.
         """
-        name: list[Any] = [results]
+        name: list[Any] = []
         for result, addresses, shift, threshold_q12 in entries:
             name += (id(result.template), addresses, shift, threshold_q12)
         key = tuple(name)
         known = self._known.get(key)
         if known is None:
-            size = spec.DESCRIPTOR_BYTES * sum(len(entry.result.template) for entry in entries)
-            shelf = self._shelf(size, allocate)
-            known = self._known[key] = PreparedList(entries, results, shelf.region, shelf.used)
+            size = _list_bytes(entries)
+            shelf = self._shelf(size, idle)
+            known = self._known[key] = PreparedList(entries, shelf.region, shelf.used)
             shelf.used += size
             shelf.names.append(key)
         return known
 
-    def _shelf(self, size: int, allocate: Callable[[int], Region]) -> _Shelf:
-        """One with room for so many bytes; the oldest goes when there are too many."""
-        if not self._shelves or self._shelves[-1].used + size > len(self._shelves[-1].region):
-            if len(self._shelves) >= _SHELVES:
-                for name in self._shelves.pop(0).names:
-                    del self._known[name]
-            try:
-                region = allocate(max(size, _SHELF_BYTES))
-            except BoardMemoryError:
-                region = allocate(size)
-            self._shelves.append(_Shelf(region))
-        return self._shelves[-1]
+    def _shelf(self, size: int, idle: Callable[[], None]) -> _Shelf:
+        """One with room for so many bytes: the last, a new one, or the oldest without its lists."""
+        shelves = self._shelves
+        if shelves and shelves[-1].holds(size):
+            return shelves[-1]
+        if len(shelves) >= _SHELVES:
+            idle()
+            oldest = shelves.pop(0)
+            for name in oldest.names:
+                del self._known[name]
+            oldest.used, oldest.names = 0, []
+            if oldest.holds(size):
+                shelves.append(oldest)
+                return oldest
+        shelves.append(_Shelf(self._region(size)))
+        return shelves[-1]
+
+    def _region(self, size: int) -> Region:
+        try:
+            return self._memory.allocate_apart(max(size, _SHELF_BYTES))
+        except BoardMemoryError:
+            return self._memory.allocate(size)
 
     def clear(self) -> None:
         self._known.clear()

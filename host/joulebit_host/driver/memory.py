@@ -121,18 +121,27 @@ class Memory:
             offset = chunk.heap.allocate(size)
             if offset is not None:
                 return Region(chunk, offset, size)
-        chunk = self._grow(-(-size // 64) * 64)
+        rounded = -(-size // 64) * 64
+        return self._whole(
+            self._grow(size, [rounded, rounded] if self._apart else [*_chunks_above(size), rounded]), size
+        )
+
+    def allocate_apart(self, size: int) -> Region:
+        """As `allocate`, of a buffer of its own."""
+        return self._whole(self._grow(size, [-(-size // 64) * 64]), size)
+
+    @staticmethod
+    def _whole(chunk: _Chunk, size: int) -> Region:
         offset = chunk.heap.allocate(size)
         assert offset is not None
         return Region(chunk, offset, size)
 
-    def _grow(self, size: int) -> _Chunk:
-        """A chunk that holds `size` bytes, of CHUNK_BYTES where the board has so much."""
+    def _grow(self, size: int, sizes: list[int]) -> _Chunk:
+        """A chunk of the first of these sizes that the board has."""
         if not self._apart:
             self._return_unused()
         # The exception itself would hold this frame, and with it all callers' regions, in a cycle.
         refusal = ""
-        sizes = [size, size] if self._apart else [*_chunks_above(size), size]
         for attempt, wanted in enumerate(sizes):
             if self._apart and attempt:
                 self._return_unused()

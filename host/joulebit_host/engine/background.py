@@ -1,7 +1,7 @@
 """Weight gradients that the accelerator forms while the processor does other things.
 
-Nobody needs a layer's weight gradient before the update. It is listed after the layer's input gradient, which the
-processor goes on with: shortcuts, batch norm and its gradient, while the accelerator works.
+Nobody needs a layer's weight gradient before the update. While the accelerator works on it, the processor takes
+the one of the layer before from board memory and packs weights for the input gradient, which is the next list.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class BackgroundEngine(OverlayEngine):
     ) -> Callable[[], tuple[Array, int]]:
         """conv_weight_gradient, or with `msb` conv_weight_gradient_msb, once what is returned is called.
 
-        x and dz must not change before. That of another layer is begun before this one is asked for.
+        x and dz must not change before.
         """
         if self._predictor and self._predictor.takes(x, dz, geometry):
             if msb:
@@ -38,10 +38,10 @@ class BackgroundEngine(OverlayEngine):
             formed = self._processor.conv_weight_gradient(x, dz, geometry)
             return lambda: formed
         mapped, passes = found
-        deferred = self.session.later(passes)
+        begun = self.session.begin(passes)
 
         def gradient() -> tuple[Array, int]:
-            exact = self._gradient_of(mapped, deferred.result(), x, dz, geometry)
+            exact = self._gradient_of(mapped, begun.result(), x, dz, geometry)
             if exact is None:
                 return self._processor.conv_weight_gradient(x, dz, geometry)  # type: ignore[no-any-return]
             return self._accumulated(exact, x, dz, geometry)

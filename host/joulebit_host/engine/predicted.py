@@ -19,7 +19,7 @@ from joulebit.engine.base import ConvGeometry, Int64Array
 from joulebit.spec.accelerator import Operation
 from joulebit_host.driver import Job, PassResult
 from joulebit_host.engine.mapping import Choice, Mapped
-from joulebit_host.engine.session import Deferred, OverlaySession
+from joulebit_host.engine.session import Begun, OverlaySession
 
 __all__ = ["Promise", "SignPredictor", "SumsBeside"]
 
@@ -66,14 +66,14 @@ class SumsBeside(NamedTuple):
 _Results = tuple[PassResult, PassResult, PassResult | None]  #: prediction, signs, and all sums if asked for
 
 
-class _Begun(NamedTuple):
+class _Expected(NamedTuple):
     """Signs that the accelerator forms before anybody asks for them."""
 
     x: NDArray[Any]
     dz: NDArray[Any]
     geometry: ConvGeometry
     threshold_q12: int
-    passes: Deferred[_Results]
+    passes: Begun[_Results]
 
     def is_for(self, x: NDArray[Any], dz: NDArray[Any], geometry: ConvGeometry, threshold_q12: int) -> bool:
         same = self.x is x and self.dz is dz
@@ -93,7 +93,7 @@ class SignPredictor:
         self._layers: dict[tuple[int, ConvGeometry, tuple[int, ...]], tuple[Any, Any]] = {}
         self._inputs: dict[int, weakref.ref[Any]] = {}
         self._beside: SumsBeside | None = None
-        self._begun: list[_Begun] = []
+        self._expected: list[_Expected] = []
         self._threshold_q12: int | None = None  #: that was asked for last
 
     def takes(self, x: NDArray[Any], dz: NDArray[Any], geometry: ConvGeometry) -> bool:
@@ -109,8 +109,8 @@ class SignPredictor:
         if self._threshold_q12 is not None and not self._session.beside:
             plans = self._plans(x, dz, geometry)
             passes = self._passes(x, dz, plans[0], None, plans, self._threshold_q12)
-            begun = _Begun(x, dz, geometry, self._threshold_q12, self._session.later(passes))
-            self._begun = [*self._begun[-1:], begun]  # that of the layer before is still to be asked for
+            begun = _Expected(x, dz, geometry, self._threshold_q12, self._session.begin(passes))
+            self._expected = [*self._expected[-1:], begun]  # that of the layer before is still to be asked for
 
     def signs(
         self, x: NDArray[Any], dz: NDArray[Any], geometry: ConvGeometry, threshold_q12: int
@@ -130,11 +130,11 @@ class SignPredictor:
             w, beside = None, prediction
         assert beside.mapped and gradient.mapped
         weights = None if w is None else beside.mapped.weights(w)
-        begun = next((one for one in self._begun if one.is_for(x, dz, geometry, threshold_q12)), None)
+        begun = next((one for one in self._expected if one.is_for(x, dz, geometry, threshold_q12)), None)
         if begun is None:
             found = session.run(self._passes(x, dz, beside, weights, plans, threshold_q12))
         else:
-            self._begun.remove(begun)
+            self._expected.remove(begun)
             found = begun.passes.result()
         if found is None:
             return None

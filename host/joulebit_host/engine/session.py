@@ -22,34 +22,30 @@ __all__ = ["OverlaySession", "open_session"]
 T = TypeVar("T")
 
 
-class Deferred(Generic[T]):
-    """Passes that the accelerator does while the processor does other things (`OverlaySession.later`)."""
+class Begun(Generic[T]):
+    """Passes that the accelerator does while the processor does other things (`OverlaySession.begin`)."""
 
     def __init__(self, session: OverlaySession, add: Callable[[Job], T]) -> None:
         self._session = session
         self._add = add
-        self._begun: tuple[Job, T] | None = None
-
-    def start(self) -> None:
-        """Where the board's memory is short the passes wait for `result`."""
-        job = self._session.accelerator.job()
+        self._job = session.accelerator.job()
+        self._found: T | None = None
+        started = time.perf_counter()
         try:
-            found = self._add(job)
-            job.start()
-        except BoardMemoryError:
-            return
-        self._begun = job, found
+            self._found = add(self._job)
+            self._job.start()
+        except BoardMemoryError:  # `result` makes room
+            self._found = None
+        session.seconds += time.perf_counter() - started
 
     def result(self) -> T | None:
         """As `OverlaySession.run` returns."""
-        if self._begun is None:
-            self._session.withdraw(self)
+        if self._found is None:
             return self._session.run(self._add)
-        job, found = self._begun
         started = time.perf_counter()
-        job.finish()
+        self._job.finish()
         self._session.seconds += time.perf_counter() - started
-        return found
+        return self._found
 
 
 class OverlaySession:
@@ -99,7 +95,6 @@ class OverlaySession:
         self.verified = 0
         self.split = 0  #: passes cut because the board's memory was too small
         self.seconds = 0.0  #: spent in lists, packing and waiting included
-        self._waiting: Deferred[Any] | None = None
         self._open = True
 
     def make(self, arithmetic: Arithmetic, threads: int | None = None) -> Engine:
@@ -120,41 +115,24 @@ class OverlaySession:
         """
         started = time.perf_counter()
         try:
-            found = self._tried(add)
-            self._start_waiting()
-            return found
-        finally:
-            self.seconds += time.perf_counter() - started
-
-    def later(self, add: Callable[[Job], T]) -> Deferred[T]:
-        """Passes that start once the next ones of `run` are done: the accelerator works while the processor goes
-        on with the results of those. One set of passes waits at a time.
-        """
-        self._start_waiting()
-        self._waiting = deferred = Deferred(self, add)
-        return deferred
-
-    def withdraw(self, deferred: Deferred[Any]) -> None:
-        """Do not start these passes, if they still wait."""
-        if self._waiting is deferred:
-            self._waiting = None
-
-    def _start_waiting(self) -> None:
-        waiting, self._waiting = self._waiting, None
-        if waiting is not None:
-            waiting.start()
-
-    def _tried(self, add: Callable[[Job], T]) -> T | None:
-        try:
-            return self._once(add)
-        except BoardMemoryError:
-            pass
-        self.operands.clear()
-        self.shared.retreat()
-        try:
+            try:
+                return self._once(add)
+            except BoardMemoryError:
+                pass
+            self.operands.clear()
+            self.shared.retreat()
             return self._once(add)
         except BoardMemoryError:
             return None
+        finally:
+            self.seconds += time.perf_counter() - started
+
+    def begin(self, add: Callable[[Job], T]) -> Begun[T]:
+        """Starts passes and leaves the accelerator to itself; their operands must not change before their end.
+
+        Others may run before somebody asks for the result: they are prepared meanwhile, and wait for these.
+        """
+        return Begun(self, add)
 
     def _once(self, add: Callable[[Job], T]) -> T:
         job = self.accelerator.job()

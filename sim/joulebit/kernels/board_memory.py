@@ -6,6 +6,8 @@ numba's iterators over them take two to six times as long.
 
 from __future__ import annotations
 
+import numpy as np
+
 from joulebit.kernels.compile import kernel
 from joulebit.kernels.scalar import Int
 
@@ -74,13 +76,10 @@ def sign_bytes(exact: Int, guess: Int, threshold: Int, out: Int) -> Int:
                 for column in range(columns):
                     for c in range(inputs):
                         for lane in range(lanes):
-                            value = guess[block, word, row, column, c, lane]
-                            flag = 0
-                            if abs(value) >= threshold:
-                                flag = 128
-                                decided += 1
-                            else:
-                                value = exact[block, word, row, column, c, lane]
-                            out[at] = ((value > 0) | (3 if value < 0 else 0)) | flag
+                            guessed = guess[block, word, row, column, c, lane]
+                            taken = np.int64(abs(guessed) >= threshold)  # no branch: nobody could predict it
+                            value = taken * guessed + (1 - taken) * exact[block, word, row, column, c, lane]
+                            out[at] = np.int64(value > 0) + 3 * np.int64(value < 0) + 128 * taken
+                            decided += int(taken)
                             at += 1
     return decided

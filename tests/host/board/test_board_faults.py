@@ -176,8 +176,8 @@ def test_a_corrupted_result_block_is_noticed(field):
     def corrupt(memory):
         blocks = memory.view(RESULT_DTYPE)
         where = np.flatnonzero((blocks["status"] == 1) & (blocks["macs"] == right["macs"][0]))
-        assert 1 <= len(where) <= len(right)
-        blocks[field][where[0]] += 2
+        assert len(where) >= 1
+        blocks[field][where] += 2
 
     right = run_forward(accelerator).blocks
     board.corrupts = corrupt

@@ -35,7 +35,7 @@ def test_a_tile_cannot_compute_for_more_cycles_than_it_took(more: int) -> None:
     def corrupt(memory):
         blocks = memory.view(RESULT_DTYPE)
         where = np.flatnonzero((blocks["status"] == 1) & (blocks["macs"] == right["macs"][0]))
-        blocks["compute_cycles"][where[0]] = blocks["cycles"][where[0]] + more
+        blocks["compute_cycles"][where] = blocks["cycles"][where] + more
 
     board.corrupts = corrupt
     if more:
