@@ -298,7 +298,8 @@ def _group(solution: Solution, members: Sequence[int], directions: Floats) -> di
     if len(members) == 1:
         text = f"{names[0]} adds too little to the energy of any run"
     elif texts:
-        text = f"{', '.join(names)} are not told apart; determined: {'; '.join(texts)}"
+        text = f"{', '.join(names)} are not told apart: measure works that have them in other proportions; "
+        text += f"determined: {'; '.join(texts)}"
     else:
         text = f"{', '.join(names)} add too little to the energy of any run"
     return {"names": names, "members": list(members), "text": text}

@@ -22,7 +22,7 @@ from joulebit.experiments.figure_style import (
     new_figure,
 )
 from joulebit_host.campaign.energy_figures import name_rows
-from joulebit_host.campaign.phases import WAYS, phase_order
+from joulebit_host.campaign.phases import WAYS, is_usable, phase_order
 
 _LOOK = {
     "replay": ("o", TINTS["teal"], "replay"),
@@ -37,7 +37,7 @@ def ways(phases: Sequence[Mapping[str, Any]]) -> Drawing | None:
     Args:
         phases: see `phases.phase_energies`.
     """
-    usable = [way for way in phases if all(reason["rule"] != "phase_too_short" for reason in way["reasons"])]
+    usable = [way for way in phases if is_usable(way)]
     key = ("whole_method", "model", "meter", "device")
     methods = list(dict.fromkeys(tuple(way[k] for k in key) for way in usable))
     if not methods:

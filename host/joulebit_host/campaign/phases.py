@@ -110,49 +110,45 @@ def phase_order(found: Sequence[Mapping[str, Any]]) -> list[str]:
 def phase_tables(phases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """A table for each method that was divided: {title, ways, rows, notes}, as text.
 
-    rows are (name, a cell for each way, whether it is a total); notes say what is wrong, if anything.
+    rows are (name, a cell for each way, whether it is a total); notes say what is wrong, if anything. Marks that
+    are too close for the meter give no table by themselves.
     """
     from joulebit_host.campaign.text import joules
 
     tables = []
     key = ("whole_method", "model", "meter", "device")
     for where in dict.fromkeys(tuple(found[k] for k in key) for found in phases):
-        ways = [found for found in phases if tuple(found[k] for k in key) == where]
-        usable = [all(reason["rule"] != "phase_too_short" for reason in way["reasons"]) for way in ways]
-        rows: list[tuple[str, list[str], bool]] = []
-        for name in phase_order(ways):
-            energies = [way["energies"].get(name) if good else None for way, good in zip(ways, usable)]
-            rows.append((name, [joules(e["value"], e["u_k2"]) if e else "–" for e in energies], False))
-        whole = joules(ways[0]["whole"]["value"], ways[0]["whole"]["u_k2"])
-        rows.append(("whole, by itself", [whole] * len(ways), True))
-        rows.append(("sum − whole", [_difference(way) if g else "–" for way, g in zip(ways, usable)], True))
+        every = [found for found in phases if tuple(found[k] for k in key) == where]
+        ways = [way for way in every if is_usable(way)]
+        if not ways:
+            continue
+        size = ways[0]["whole"]["value"]
+
+        def amount(q: Mapping[str, Any] | None, size: float = size) -> str:
+            return joules(q["value"], q["u_k2"], size) if q else "–"
+
+        rows = [(name, [amount(way["energies"].get(name)) for way in ways], False) for name in phase_order(ways)]
+        rows.append(("whole, by itself", [amount(way["whole"]) for way in ways], True))
+        rows.append(("sum − whole", [amount(way["difference"]) for way in ways], True))
         if any(way["fit"] for way in ways):
             rows.append(("fit of the mixes", [_fit(way["fit"]) if way["fit"] else "" for way in ways], True))
-        rows.append(("verdict", [_verdict(way, good) for way, good in zip(ways, usable)], True))
-        notes = [f"{_TITLES[way['method']]}: {reason['text']}" for way in ways for reason in way["reasons"]]
+        verdicts = ["adds up" if way["additive"] else "does NOT add up" for way in ways]
+        rows.append(("verdict", verdicts, True))
         tables.append(
             {
                 "title": f"net energy of one run by phase: {', '.join(filter(None, where))} (k = 2)",
-                "method": where[0],
                 "ways": [_TITLES[way["method"]] for way in ways],
                 "rows": rows,
-                "notes": notes,
+                "notes": [f"{_TITLES[w['method']]}: {reason['text']}" for w in every for reason in w["reasons"]],
             }
         )
     return tables
 
 
-def _difference(way: Mapping[str, Any]) -> str:
-    from joulebit_host.campaign.text import joules
-
-    return joules(way["difference"]["value"], way["difference"]["u_k2"])
+def is_usable(way: Mapping[str, Any]) -> bool:
+    """Whether this way could tell the phases apart at all."""
+    return all(reason["rule"] != "phase_too_short" for reason in way["reasons"])
 
 
 def _fit(fit: Mapping[str, Any]) -> str:
     return f"chi² {fit['chi2']:.3g}, {fit['dof']} dof, p {fit['p']:.2g}"
-
-
-def _verdict(way: Mapping[str, Any], usable: bool) -> str:
-    if not usable:
-        return "phases too short"
-    return "adds up" if way["additive"] else "does NOT add up"

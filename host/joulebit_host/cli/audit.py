@@ -35,21 +35,21 @@ def audit(path: Path, head: str | None, as_json: bool) -> int:
         emit_json(result)
     else:
         show(_table(result["results"]))
-        _show_phases(result["results"])
+        _phases_again(result["results"])
         for entry in result["results"]:
             if not entry["ok"]:
                 note(f"not ok: {entry['reason']}")
     return 0 if result["ok"] else 1
 
 
-def _show_phases(results: list[dict[str, Any]]) -> None:
+def _phases_again(results: list[dict[str, Any]]) -> None:
     """The energies by phase, as they were derived again."""
     from joulebit_host.campaign.phases import phase_tables
-    from joulebit_host.cli.measure import phase_table
+    from joulebit_host.cli.measure import show_phases
 
     for entry in results:
         for found in phase_tables(entry.get("phases", ())):
-            show(phase_table(found))
+            show_phases(found)
 
 
 def _table(results: list[dict[str, Any]]) -> Any:
@@ -70,7 +70,7 @@ def _table(results: list[dict[str, Any]]) -> Any:
         lines = derived or [{"name": "", "gross_j": None, "net_j": None, "valid": True}]
         for number, line in enumerate(lines):
             name = line["name"] if line["valid"] else f"{line['name']} (invalid)"
-            first = [entry["file"], str(entry["records"]), verdict] if number == 0 else ["", "", ""]
+            first = [entry["file"], str(entry["records"] or ""), verdict] if number == 0 else ["", "", ""]
             table.add_row(*first, name, _joules(line["gross_j"]), _joules(line["net_j"]))
     return table
 

@@ -13,21 +13,30 @@ from rich.table import Table
 from joulebit.cli.console import clean_stdout, command_line, emit_json, json_option, note, show
 
 CAMPAIGNS = Path("campaigns")
+TEMPLATES = ("rehearsal", "phases", "zedboard")  #: campaign files that come with the package
+_TEMPLATES = Path(__file__).parent.parent / "campaign" / "templates"
 
 
 @click.command()
 @click.argument("plan", type=click.Path(path_type=Path), metavar="FILE.toml", required=False)
 @click.option("--out", type=click.Path(path_type=Path), help="The campaign's folder; campaigns/NAME by default.")
 @click.option("--resume", is_flag=True, help="Measure only what is missing or invalid in the folder.")
+@click.option("--template", type=click.Choice(TEMPLATES), help="Print a campaign file to begin with, and stop.")
 @json_option
-def measure(plan: Path | None, out: Path | None, resume: bool, as_json: bool) -> int:
+def measure(plan: Path | None, out: Path | None, resume: bool, template: str | None, as_json: bool) -> int:
     """Carry out a campaign: methods x models x repeats x meters x devices, unattended.
 
     Without FILE.toml, one short training run on handwritten digits is measured with this machine's own counter.
 
     Exit code 1 if a cell is not valid in the end; `--resume` tries those again, and goes on after a crash.
     """
+    if template is not None:
+        if plan is not None or out is not None or resume or as_json:
+            raise click.UsageError("--template only prints a campaign file: use it by itself")
+        show((_TEMPLATES / f"{template}.toml").read_text(encoding="utf-8").rstrip())
+        return 0
     from joulebit_host.campaign.live import LiveView
+    from joulebit_host.campaign.mixes import warnings
     from joulebit_host.campaign.phases import phase_tables
     from joulebit_host.campaign.report import PAGE
     from joulebit_host.campaign.run import run_campaign
@@ -36,6 +45,8 @@ def measure(plan: Path | None, out: Path | None, resume: bool, as_json: bool) ->
     from joulebit_host.campaign.summary import summarise
 
     campaign = campaign_from_table(_own_plan()) if plan is None else load_campaign(plan)
+    for line in warnings(campaign):
+        note(line)
     folder = out or CAMPAIGNS / campaign.name
     view = LiveView()
     with clean_stdout():
@@ -60,7 +71,7 @@ def measure(plan: Path | None, out: Path | None, resume: bool, as_json: bool) ->
             if comparison["energy"] == "net":
                 show(f"net: {comparison['sentence']}")
         for found in phase_tables(summary["phases"]):
-            show(phase_table(found))
+            show_phases(found)
             for line in found["notes"]:
                 show(line)
         note(f"report: {folder / PAGE}")
@@ -106,9 +117,9 @@ def _groups(summary: Mapping[str, Any]) -> Table:
     return table
 
 
-def phase_table(found: Mapping[str, Any]) -> Table:
+def show_phases(found: Mapping[str, Any]) -> None:
     """A table of `campaign.phases.phase_tables` for people."""
-    table = Table(title=found["title"], title_justify="left")
+    table = Table()
     table.add_column("phase")
     for way in found["ways"]:
         table.add_column(way, justify="right")
@@ -118,7 +129,8 @@ def phase_table(found: Mapping[str, Any]) -> Table:
             table.add_section()
         totals = total
         table.add_row(name.replace("_", " "), *cells)
-    return table
+    show(found["title"])
+    show(table)
 
 
 def _with_width(value: float | None, width: float | None) -> str:

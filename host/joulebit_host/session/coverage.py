@@ -1,6 +1,6 @@
 """Does the k = 2 interval hold the true energy as often as it says? A study over simulated sessions.
 
-    python -m joulebit_host.session.coverage [--sessions N] [--frames N] [--seed S]
+    python -m joulebit_host.session.coverage [--sessions N] [--frames N] [--meter KIND] [--seed S]
 
 Each session is drawn by `simulated` (every error at once, by kind of reading) or `frames` (each serial meter's
 bytes, through its decoder), measured by the code that measures real ones, and counted as a hit when the
@@ -12,6 +12,7 @@ data sheets dominate, which is why the factor is computed (see `uncertainty`).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import click
@@ -100,12 +101,17 @@ def study(sessions: int, seed: int = 1) -> dict[tuple[str, str, str], Tally]:
     return tallies
 
 
-def study_frames(sessions: int, seed: int = 1) -> dict[tuple[str, str, str], Tally]:
-    """Tallies by (kind of meter, "frames", "gross" or "net") of sessions that go through real frames."""
+def study_frames(sessions: int, seed: int = 1, meters: Sequence[str] = ()) -> dict[tuple[str, str, str], Tally]:
+    """Tallies by (kind of meter, "frames", "gross" or "net") of sessions that go through real frames.
+
+    meters: kinds; all if empty. Each kind's sessions are the same whatever others are studied beside it.
+    """
     from joulebit_host.session.frames import KINDS, draw_frames
 
     tallies: dict[tuple[str, str, str], Tally] = {}
     for row, kind in enumerate(KINDS):
+        if meters and kind not in meters:
+            continue
         for number in range(sessions):
             session = draw_frames(np.random.default_rng([seed, row, number]), kind)
             gross, net = measure_simulated(session)
@@ -172,14 +178,20 @@ def markdown(table: list[tuple[str, ...]]) -> str:
     "--sessions", default=200, show_default=True, type=click.IntRange(min=0), help="Of each kind and case."
 )
 @click.option("--frames", default=0, show_default=True, type=click.IntRange(min=0), help="Of each serial meter.")
+@click.option("--meter", "meters", multiple=True, help="Only this serial meter; may be repeated.")
 @click.option("--seed", default=1, show_default=True, help="Another seed is another study.")
-def main(sessions: int, frames: int, seed: int) -> None:
+def main(sessions: int, frames: int, meters: tuple[str, ...], seed: int) -> None:
     """Print the coverage tables as Markdown."""
+    from joulebit_host.session.frames import KINDS
+
+    for kind in meters:
+        if kind not in KINDS:
+            raise click.UsageError(f"--meter must be one of {', '.join(KINDS)}, got {kind!r}")
     if sessions:
         click.echo(markdown(rows(study(sessions, seed))))
     if frames:
         click.echo()
-        click.echo(markdown(rows(study_frames(frames, seed))))
+        click.echo(markdown(rows(study_frames(frames, seed, meters))))
 
 
 if __name__ == "__main__":

@@ -242,7 +242,8 @@ def _window_reasons(
         reasons.append(_reason("invalid_readings", text))
     gross = energy.gross
     if gross.expanded > limits.largest_relative_u * abs(gross.value):
-        text = f"gross energy {gross.value:.4g} J +- {gross.expanded:.2g} J; at most "
+        text = f"gross energy {gross.value:.4g} J +- {gross.expanded:.2g} J, mostly by "
+        text += f"{max(gross.terms, key=lambda term: abs(term.u)).name}; at most "
         text += f"{100 * limits.largest_relative_u:g} % is allowed"
         reasons.append(_reason("too_uncertain", text))
     inside = [c for t, c in temperatures if window.start_s <= t <= window.end_s]
