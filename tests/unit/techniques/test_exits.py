@@ -13,7 +13,8 @@ from joulebit.experiments.run import Trainer
 from joulebit.nn.graph import plan
 from joulebit.nn.models import model
 from joulebit.techniques.exits import Exits, exit_head
-from joulebit.train.exits import _sum
+from joulebit.train import exits_hook
+from joulebit.train.exits import ExitClassifiers, _sum
 from joulebit.train.progress import SilentProgress
 
 PRESET = "digits-resnet8-exits"
@@ -30,11 +31,15 @@ def test_exits_are_spread_over_the_blocks(name, count, blocks):
     assert found == blocks
 
 
-@pytest.mark.parametrize("a_exponent, b_exponent", [(-12, -15), (-15, -12), (-4, -4), (0, -33), (-50, -3)])
-def test_two_gradients_are_added_exactly_up_to_30_bits(a_exponent, b_exponent):
+@pytest.mark.parametrize(
+    "a_exponent, b_exponent, expected",
+    [(-12, -15, -15), (-15, -12, -15), (-4, -4, -4), (0, -30, -30), (0, -31, -30), (0, -33, -30), (-50, -3, -33)],
+)
+def test_two_gradients_are_added_exactly_up_to_30_bits(a_exponent, b_exponent, expected):
     random = np.random.default_rng(1)
     a, b = random.integers(-(2**15) + 1, 2**15, (2, 40))
     total, exponent = _sum(a, a_exponent, b, b_exponent)
+    assert exponent == expected
     for one, other, found in zip(a.tolist(), b.tolist(), total.tolist()):
         exact = one * Fraction(2) ** a_exponent + other * Fraction(2) ** b_exponent
         error = abs(found * Fraction(2) ** exponent - exact)
@@ -65,6 +70,39 @@ def test_the_counters_hold_the_exits_work_and_nothing_else():
         assert with_exits.total(f"macs.{phase}.") - plain.total(f"macs.{phase}.") == macs
     parameters = sum(head.features * head.classes + head.classes for head in heads)
     assert with_exits["updated"] - plain["updated"] == plain["steps"] * parameters
+
+
+LAST_ONLY = tuple(
+    f"method.neuron_selection.{setting}"
+    for setting in ("method=static", "convolutions=[6]", "ratios=[1.0]", "validation_samples=10")
+)
+
+
+def test_nothing_is_formed_below_what_is_trained():
+    """What learns lies above the exits, so that no exit forms a gradient of what it reads."""
+    formed = []
+    for preset in (PRESET, PLAIN):
+        run = Trainer(small(preset, *LAST_ONLY), None)
+        run.train(SilentProgress(), lambda: 0)
+        formed.append(run.network.counters.total("macs.input_gradient."))
+    assert formed[0] == formed[1]
+
+
+def test_every_exit_rounds_by_a_number_of_its_own():
+    exits = ExitClassifiers(plan(model("resnet8", 10), (32, 32, 3)), Exits(2), 0, 16)
+    assert [head.number for head in exits._heads.values()] == [(1 << 20) + 1, (1 << 20) + 2]  # spec, section 21
+
+
+def test_exits_are_evaluated_batch_by_batch(monkeypatch):
+    run = Trainer(small(PRESET, "data.train_limit=300", "training.iterations=20"), None)
+    run.train(SilentProgress(), lambda: 0)
+    found = []
+    for size in (7, 500):
+        monkeypatch.setattr(exits_hook, "_BATCH", size)
+        hook = exits_hook.ExitsHook()
+        hook.finish(run)
+        found.append(hook.summary())
+    assert found[0] == found[1] and len(run.data.test) > 7
 
 
 def test_exits_learn_and_are_evaluated(tmp_path):
