@@ -7,6 +7,7 @@ failed while the others go on.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import math
 import os
@@ -74,7 +75,7 @@ def cluster(workers: int, scheduler: str | None = None) -> Iterator[Any]:
         if scheduler:
             try:
                 client = Client(scheduler, timeout=_CONNECT_S)
-            except (OSError, TimeoutError, ValueError) as error:
+            except (OSError, asyncio.TimeoutError, ValueError) as error:
                 raise JoulebitError(
                     f"no Dask scheduler answers at {scheduler!r} ({error}): start one by `dask scheduler`, and "
                     "give its address such as tcp://host:8786"
@@ -174,7 +175,7 @@ def execute(
                 journal.add(row)
                 progress.ended(row)
             progress.running(shares)
-    except (CancelledError, OSError, TimeoutError) as error:
+    except (CancelledError, OSError, asyncio.TimeoutError) as error:
         raise ClusterLostError(f"the cluster is gone: {_one_line(error)}") from error
 
 
@@ -214,7 +215,7 @@ def _ended(futures: Mapping[Any, str], client: Any) -> list[Any]:
         return []
     try:
         return list(wait(list(futures), timeout=_PATIENCE_S, return_when="FIRST_COMPLETED").done)
-    except TimeoutError:
+    except asyncio.TimeoutError:  # Dask's; another than the built-in one in Python 3.10
         if client.status in ("closed", "closing"):
             raise ClusterLostError("the connection to the scheduler is closed") from None
         return []
