@@ -29,9 +29,10 @@ module jb_sequencer_walk (
   output      logic        last_o,         // the walk's last
   output      logic        last_row_o      // in the last row of an image
 );
-  logic active_q;
+  logic active_q, last_q;
   logic [15:0] images_left_q, rows_left_q, columns_left_q, rows_q, columns_q;  // rows and columns: of each image and row
   logic last_image_q, last_row_q, row_end_q;  // nothing is left
+  logic last_image_d, last_row_d, row_end_d;
   logic [15:0] image_base_q, base_q, first_base;
   logic [17:0] row_q, column_q, first_row_q, first_column_q, next_row;
   logic [15:0] offset, offset_q;
@@ -53,14 +54,28 @@ module jb_sequencer_walk (
   assign row_end_o   = row_end_q;
   assign last_row_o  = last_row_q;
   assign image_end_o = row_end_q && last_row_q;
-  assign last_o      = active_q && image_end_o && last_image_q;
+  assign last_o      = last_q;
   assign next_row    = row_q + {15'd0, row_step_i};
   assign first_base  = image_base_q + image_step_i;
 
+  // last_q, a register since much hangs on it: the request is the last of its row, its image and the walk.
+  assign row_end_d    = !row_end_q ? columns_left_q == 16'd1 : columns_q == '0;
+  assign last_row_d   = !row_end_q ? last_row_q : !last_row_q ? rows_left_q == 16'd1 : rows_q == '0;
+  assign last_image_d = image_end_o ? images_left_q == 16'd1 : last_image_q;
+
   always_ff @(posedge clk_i) begin
-    if (!rst_ni) active_q <= 1'b0;
-    else if (start_i) active_q <= go_i;
-    else if (last_o) active_q <= 1'b0;
+    if (!rst_ni) begin
+      active_q <= 1'b0;
+      last_q   <= 1'b0;
+    end else if (start_i) begin
+      active_q <= go_i;
+      last_q   <= go_i && images_i == '0 && rows_i == '0 && columns_i == '0;
+    end else if (last_q) begin
+      active_q <= 1'b0;
+      last_q   <= 1'b0;
+    end else if (active_q) begin
+      last_q   <= row_end_d && last_row_d && last_image_d;
+    end
   end
 
   always_ff @(posedge clk_i) begin
@@ -81,25 +96,23 @@ module jb_sequencer_walk (
       base_q         <= base_i + offset;
       offset_q       <= offset;
     end else if (active_q) begin
+      row_end_q    <= row_end_d;
+      last_row_q   <= last_row_d;
+      last_image_q <= last_image_d;
       if (!row_end_q) begin
         columns_left_q <= columns_left_q - 16'd1;
-        row_end_q      <= columns_left_q == 16'd1;
         column_q       <= column_q + {16'd0, column_step_i};
       end else begin
         columns_left_q <= columns_q;
-        row_end_q      <= columns_q == '0;
         column_q       <= first_column_q;
         if (!last_row_q) begin
           rows_left_q <= rows_left_q - 16'd1;
-          last_row_q  <= rows_left_q == 16'd1;
           row_q       <= next_row;
           if (next_row[2] != row_q[2]) base_q <= base_q + group_step_i;
         end else begin
           rows_left_q   <= rows_q;
-          last_row_q    <= rows_q == '0;
           row_q         <= first_row_q;
           images_left_q <= images_left_q - 16'd1;
-          last_image_q  <= images_left_q == 16'd1;
           image_base_q  <= first_base;
           base_q        <= first_base + offset_q;
         end
