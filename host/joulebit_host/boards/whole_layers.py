@@ -18,6 +18,7 @@ from joulebit.engine.base import ConvGeometry
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.fixed.matmul import integer_matmul
 from joulebit.fixed.rounding import Rounding, peak, saturate, shift_round
+from joulebit.kernels.scratch import address
 from joulebit.spec.accelerator import Operation
 from joulebit_host.boards.threads import shared_workers
 from joulebit_host.driver.packing import WeightPacker
@@ -162,13 +163,14 @@ class WholeLayers:
         return w if packer.heads_fit(packed, w, x_unsigned) else None
 
     def store_sums(self, exact: Int64Array, out: NDArray[np.uint8]) -> int:
-        """Sums of a weight gradient into `out`, flat; their largest magnitude."""
-        values = out.view(np.int64)
+        """Sums of a weight gradient [block, word of x, kernel row, kernel column, 8, lane] into `out`, flat; their
+        largest magnitude.
+        """
         if self._fast is not None:
             from joulebit.kernels import board_memory
 
-            return int(board_memory.store_sums(exact, values))
-        values.reshape(exact.shape)[...] = exact
+            return int(board_memory.store_sums(*_sums(exact), address(out)))
+        out.view(np.int64).reshape(exact.shape)[...] = exact
         return peak(exact)
 
     def sign_bytes(self, exact: Int64Array, guess: Int64Array, threshold: int, out: NDArray[np.uint8]) -> int:
@@ -176,11 +178,17 @@ class WholeLayers:
         if self._fast is not None:
             from joulebit.kernels import board_memory
 
-            return int(board_memory.sign_bytes(exact, guess, threshold, out))
+            guess = np.ascontiguousarray(guess)
+            return int(board_memory.sign_bytes(*_sums(exact), address(guess), threshold, address(out)))
         decided = np.abs(guess) >= threshold
         direction = np.where(decided, np.sign(guess), np.sign(exact)) & 3
         out[...] = (direction | np.where(decided, 128, 0)).astype(np.uint8).reshape(-1)
         return int(np.count_nonzero(decided))
+
+
+def _sums(exact: Int64Array) -> tuple[int, ...]:
+    """Sums of a weight gradient, whose lanes are side by side, as `joulebit.kernels.board_memory` takes them."""
+    return (address(exact), *exact.shape[:4], *exact.strides[:5], exact.shape[5])
 
 
 def _compiled(threads: int | None) -> tuple[Any, FastKernels | None]:

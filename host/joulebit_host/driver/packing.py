@@ -6,7 +6,7 @@ of 8 is one copy, and the order of packed weights is worked out once per shape a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -19,6 +19,7 @@ from joulebit.spec.accelerator import ArrayConfig, Operation
 from joulebit.spec.descriptor import ceil_div, weight_bytes
 
 __all__ = [
+    "Empty",
     "WeightPacker",
     "tensor_bytes",
     "tensor_view",
@@ -27,6 +28,8 @@ __all__ = [
     "weight_packer",
     "write_tensor",
 ]
+
+Empty = Callable[[tuple[int, ...], Any], NDArray[Any]]  #: numpy.empty, or memory that is used again
 
 _DIGIT = 100  #: of the numbers by which the order of packed weights is found: fits int8
 
@@ -62,36 +65,46 @@ def write_tensor(data: NDArray[np.uint8], tensor: NDArray[Any]) -> None:
 
 
 def unpack_sums(
-    data: NDArray[np.uint8], pieces: Sequence[GradientPiece], shape: tuple[int, int, int, int], config: ArrayConfig
-) -> NDArray[np.int64]:
-    """`joulebit.accelerator.packing.unpack_gradient`: int64 [kernel_h, kernel_w, c_in, c_out], by one copy."""
-    return _collect(data.view("<i8"), 8, pieces, shape, config)
+    data: NDArray[np.uint8], pieces: Sequence[GradientPiece], shape: tuple[int, int, int, int],
+    config: ArrayConfig, empty: Empty = np.empty,
+) -> NDArray[np.int64]:  # fmt: skip
+    """`joulebit.accelerator.packing.unpack_gradient`: int64 [kernel_h, kernel_w, c_in, c_out], by one copy.
+
+    empty: gives the array, as numpy's does.
+    """
+    return _collect(data.view("<i8"), 8, pieces, shape, config, empty)
 
 
 def unpack_directions(
-    data: NDArray[np.uint8], pieces: Sequence[GradientPiece], shape: tuple[int, int, int, int], config: ArrayConfig
-) -> NDArray[np.int64]:
-    """The directions of `joulebit.accelerator.packing.unpack_signs`, as int64."""
-    return _collect(data.view(np.int8) << 6 >> 6, 1, pieces, shape, config)  # the sign of the lowest two bits
+    data: NDArray[np.uint8], pieces: Sequence[GradientPiece], shape: tuple[int, int, int, int],
+    config: ArrayConfig, empty: Empty = np.empty,
+) -> NDArray[np.int64]:  # fmt: skip
+    """The directions of `joulebit.accelerator.packing.unpack_signs`, as int64; empty: as for `unpack_sums`."""
+    signs = data.view(np.int8) << 6
+    signs >>= 6  # of the lowest two bits
+    wide = empty(signs.shape, np.int64)
+    np.copyto(wide, signs)
+    return _collect(wide, 1, pieces, shape, config, empty)
 
 
 def _collect(
-    values: NDArray[Any], element: int, pieces: Sequence[GradientPiece], shape: tuple[int, int, int, int],
-    config: ArrayConfig,
+    values: NDArray[np.int64], element: int, pieces: Sequence[GradientPiece], shape: tuple[int, int, int, int],
+    config: ArrayConfig, empty: Empty,
 ) -> NDArray[np.int64]:  # fmt: skip
     """Pieces [block, word, kernel row, kernel column, 8, lane] of elements of so many bytes, put together."""
     height, width, c_in, c_out = shape
     lanes = config.out_lanes
     all_words, all_blocks = pad8(c_in) // 8, ceil_div(pad8(c_out), lanes)
-    whole = np.empty((height, width, all_words, 8, all_blocks, lanes), np.int64)
+    flat = empty((height, width, 8 * all_words, lanes * all_blocks), np.int64)
+    side_by_side = np.dtype((np.void, 8 * lanes))  # all lanes: numpy copies them as one
+    whole = flat.view(side_by_side).reshape(height, width, all_words, 8, all_blocks)
     for piece in pieces:
         blocks, words, rows, columns = (stop - start for start, stop in piece[1:])
         start = piece.offset // element
-        part = values[start : start + piece.elements(config)].reshape(blocks, words, rows, columns, 8, lanes)
+        part = values[start : start + piece.elements(config)].view(side_by_side)
         whole[slice(*piece.rows), slice(*piece.columns), slice(*piece.words), :, slice(*piece.blocks)] = (
-            part.transpose(2, 3, 1, 4, 0, 5)
+            part.reshape(blocks, words, rows, columns, 8).transpose(2, 3, 1, 4, 0)
         )
-    flat = whole.reshape(height, width, 8 * all_words, lanes * all_blocks)
     return np.ascontiguousarray(flat[:, :, :c_in, :c_out])
 
 
@@ -121,7 +134,7 @@ class WeightPacker:
 
     def pack(self, w: NDArray[np.int8], out: NDArray[np.uint8], x_unsigned: bool) -> None:
         """The packed weights of w into `out` [size]; x_unsigned: the forward pass of unsigned activations."""
-        np.take(w.reshape(-1).view(np.uint8), self.index, out=out, mode="clip")
+        w.reshape(-1).view(np.uint8).take(self.index, out=out, mode="clip")
         if len(self.zeros):
             out[self.zeros] = 0
         out.view("<i8")[self.heads] = self._initial(w) if x_unsigned and not self.transposed else 0

@@ -13,7 +13,7 @@ from joulebit.spec.accelerator import ArrayConfig
 from joulebit.spec.descriptor import RESULT_DTYPE
 from joulebit_host.driver.faults import ResultError
 from joulebit_host.driver.memory import Region
-from joulebit_host.driver.packing import tensor_view, unpack_directions, unpack_sums
+from joulebit_host.driver.packing import Empty, tensor_view, unpack_directions, unpack_sums
 from joulebit_host.driver.plans import Template
 
 __all__ = ["PassResult"]
@@ -80,17 +80,17 @@ class PassResult:
         dtype = np.int64 if key.raw else np.uint8 if key.relu else np.int16
         return tensor_view(self._data, self.template.shape, dtype)
 
-    def gradient(self) -> NDArray[np.int64]:
-        """The weight gradient, int64 [kernel_h, kernel_w, c_in, c_out]."""
-        return unpack_sums(self._data, self.template.plan.pieces, self._kernel_shape(), self._config)
+    def gradient(self, empty: Empty = np.empty) -> NDArray[np.int64]:
+        """The weight gradient, int64 [kernel_h, kernel_w, c_in, c_out]. empty: gives the array, as numpy's."""
+        return unpack_sums(self._data, self.template.plan.pieces, self._kernel_shape(), self._config, empty)
 
     def signs(self) -> tuple[NDArray[np.int8], NDArray[np.bool_]]:
         """Of a selective weight gradient: directions -1, 0, 1, and which were predicted."""
         return unpack_signs(self._data, self.template.plan.pieces, self._kernel_shape(), self._config)
 
-    def directions(self) -> NDArray[np.int64]:
-        """`signs`, the directions alone as int64."""
-        return unpack_directions(self._data, self.template.plan.pieces, self._kernel_shape(), self._config)
+    def directions(self, empty: Empty = np.empty) -> NDArray[np.int64]:
+        """`signs`, the directions alone as int64; empty: as for `gradient`."""
+        return unpack_directions(self._data, self.template.plan.pieces, self._kernel_shape(), self._config, empty)
 
     def _kernel_shape(self) -> tuple[int, int, int, int]:
         a, b, c, d = self.template.shape

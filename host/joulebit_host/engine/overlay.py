@@ -312,7 +312,7 @@ class OverlayEngine:
             first, second = self._exact_gradient(x1, dz1, geometry), self._exact_gradient(x2, dz2, geometry)
             return None if first is None or second is None else Gradient.of(first.value + second.value)
         self._done("weight gradient")
-        return Gradient(mapped.gradient(result.gradient()), result.peak)
+        return Gradient(mapped.gradient(result.gradient(self.session.recycled.empty)), result.peak)
 
     def conv_weight_gradient_msb(self, x: Array, dz: Array, geometry: ConvGeometry) -> Array:
         if self._predictor and self._predictor.takes(x, dz, geometry):

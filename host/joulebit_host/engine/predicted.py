@@ -145,7 +145,7 @@ class SignPredictor:
         else:
             session.passes["prediction"] += 1
         session.passes["weight signs"] += 1
-        signs = gradient.mapped.gradient(second.directions())
+        signs = gradient.mapped.gradient(second.directions(session.recycled.empty))
         counts = {
             "total": signs.size,
             "decided": second.total("decided"),

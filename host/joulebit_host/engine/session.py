@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 from joulebit.engine.base import Engine
 from joulebit.errors import JoulebitError
 from joulebit.fixed.arithmetic import Arithmetic
+from joulebit.kernels.memory import Pool
 from joulebit_host.boards import Board, open_board
 from joulebit_host.boards.base import BoardMemoryError
 from joulebit_host.driver import Accelerator, Job, default_bitstream
@@ -88,6 +89,7 @@ class OverlaySession:
         )
         self.shared = SharedMemory(self.accelerator, board)
         self.pool = SharedPool(self.shared)
+        self.recycled = Pool()  #: for what the accelerator will not read
         self.operands = Operands(self.accelerator, self.shared)
         self.mapper = Mapper(self.accelerator.config)
         self.passes: Counter[str] = Counter()  #: on the accelerator, by name
