@@ -2,7 +2,7 @@
 
 A step of the bit-accurate network is timed against a step of plain float32 PyTorch in both memory formats. All
 contestants alternate, round by round, in one process with the same threads; ratios are of paired rounds. A
-contestant's turn begins with a step that does not count: it brings its tensors back to the caches, and the threads
+contestant's turn begins with steps that do not count: they bring its tensors back to the caches, and the threads
 of the contestant before, which PyTorch keeps spinning for some milliseconds, come to rest. Peak memory is read in
 one fresh process per contestant.
 """
@@ -124,8 +124,9 @@ def alternate(
 
 
 def _turn(step: Step, count: int) -> tuple[float, float]:
-    """Seconds and processor seconds per step, of so many after one that does not count."""
-    step(-1)
+    """Seconds and processor seconds per step, of so many after half as many that do not count."""
+    for number in range(-(-count // 2)):
+        step(number)
     start, cpu_start = time.perf_counter(), time.process_time()
     for number in range(count):
         step(number)
