@@ -13,14 +13,24 @@ from numpy.typing import NDArray
 
 from joulebit.engine.base import Int64Array, NormConstants, NormGradientConstants, Quantised
 from joulebit.engine.vector_kernels import VectorKernels
-from joulebit.fixed.arithmetic import PEAK_LIMIT
+from joulebit.fixed.arithmetic import PEAK_LIMIT, Arithmetic
 from joulebit.kernels import fast_norm, narrow_norm
+from joulebit.kernels.memory import Pool
 from joulebit.kernels.portions import PORTION, portions
 from joulebit.kernels.scratch import address
+from joulebit.kernels.workers import Workers
 
 
 class NormKernels(VectorKernels):
-    """Fast versions of an engine's normalisations."""
+    """Fast versions of an engine's normalisations.
+
+    Args:
+        arithmetic, workers, pool: see `VectorKernels`.
+    """
+
+    def __init__(self, arithmetic: Arithmetic, workers: Workers, pool: Pool) -> None:
+        super().__init__(arithmetic, workers, pool)
+        self._last: tuple[NormConstants, NDArray[np.int32]] | None = None  # `_table` of the last constants
 
     def norm_forward(
         self,
@@ -90,16 +100,26 @@ class NormKernels(VectorKernels):
     ) -> tuple[Int64Array, Int64Array] | None:
         """`Engine.norm_sums`, or None."""
         channels, repeated = z.shape[3], _repeated(z)
+        table = self._table(norm, repeated)
+        if table is not None:
+            sums = self._summed(narrow_norm.norm_sums, g, z, repeated, (address(table),))
+            if repeated > channels:
+                sums = sums.reshape(2, repeated // channels, channels).sum(1)
+            return sums[0], sums[1]
         constants = _of_xhat(norm)
-        if repeated % 16 == 0:
-            table = np.empty((5, repeated), np.int32)
-            if narrow_norm.tabulate_sums(*constants, table):
-                sums = self._summed(narrow_norm.norm_sums, g, z, repeated, (address(table),))
-                if repeated > channels:
-                    sums = sums.reshape(2, repeated // channels, channels).sum(1)
-                return sums[0], sums[1]
         sums = self._summed(fast_norm.norm_sums, g, z, channels, tuple(map(address, constants)))
         return sums[0], sums[1]
+
+    def _table(self, norm: NormConstants, repeated: int) -> NDArray[np.int32] | None:
+        """What `narrow_norm` knows of x-hat, with room for the backward pass, which follows its sums; or None."""
+        last = self._last
+        if last is not None and last[0] is norm and last[1].shape[1] == repeated:
+            return last[1]
+        table = np.empty((narrow_norm.BACKWARD_ROWS, repeated), np.int32)
+        if repeated % 16 or not narrow_norm.tabulate_sums(*_of_xhat(norm), table):
+            return None
+        self._last = norm, table
+        return table
 
     def _summed(
         self, kernel: Any, g: NDArray[Any], z: NDArray[Any], channels: int, constants: tuple[int, ...]
@@ -122,13 +142,13 @@ class NormKernels(VectorKernels):
             return None
         channels, repeated = z.shape[3], _repeated(z)
         dz = self._pool.empty(z.shape, np.int16)
-        factors = (gradient.mean_g, gradient.mean_gx, gradient.multiplier, gradient.shift)
-        constants = (*_of_xhat(norm), *(np.ascontiguousarray(array) for array in factors))
-        if repeated % 16 == 0:
-            table = np.empty((narrow_norm.BACKWARD_ROWS, repeated), np.int32)
-            if narrow_norm.tabulate_backward(*constants, table):
-                places = (address(table), self._g_limit, address(dz))
-                return self._backward(narrow_norm.norm_backward, dz, g, z, repeated, places)
+        rows = (gradient.mean_g, gradient.mean_gx, gradient.multiplier, gradient.shift)
+        factors = tuple(np.ascontiguousarray(row) for row in rows)
+        table = self._table(norm, repeated)
+        if table is not None and narrow_norm.tabulate_backward(*factors, table):
+            places = (address(table), self._g_limit, address(dz))
+            return self._backward(narrow_norm.norm_backward, dz, g, z, repeated, places)
+        constants = (*_of_xhat(norm), *factors)
         end = (*map(address, constants), self._g_limit, PEAK_LIMIT, address(dz))
         return self._backward(fast_norm.norm_backward, dz, g, z, channels, end)
 

@@ -46,72 +46,79 @@ from joulebit.kernels.vector import (
     zeros,
 )
 
-FORWARD_ROWS, BACKWARD_ROWS = 7, 11
+FORWARD_ROWS, SUMS_ROWS, BACKWARD_ROWS = 7, 5, 11
 _AHEAD = 4096  # bytes: processors fetch streams ahead by themselves, but not always well enough
 
 
 @inline
-def _tabulate_normalised(mean: Int, rsqrt: Int, scale: Int, table: Int, c: Int, source: Int) -> Int:
-    """Rows 0..4 of column c; whether all values of x-hat's computation fit."""
-    shift = 35 - scale[source] - 8
+def _tabulate_normalised(mean: Int, rsqrt: Int, scale: Int, table: Int, c: Int) -> Int:
+    """Rows 0..4 of channel c; whether all values of x-hat's computation fit."""
+    shift = 35 - scale[c] - 8
     if shift < 1 or shift > 31:
         return False
-    offset = ((np.int64(1) << (shift + 7)) - mean[source] * rsqrt[source]) >> 8
-    half = rsqrt[source] >> 1
+    offset = ((np.int64(1) << (shift + 7)) - mean[c] * rsqrt[c]) >> 8
+    half = rsqrt[c] >> 1
     if 32768 * half + abs(offset >> 1) + 32768 >= np.int64(1) << 31:
         return False
     table[0, c] = half
-    table[1, c] = -(rsqrt[source] & 1)
+    table[1, c] = -(rsqrt[c] & 1)
     table[2, c] = offset >> 1
     table[3, c] = offset & 1
     table[4, c] = shift - 1
     return True
 
 
+@inline
+def _repeat(table: Int, first: Int, last: Int, channels: Int) -> None:
+    """Rows first .. last - 1 again and again, for pixels side by side."""
+    for row in range(first, last):
+        for c in range(channels, table.shape[1]):
+            table[row, c] = table[row, c - channels]
+
+
 @kernel
 def tabulate_forward(mean: Int, rsqrt: Int, scale: Int, gamma: Int, beta: Int, shift: Int, table: Int) -> Int:
-    """Fills the table [FORWARD_ROWS, channels] of `norm_forward`; False if a value may leave 32 bits."""
-    for c in range(table.shape[1]):
-        source = c % mean.size
-        if not _tabulate_normalised(mean, rsqrt, scale, table, c, source):
+    """Fills the table [FORWARD_ROWS, repeated channels] of `norm_forward`; False if a value may leave 32 bits."""
+    for c in range(mean.size):
+        if not _tabulate_normalised(mean, rsqrt, scale, table, c):
             return False
-        table[5, c] = gamma[source]
-        table[6, c] = (beta[source] << 11) + ((np.int64(1) << shift) >> 1)
+        table[5, c] = gamma[c]
+        table[6, c] = (beta[c] << 11) + ((np.int64(1) << shift) >> 1)
+    _repeat(table, 0, FORWARD_ROWS, mean.size)
     return True
 
 
 @kernel
 def tabulate_sums(mean: Int, rsqrt: Int, scale: Int, table: Int) -> Int:
     """Fills rows 0..4 for `norm_sums`; False if a value may leave 32 bits."""
-    fits = True
-    for c in range(table.shape[1]):
-        fits = fits and _tabulate_normalised(mean, rsqrt, scale, table, c, c % mean.size)
-    return fits
+    for c in range(mean.size):
+        if not _tabulate_normalised(mean, rsqrt, scale, table, c):
+            return False
+    _repeat(table, 0, SUMS_ROWS, mean.size)
+    return True
 
 
 @kernel
-def tabulate_backward(
-    mean: Int, rsqrt: Int, scale: Int, mean_g: Int, mean_gx: Int, multiplier: Int, shift: Int, table: Int
-) -> Int:
-    """Fills the table [BACKWARD_ROWS, channels] of `norm_backward`; False if a value may leave 32 bits.
+def tabulate_backward(mean_g: Int, mean_gx: Int, multiplier: Int, shift: Int, table: Int) -> Int:
+    """Fills the rest of a table [BACKWARD_ROWS, repeated channels], whose rows 0..4 are those of `tabulate_sums`.
+
+    False if a value may leave 32 bits in `norm_backward`.
 
     With |c1| <= 2^23 and |c2| < 2^30 is |T| <= 2^23 + 2^23 + 2^26 + 1 < 2^27 and |km * T| < 2^42: every shift
     from 44 on gives 0.
     """
-    for c in range(table.shape[1]):
-        source = c % mean.size
-        if not _tabulate_normalised(mean, rsqrt, scale, table, c, source):
+    for c in range(mean_g.size):
+        last = min(np.int64(46), shift[c])
+        fits = abs(mean_gx[c]) < 1 << 30 and abs(mean_g[c]) <= 1 << 23 and last >= 17
+        if not fits or abs(multiplier[c]) > 32768:
             return False
-        last = min(np.int64(46), shift[source])
-        fits = abs(mean_gx[source]) < 1 << 30 and abs(mean_g[source]) <= 1 << 23 and last >= 17
-        if not fits or abs(multiplier[source]) > 32768:
-            return False
-        table[5, c] = mean_g[source]
-        table[6, c] = mean_gx[source] >> 15
-        table[7, c] = mean_gx[source] & 32767
-        table[8, c] = multiplier[source]
+        table[5, c] = mean_g[c]
+        table[6, c] = mean_gx[c] >> 15
+        table[7, c] = mean_gx[c] & 32767
+        table[8, c] = multiplier[c]
         table[9, c] = np.int64(1) << (last - 17)
         table[10, c] = last - 16
+    _repeat(table, SUMS_ROWS, BACKWARD_ROWS, mean_g.size)
     return True
 
 

@@ -50,7 +50,7 @@ class Head:
         self._g_bits = g_bits
         self.g_exponent = DelayedExponent(g_bits)
         self._pool_shift = ceil_log2(plan.in_shape[0] * plan.in_shape[1]) if plan.pooled else 0
-        self._saved: tuple[Tensor, Int64Array] | None = None
+        self._saved: tuple[Tensor, Int64Array, Int64Array, int] | None = None
 
     def use(self, g_bits: int) -> None:
         """Gradients of another width from now on; the exponent's state stays."""
@@ -63,7 +63,7 @@ class Head:
         exponent = x.exponent - self._pool_shift + w_exponent
         logits = integer_matmul(features, w.T) + shift_round(self._bias.view(f"{self.name}.bias"), 28 + exponent)
         if run.training:
-            self._saved = (x, features)
+            self._saved = (x, features, w, w_exponent)
         if run.counted:
             run.accountant.head(self.plan, x.samples, backward=False)
         return logits, exponent
@@ -95,7 +95,7 @@ class Head:
         weight_log2: log2 of the weight of this loss.
         """
         assert self._saved is not None, "backward without forward"
-        x, features = self._saved
+        x, features, w, w_exponent = self._saved
         self._saved = None
         if lesson is None:
             (full, chosen, correct), head_room = loss_gradient(logits, labels, exponent), 0
@@ -114,7 +114,6 @@ class Head:
         run.accountant.head(self.plan, x.samples, backward=True, input_needed=input_needed)
         if not input_needed:
             return None, outcome
-        w, w_exponent = self._quantised(run)
         value = integer_matmul(g, w)
         like = x.data if self.plan.pooled else x.data.reshape(x.data.shape[0], 1, 1, self.plan.features)
         elements = prod(self.plan.in_shape)

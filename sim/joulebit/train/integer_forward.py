@@ -308,7 +308,8 @@ class IntegerForward(IntegerState):
 def input_integers(images: NDArray[np.uint8], bits: int) -> NDArray[Any]:
     """Pixels as the integers of the network's input (spec, section 2): int8 up to 8 bits, else int16."""
     if bits == 8:
-        turned = (images ^ np.uint8(128)).view(np.int8)
-        return np.maximum(turned, np.int8(-127), out=turned)
+        turned = images ^ np.uint8(128)
+        turned += turned == np.uint8(128)  # -128 becomes -127; numpy's maximum takes ten times as long
+        return turned.view(np.int8)
     centred = saturate(shift_round(images.astype(np.int16) - 128, 8 - bits), bits)
     return centred.astype(np.int8 if bits < 8 else np.int16)

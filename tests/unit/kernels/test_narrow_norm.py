@@ -59,9 +59,8 @@ def test_edges_are_exact(channels: int, seed: int) -> None:
     table = np.zeros((narrow_norm.BACKWARD_ROWS, repeated), np.int32)
     first = (norm.mean, norm.rsqrt, norm.scale)
     assert narrow_norm.tabulate_forward(*first, norm.gamma, norm.beta, 20, table)
-    assert narrow_norm.tabulate_backward(
-        *first, slopes.mean_g, slopes.mean_gx, slopes.multiplier, slopes.shift, table
-    )
+    assert narrow_norm.tabulate_sums(*first, table)
+    assert narrow_norm.tabulate_backward(slopes.mean_g, slopes.mean_gx, slopes.multiplier, slopes.shift, table)
     short = extremes(rng, 0, 255, shape).astype(np.uint8)
     signed = extremes(rng, -128, 127, (4, 16, 16, channels)).astype(np.int8)
     for options in (
@@ -70,8 +69,11 @@ def test_edges_are_exact(channels: int, seed: int) -> None:
         {"shift": 19, "bounds": (0, 255), "shortcut": signed, "shortcut_stride": 2, "shortcut_shift": 18},
     ):
         assert equal(ours.norm_forward(z, norm, **options), reference.norm_forward(z, norm, **options))
-    assert equal(ours.norm_sums(g, z, norm), reference.norm_sums(g, z, norm))
-    assert equal(ours.norm_backward(g, z, norm, slopes), reference.norm_backward(g, z, norm, slopes))
+    other, other_slopes = constants(rng, channels), gradient(rng, channels)
+    for _ in range(2):  # the backward pass may follow its sums or not
+        assert equal(ours.norm_sums(g, z, norm), reference.norm_sums(g, z, norm))
+        for pair in ((norm, slopes), (other, other_slopes), (norm, other_slopes)):
+            assert equal(ours.norm_backward(g, z, *pair), reference.norm_backward(g, z, *pair))
 
 
 @pytest.mark.parametrize(
@@ -90,6 +92,6 @@ def test_what_may_not_fit_is_refused(name: str, value: int) -> None:
     norm, slopes = constants(rng, CHANNELS), gradient(rng, CHANNELS)
     getattr(norm if hasattr(norm, name) else slopes, name)[3] = value
     table = np.zeros((narrow_norm.BACKWARD_ROWS, CHANNELS), np.int32)
-    assert not narrow_norm.tabulate_backward(
-        norm.mean, norm.rsqrt, norm.scale, slopes.mean_g, slopes.mean_gx, slopes.multiplier, slopes.shift, table
-    )
+    fits = narrow_norm.tabulate_sums(norm.mean, norm.rsqrt, norm.scale, table)
+    factors = (slopes.mean_g, slopes.mean_gx, slopes.multiplier, slopes.shift)
+    assert not (fits and narrow_norm.tabulate_backward(*factors, table))
