@@ -1,4 +1,5 @@
-// jb_registers: the AXI4-Lite handshakes. Each address and each data word gets one answer, which stands until it is taken.
+// jb_registers: the AXI4-Lite handshakes. Each address and each data word gets one answer, which stands until it is taken. And what
+// happens in a cycle in which STATUS is cleared is not lost: a read right after it shows it.
 `default_nettype none
 
 module fv_registers (
@@ -14,6 +15,9 @@ module fv_registers (
   input wire logic [11:0] araddr_i,
   input wire logic        rready_i,
   input wire logic        busy_i,
+  input wire logic        finish_i,
+  input wire logic        interrupt_i,
+  input wire logic        fail_i,
   input wire logic        count_tile_i
 );
   logic awready, wready, bvalid, arready, rvalid, irq, start, reset, counting;
@@ -47,9 +51,9 @@ module fv_registers (
     .desc_address_o     (desc_address),
     .desc_count_o       (desc_count),
     .busy_i,
-    .finish_i           (1'b0),
-    .interrupt_i        (1'b0),
-    .fail_i             (1'b0),
+    .finish_i,
+    .interrupt_i,
+    .fail_i,
     .fail_error_i       ('0),
     .fail_index_i       ('0),
     .desc_done_i        ('0),
@@ -72,6 +76,7 @@ module fv_registers (
   logic started_q, b_stood_q, r_stood_q, busy_q;
   logic [1:0] bresp_q, aw_owed_q, w_owed_q, r_owed_q;
   logic [33:0] r_q;
+  logic [2:0] event_q, shown_q;  // interrupt, fail, finish: of the cycle before; that the answer to a read must show
   initial started_q = 1'b0;
 
   always_ff @(posedge clk_i) begin
@@ -82,6 +87,8 @@ module fv_registers (
     bresp_q   <= bresp;
     r_q       <= {rdata, rresp};
     busy_q    <= busy_i;
+    event_q   <= rst_ni ? {interrupt_i, fail_i, finish_i} : '0;
+    shown_q   <= rst_ni && arvalid_i && arready && araddr_i[11:2] == 10'(jb_pkg::REG_STATUS[7:2]) ? event_q : '0;
     if (!rst_ni) begin
       aw_owed_q <= '0;
       w_owed_q  <= '0;
@@ -98,6 +105,7 @@ module fv_registers (
       a_w_owed : assert (w_owed_q == 2'(!wready) + 2'(bvalid));
       a_r_owed : assert (r_owed_q == 2'(rvalid));
       a_resp : assert (!bvalid || bresp == 2'b00 || bresp == 2'b10);
+      a_event : assert ((shown_q & ~rdata[3:1]) == '0);
       a_start : assert (!(start && busy_q) && !(start && reset));
       c_write : cover (bvalid && bresp == 2'b00);
     end
