@@ -34,12 +34,15 @@ _LOOK = {
 def ways(phases: Sequence[Mapping[str, Any]]) -> Drawing | None:
     """A row of panels for each method that was divided: its phases, and the residuals of its mixes.
 
+    Methods whose phases are known by markers alone have a figure of their own (`energy_figures.phases`).
+
     Args:
         phases: see `phases.phase_energies`.
     """
     usable = [way for way in phases if is_usable(way)]
     key = ("whole_method", "model", "meter", "device")
-    methods = list(dict.fromkeys(tuple(way[k] for k in key) for way in usable))
+    measured = [way for way in usable if way["method"] != "markers"]
+    methods = list(dict.fromkeys(tuple(way[k] for k in key) for way in measured))
     if not methods:
         return None
     found = [[way for way in usable if tuple(way[k] for k in key) == method] for method in methods]

@@ -160,7 +160,7 @@ def _figures(
             "ways", "power", "Energy per phase, in each way that it was measured",
             "Net energy of each phase of one run. Right, what the regression leaves of each mix (3F: the forward "
             "pass three times), in units of its own uncertainty: beyond the grey, energies are no sum of phases.",
-            phase.ways(summary["phases"]), "no phase was replayed, mixed or marked",
+            phase.ways(summary["phases"]), "",
         ),
         (
             "beside", "model", "Simulated beside measured",
@@ -197,7 +197,7 @@ def _figures(
         if picture:
             png = f"{FIGURES}/{len(shown) + 1:02d}-{name}.png"
             shown.append(Shown(name, section, title, sees, picture, png))
-        else:
+        elif reason:
             absent.append(f"{title}: {reason}")
     return shown, absent
 

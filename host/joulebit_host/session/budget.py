@@ -31,7 +31,8 @@ readings beside it, in idle; without them it is what its own counts leave possib
 sign t has: -J |t|, and never two of them. So an error that is common to all samples (the data sheet's, and the
 window's own by a remote clock) is one term, by the largest change of power across an edge or between the two; a
 sample's own error counts at its edge. A change counts as far as noise and rounding of the few readings beside the
-edges do not explain it: they have terms of their own, and a late meter does not move what is not there.
+edges do not explain it, and where it lies within reach of the edge (`energy`): noise and rounding have terms of
+their own, and a late meter does not move into the window what is seconds away.
 
 **Quantisation.** Rounding to steps of q is a constant error of rms q / sqrt(12) when readings do not move, and
 vanishes in a mean when noise of standard deviation s moves them over the steps (dithering); the formula is the
@@ -127,7 +128,7 @@ class WindowEnergy:
 
 def measure_idle(pieces: Pieces, windows: Sequence[Window], meter: MeterFacts, session: str) -> Idle:
     """Mean power of the idle windows; `session` names what windows of this session share."""
-    integrals = tuple(integrate(pieces, window, _step_w(meter)) for window in windows)
+    integrals = tuple(_integrated(pieces, window, meter) for window in windows)
     if meter.reading is Reading.ENERGY:
         noise = _accumulator_noise(pieces, windows, meter)
     else:
@@ -146,7 +147,7 @@ def measure_window(
     pieces: Pieces, window: Window, meter: MeterFacts, idle: Idle | None, name: str, session: str
 ) -> WindowEnergy:
     """A window's energies. `name` must differ for each window whose noise is independent."""
-    integral = integrate(pieces, window, _step_w(meter))
+    integral = _integrated(pieces, window, meter)
     noise = _noise_in_window(integral, meter, idle)
     gross = _gross(window, integral, meter, noise, name, session)
     if idle is None or not idle.levels:
@@ -201,9 +202,10 @@ def _gross(
     return Quantity(integral.energy_j, "J", tuple(term for term in terms if term.u != 0))
 
 
-def _step_w(meter: MeterFacts) -> float:
-    """One step of the power readings; an accumulator's are differences of its own steps."""
-    return 0.0 if meter.reading is Reading.ENERGY else meter.accuracy.power_resolution_w
+def _integrated(pieces: Pieces, window: Window, meter: MeterFacts) -> Integral:
+    """An accumulator has no steps of power: those of its energy are taken off in `_gross`."""
+    step_w = 0.0 if meter.reading is Reading.ENERGY else meter.accuracy.power_resolution_w
+    return integrate(pieces, window, step_w, meter.accuracy.time_s)
 
 
 def term_name(name: str, limit: str, accuracy: Accuracy) -> str:

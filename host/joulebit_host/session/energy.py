@@ -16,7 +16,9 @@ interval's mean what was read, for linear ones at the edge itself. Half of what 
 and (1 - f)^2 h |P+ - P-| / 2 for linear ones, f being the share of the interval h outside the window. And the
 samples' times may be off: `jump_w` is the change of power across the edge, by which a time error counts.
 Changes count as far as the neighbours' scatter and the rounding of readings do not explain them: noise and
-quantisation are terms of their own (JCGM 100:2008, 4.3.10: nothing is counted twice).
+quantisation are terms of their own (JCGM 100:2008, 4.3.10: nothing is counted twice). Beyond the edge a slow
+meter's neighbours are seconds away: of them only the nearest is at the edge, and a jump behind it is none of the
+edge's, unless the time error reaches it.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from joulebit_host.meters.base import Reading
 from joulebit_host.session.window import Floats, Pieces, Window
 
 _NEIGHBOURS = 3  #: readings on either side whose mean says what the power is there
-_NEAR_S = 1.0  #: readings beyond an edge that begin farther away from it say nothing of the edge
+_NEAR_S = 1.0  #: readings beyond an edge that begin farther away say nothing of it, but for the time error
 _CLEAR = 6.0  #: a step is clear when it exceeds the neighbours' scatter by this factor
 
 
@@ -92,11 +94,15 @@ class Integral:
     complete: bool
 
 
-def integrate(pieces: Pieces, window: Window, step_w: float = 0.0) -> Integral:
+def integrate(pieces: Pieces, window: Window, step_w: float = 0.0, time_error_s: float = 0.0) -> Integral:
     """Energy of the window. Without any covered piece in it, the energy is 0 and all of the window is a gap.
 
-    step_w: one step of the readings' power; a change of one step may be nothing but rounding.
+    Args:
+        pieces, window: as they are.
+        step_w: one step of the readings' power; a change of one step may be nothing but rounding.
+        time_error_s: how far the samples' times may be off; so far beyond an edge a jump counts as the edge's.
     """
+    reach_s = max(_NEAR_S, time_error_s)
     edge = pieces.edge_s
     first = max(int(np.searchsorted(edge, window.start_s, side="right")) - 1, 0)
     last = min(int(np.searchsorted(edge, window.end_s, side="left")), len(edge) - 1)
@@ -131,8 +137,8 @@ def integrate(pieces: Pieces, window: Window, step_w: float = 0.0) -> Integral:
         counted = covered & (from_share <= 0) & (to_share >= 1)
     known = values[counted] if np.any(counted) else values[~np.isnan(values)]
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
-    start = _edge(pieces, window.start_s, step_w, starts=True)
-    end = _edge(pieces, window.end_s, step_w, starts=False)
+    start = _edge(pieces, window.start_s, step_w, reach_s, starts=True)
+    end = _edge(pieces, window.end_s, step_w, reach_s, starts=False)
     energy_j += gap_s * (low + high) / 2 + start.correction_j + end.correction_j
     return Integral(
         energy_j=energy_j,
@@ -181,7 +187,7 @@ def change_beyond_noise(start: Edge, end: Edge) -> float:
     return _beyond_noise(end.inside_w - start.inside_w, start.inside_variance_w2 + end.inside_variance_w2)
 
 
-def _edge(pieces: Pieces, t_s: float, step_w: float, starts: bool) -> Edge:
+def _edge(pieces: Pieces, t_s: float, step_w: float, reach_s: float, starts: bool) -> Edge:
     """The edge of a window at t_s."""
     edge = pieces.edge_s
     if len(edge) < 2 or not edge[0] <= t_s <= edge[-1]:
@@ -191,8 +197,8 @@ def _edge(pieces: Pieces, t_s: float, step_w: float, starts: bool) -> Edge:
     interval_s = float(edge[at + 1] - edge[at])
     share = float(t_s - edge[at]) / interval_s if interval_s > 0 else 0.0
     # Beyond the edge the work may begin or end within a few readings of a slow meter: that is no jump at the edge.
-    before = _neighbours(pieces, at - 1, -1, t_s, _NEAR_S if starts else math.inf)
-    after = _neighbours(pieces, at + 1, 1, t_s, math.inf if starts else _NEAR_S)
+    before = _neighbours(pieces, at - 1, -1, t_s, reach_s if starts else math.inf)
+    after = _neighbours(pieces, at + 1, 1, t_s, math.inf if starts else reach_s)
     left_w, right_w = float(pieces.left_w[at]), float(pieces.right_w[at])
     # As seen from inside the window: `outside` is the share of the interval beyond the edge.
     outside, inner, outer = (share, after, before) if starts else (1.0 - share, before, after)

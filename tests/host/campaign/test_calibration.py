@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from virtual_campaign import virtual_plan
 
 from joulebit.energy.table import load_table
 from joulebit.errors import JoulebitError
@@ -71,15 +72,8 @@ TIED = {
 def measure(folder: Path, works: dict[str, dict[str, int]], seed: int = 3, **device: Any) -> Path:
     table = folder / "hidden.toml"
     table.write_text(HIDDEN)
-    plan = {
-        "name": "calibration",
-        "seed": seed,
-        "repeats": 2,
-        "session": {"idle_s": 8, "warmup_s": 1},
-        "methods": [{"name": name, "counters": counters} for name, counters in works.items()],
-        "meters": [{"name": "ina", "spec": "ina226?interval_s=0.1"}],
-        "devices": [{"name": "bench", "kind": "virtual", "table": str(table), "gain": 0.0015, **device}],
-    }
+    bench = {"table": str(table), "gain": 0.0015, **device}
+    plan = virtual_plan(works, device=bench, session={"idle_s": 8.0}, name="calibration", seed=seed, repeats=2)
     state = run_campaign(campaign_from_table(plan), folder / "campaign")
     assert all(map(state.is_done, state.cells))
     return folder / "campaign"

@@ -4,38 +4,19 @@ import shutil
 from pathlib import Path
 
 import pytest
+from virtual_campaign import virtual_plan
 
 from joulebit_host.campaign.audit import audit_folder
 from joulebit_host.campaign.run import run_campaign
-from joulebit_host.campaign.schema import load_campaign
+from joulebit_host.campaign.schema import campaign_from_table
 from joulebit_host.campaign.state import JOURNAL
 from joulebit_host.evidence.log import SUFFIX
-
-PLAN = """
-name = "audited"
-repeats = 2
-[session]
-idle_s = 5.0
-warmup_s = 1.0
-[[methods]]
-name = "mac8"
-counters = { "macs.forward.8x8" = 2000000000 }
-[[meters]]
-name = "ina"
-spec = "ina226?interval_s=0.1"
-[[devices]]
-name = "bench"
-kind = "virtual"
-table = "xc7z020"
-"""
 
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("campaign")
-    plan = folder / "plan.toml"
-    plan.write_text(PLAN)
-    run_campaign(load_campaign(plan), folder / "out")
+    run_campaign(campaign_from_table(virtual_plan(repeats=2)), folder / "out")
     return folder / "out"
 
 

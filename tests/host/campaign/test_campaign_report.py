@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from virtual_campaign import virtual_plan
 
 from joulebit_host.campaign import live, series
 from joulebit_host.campaign.report import FIGURES, PAGE, headline, write_report
@@ -29,17 +30,7 @@ WORKS = {
 
 def plan_of(**changes: Any) -> Campaign:
     return campaign_from_table(
-        {
-            "name": "shown",
-            "seed": 2,
-            "repeats": 2,
-            "retries": 0,
-            "session": {"idle_s": 6, "warmup_s": 1},
-            "methods": [{"name": name, "counters": counters} for name, counters in WORKS.items()],
-            "meters": [{"name": "um", "spec": "ina226?interval_s=0.1"}],
-            "devices": [{"name": "bench", "kind": "virtual", "table": "xc7z020"}],
-            **changes,
-        }
+        virtual_plan(WORKS, **{"seed": 2, "repeats": 2, "session": {"idle_s": 6.0}, **changes})
     )
 
 

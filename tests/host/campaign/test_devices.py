@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from virtual_campaign import virtual_plan, write_plan
 
 from joulebit.energy.table import load_table
 from joulebit.errors import JoulebitError
@@ -162,36 +163,11 @@ def test_this_machine_without_a_counter_says_so_in_one_line(
 
 
 def test_the_command_reports_and_exits_by_what_it_found(tmp_path: Path) -> None:
-    path = tmp_path / "plan.toml"
-    path.write_text(
-        """
-name = "shown"
-repeats = 2
-retries = 0
-[session]
-idle_s = 5
-warmup_s = 1
-[[methods]]
-name = "more"
-counters = { "macs.forward.8x8" = 2000000000 }
-[[methods]]
-name = "less"
-counters = { "macs.forward.8x8" = 1000000000 }
-[[methods]]
-name = "same"
-counters = { "macs.forward.8x8" = 1000000001 }
-[[meters]]
-name = "ina"
-spec = "ina226?interval_s=0.1"
-[[devices]]
-name = "bench"
-kind = "virtual"
-table = "xc7z020"
-faults = ["fail"]
-faults_in = ["more"]
-faults_last = 1
-"""
-    )
+    works = {
+        name: {"macs.forward.8x8": n} for name, n in (("more", 2 * 10**9), ("less", 10**9), ("same", 10**9 + 1))
+    }
+    device = {"faults": ["fail"], "faults_in": ["more"], "faults_last": 1}
+    path = write_plan(tmp_path / "plan.toml", virtual_plan(works, device=device, repeats=2))
     out = tmp_path / "c"
     first = CliRunner().invoke(measure, [str(path), "--out", str(out)], standalone_mode=False)
     assert first.return_value == 1

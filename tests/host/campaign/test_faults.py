@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from virtual_campaign import virtual_plan
 
 from joulebit_host.campaign.entry import read_entry
 from joulebit_host.campaign.reading import CampaignError
@@ -19,17 +20,7 @@ COUNTED = {"name": "m", "counters": {"macs.forward.8x8": 2 * 10**9, "bytes.forwa
 
 
 def plan(method: dict[str, Any] = COUNTED, spec: str = "ina226?interval_s=0.1", **more: Any) -> dict[str, Any]:
-    device = {"name": "bench", "kind": "virtual", "table": "xc7z020", **more.pop("device", {})}
-    return {
-        "name": "faults",
-        "repeats": 1,
-        "backoff_s": 0.0,
-        "session": {"idle_s": 5, "warmup_s": 1, **more.pop("session", {})},
-        "methods": [method],
-        "meters": [{"name": "ina", "spec": spec}],
-        "devices": [device],
-        **more,
-    }
+    return virtual_plan(meter=spec, **{"retries": 2, "methods": [method], **more})
 
 
 class Watching(Silent):

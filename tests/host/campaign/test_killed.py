@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from virtual_campaign import virtual_plan, write_plan
 
 from joulebit_host.campaign.run import run_campaign
 from joulebit_host.campaign.schema import load_campaign
@@ -18,35 +19,12 @@ from joulebit_host.campaign.state import JOURNAL, read_cells
 from joulebit_host.evidence.audit import audit_path
 from joulebit_host.evidence.log import SUFFIX, read_log, verify
 
-PLAN = """
-name = "killed"
-seed = 5
-repeats = 3
-backoff_s = 0.0
-[session]
-idle_s = 5.0
-warmup_s = 1.0
-[[methods]]
-name = "mac8"
-counters = {{ "macs.forward.8x8" = 2000000000, "bytes.forward.sram" = 100000000 }}
-[[methods]]
-name = "mac16"
-counters = {{ "macs.weight_gradient.8x16" = 2000000000 }}
-[[methods]]
-name = "dram"
-counters = {{ "bytes.forward.dram" = 200000000 }}
-[[methods]]
-name = "sram"
-counters = {{ "bytes.update.sram" = 2000000000 }}
-[[meters]]
-name = "ina"
-spec = "ina226?interval_s=0.1"
-[[devices]]
-name = "bench"
-kind = "virtual"
-table = "xc7z020"
-speed = {speed}
-"""
+WORKS = {
+    "mac8": {"macs.forward.8x8": 2 * 10**9, "bytes.forward.sram": 10**8},
+    "mac16": {"macs.weight_gradient.8x16": 2 * 10**9},
+    "dram": {"bytes.forward.dram": 2 * 10**8},
+    "sram": {"bytes.update.sram": 2 * 10**9},
+}
 RUN = """
 import sys
 from joulebit_host.cli.measure import measure
@@ -66,6 +44,10 @@ KEPT = (
     "samples",
     "reasons",
 )
+
+
+def killed_plan(speed: float) -> dict[str, Any]:
+    return virtual_plan(WORKS, device={"speed": speed}, seed=5, repeats=3, retries=2)
 
 
 def cells(folder: Path) -> list[dict[str, Any]]:
@@ -97,8 +79,8 @@ def kill_somewhere(plan: Path, out: Path, after_bytes: int, after_s: float) -> b
 
 def test_a_campaign_killed_ten_times_gives_the_same_cells(tmp_path: Path) -> None:
     plan, quick = tmp_path / "plan.toml", tmp_path / "quick.toml"
-    plan.write_text(PLAN.format(speed="100.0"))
-    quick.write_text(PLAN.format(speed="0.0"))
+    write_plan(plan, killed_plan(100.0))
+    write_plan(quick, killed_plan(0.0))
     run_campaign(load_campaign(quick), tmp_path / "whole")
     expected = cells(tmp_path / "whole")
     assert len(expected) == 12
@@ -140,7 +122,7 @@ def test_a_campaign_killed_ten_times_gives_the_same_cells(tmp_path: Path) -> Non
 @pytest.mark.parametrize("seed", range(3))
 def test_more_kills_at_other_moments(tmp_path: Path, seed: int) -> None:
     plan = tmp_path / "plan.toml"
-    plan.write_text(PLAN.format(speed="300.0"))
+    write_plan(plan, killed_plan(300.0))
     run_campaign(load_campaign(plan), tmp_path / "whole")
     chance = random.Random(seed)
     for _ in range(25):

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from virtual_campaign import virtual_plan
 
 from joulebit.errors import JoulebitError
 from joulebit_host.campaign.plan import cells_in_order, check_workloads, workload
@@ -94,13 +95,7 @@ def test_each_mistake_is_one_line(tmp_path: Path, text: str, message: str) -> No
 
 
 def checked(**changes: Any) -> None:
-    plan: dict[str, Any] = {
-        "name": "p",
-        "methods": [{"name": "m", "counters": {"macs.forward.8x8": 10**9}}],
-        "meters": [{"name": "ina", "spec": "ina226"}],
-        "devices": [{"name": "bench", "kind": "virtual", "table": "xc7z020"}],
-    }
-    check_workloads(campaign_from_table({**plan, **changes}))
+    check_workloads(campaign_from_table(virtual_plan(**changes)))
 
 
 def test_what_cannot_be_used_is_found_before_anything_is_measured() -> None:
@@ -122,14 +117,7 @@ def test_what_cannot_be_used_is_found_before_anything_is_measured() -> None:
 
 
 def test_the_order_is_drawn_from_the_seed_repeat_by_repeat() -> None:
-    methods = [{"name": f"m{n}", "counters": {"macs.forward.8x8": 10**9}} for n in range(8)]
-    plan = {
-        "name": "p",
-        "repeats": 3,
-        "methods": methods,
-        "meters": [{"name": "ina", "spec": "ina226"}],
-        "devices": [{"name": "bench", "kind": "virtual", "table": "xc7z020"}],
-    }
+    plan = virtual_plan({f"m{n}": {"macs.forward.8x8": 10**9} for n in range(8)}, repeats=3)
     orders = [[c.key for c in cells_in_order(campaign_from_table({**plan, "seed": seed}))] for seed in (1, 1, 2)]
     assert orders[0] == orders[1] != orders[2]
     assert len(set(orders[0])) == 24
@@ -140,12 +128,7 @@ def test_the_order_is_drawn_from_the_seed_repeat_by_repeat() -> None:
 
 
 def test_the_hash_follows_what_is_measured_not_how_long_one_waits() -> None:
-    base = {
-        "name": "p",
-        "methods": [{"name": "m", "counters": {"macs.forward.8x8": 10**9}}],
-        "meters": [{"name": "ina", "spec": "ina226"}],
-        "devices": [{"name": "bench", "kind": "virtual", "table": "xc7z020"}],
-    }
+    base = virtual_plan()
     one = campaign_hash(campaign_from_table(base))
     assert campaign_hash(campaign_from_table({**base, "retries": 9, "cooldown_s": 3})) == one
     assert campaign_hash(campaign_from_table({**base, "repeats": 9})) != one

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from virtual_campaign import virtual_plan
 
 from joulebit_host.campaign.phases import phase_tables
 from joulebit_host.campaign.reading import CampaignError
@@ -26,17 +27,9 @@ def plan_of(works: dict[str, dict[str, int]], **changes: Any) -> Campaign:
         {"name": f"step-{i}", "counters": counters, "replay_of": "step", "phase": phase}
         for i, (phase, counters) in enumerate(works.items())
     ]
+    methods = [{"name": "step", "counters": whole}, *replays]
     return campaign_from_table(
-        {
-            "name": "phases",
-            "repeats": 2,
-            "retries": 0,
-            "session": {"idle_s": 6, "warmup_s": 1},
-            "methods": [{"name": "step", "counters": whole}, *replays],
-            "meters": [{"name": "ina", "spec": "ina226?interval_s=0.1"}],
-            "devices": [{"name": "bench", "kind": "virtual", "table": "xc7z020"}],
-            **changes,
-        }
+        virtual_plan(**{"repeats": 2, "session": {"idle_s": 6.0}, "methods": methods, **changes})
     )
 
 
@@ -109,30 +102,19 @@ def test_nothing_is_said_before_all_phases_are_measured(tmp_path: Path) -> None:
     ],
 )
 def test_replays_that_mean_nothing_are_refused(change: dict[str, str], said: str) -> None:
-    table: dict[str, Any] = {
-        "name": "c",
-        "methods": [
-            {"name": "step", "counters": {"macs.forward.8x8": 1}},
-            {"name": "other", "counters": {"macs.forward.8x8": 1}, **change},
-        ],
-        "meters": [{"name": "ina", "spec": "ina226"}],
-        "devices": [{"name": "bench", "kind": "virtual", "table": "xc7z020"}],
-    }
+    methods = [
+        {"name": "step", "counters": {"macs.forward.8x8": 1}},
+        {"name": "other", "counters": {"macs.forward.8x8": 1}, **change},
+    ]
     with pytest.raises(CampaignError, match=said):
-        campaign_from_table(table)
+        campaign_from_table(virtual_plan(methods=methods))
 
 
 def test_two_replays_of_one_phase_are_refused() -> None:
+    same = {"counters": {"macs.forward.8x8": 1}, "replay_of": "step", "phase": "forward"}
+    methods = [
+        {"name": "step", "counters": {"macs.forward.8x8": 1}},
+        *({"name": name, **same} for name in ("a", "b")),
+    ]
     with pytest.raises(CampaignError, match="replay the same phase 'forward'"):
-        plan = plan_of(PHASES)
-        methods = [
-            {"name": "step", "counters": {"macs.forward.8x8": 1}},
-            *(
-                {"name": n, "counters": {"macs.forward.8x8": 1}, "replay_of": "step", "phase": "forward"}
-                for n in ("a", "b")
-            ),
-        ]
-        campaign_from_table(
-            {"name": plan.name, "methods": methods, "meters": [{"name": "i", "spec": "ina226"}],
-             "devices": [{"name": "bench", "kind": "virtual", "table": "xc7z020"}]}
-        )  # fmt: skip
+        campaign_from_table(virtual_plan(methods=methods))

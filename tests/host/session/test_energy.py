@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from joulebit_host.meters.base import Reading, Sample
-from joulebit_host.session.energy import energies, integrate, seconds_in_gaps
+from joulebit_host.session.energy import change_beyond_noise, energies, integrate, seconds_in_gaps
 from joulebit_host.session.window import Pieces, Window, build
 
 H = 0.125  # interval in s; exact in binary
@@ -226,3 +226,26 @@ def test_times_that_run_backwards_are_held() -> None:
 def test_an_empty_window_is_refused() -> None:
     with pytest.raises(ValueError, match="must end after"):
         Window(2.0, 2.0)
+
+
+def test_a_jump_seconds_beyond_an_edge_is_none_of_the_edges() -> None:
+    """Readings once per second; the work ended 1.5 s before the window begins."""
+    t = np.arange(0.0, 40.0)
+    samples = [Sample(float(time_s), power_w=20.0 if time_s <= 11 else 5.0) for time_s in t]
+    pieces = build(samples, Reading.AVERAGE, 1.0)
+    window = Window(12.5, 30.0)
+    assert integrate(pieces, window).start.jump_w == 0
+    assert integrate(pieces, window, time_error_s=3.0).start.jump_w > 0, "so late a meter moves it into the window"
+    assert integrate(pieces, Window(11.2, 30.0)).start.jump_w > 14
+
+
+def test_what_rounding_explains_is_no_change_of_power() -> None:
+    """5.04 W read in steps of 0.1 W, now and then one step higher."""
+    samples = [Sample(float(i), power_w=5.1 if i in (12, 27) else 5.0) for i in range(40)]
+    pieces = build(samples, Reading.AVERAGE, 1.0)
+    for start_s in (11.5, 12.5, 13.5):
+        window = Window(start_s, 27.5)
+        found, plain = integrate(pieces, window, 0.1), integrate(pieces, window)
+        assert change_beyond_noise(found.start, found.end) == 0
+        assert found.start.jump_w < 0.1 * np.sqrt(5 / 6) + 1e-9, "less the q^2 / 6 of two roundings"
+        assert found.start.jump_w <= plain.start.jump_w
