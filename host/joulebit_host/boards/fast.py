@@ -49,7 +49,7 @@ class FastFunctional(Functional):
         #: the last list at each place: its bytes, and its passes
         self._lists: dict[tuple[int, int], tuple[bytes, list[tuple[slice, Placed | None]]]] = {}
         self._begun: dict[int, Callable[[], Int64Array]] = {}  #: by the `id` of the pass
-        self._weights_seen: tuple[WeightPacker, bool, NDArray[np.uint8], NDArray[np.int8] | None] | None = None
+        self._weights_seen: tuple[WeightPacker, bool, bytes, NDArray[np.int8] | None] | None = None
 
     def begin(self, address: int, count: int) -> None:
         """Lets helper threads work on the products of weight gradients in a list that `run` is soon called for.
@@ -213,11 +213,10 @@ class FastFunctional(Functional):
         key, layer, packer, packed = found.key, found.key.layer, found.template.packer, found.packed
         assert packed is not None
         x_unsigned = key.x_unsigned and key.operation == Operation.FORWARD
+        raw = packed.tobytes()
         known = self._weights_seen
-        same = known is not None and known[0] is packer and known[1] == x_unsigned
-        if known is None or not same or not np.array_equal(known[2], packed):
+        if known is None or known[0] is not packer or known[1] != x_unsigned or known[2] != raw:
             shape = (layer.kernel_h, layer.kernel_w, layer.c_in, layer.c_out)
-            known = self._weights_seen = (
-                packer, x_unsigned, packed.copy(), self._layers.unpack(packer, packed, shape, x_unsigned),
-            )  # fmt: skip
+            w = self._layers.unpack(packer, packed, shape, x_unsigned)
+            known = self._weights_seen = (packer, x_unsigned, raw, w)
         return known[3]

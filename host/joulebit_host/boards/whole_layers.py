@@ -7,8 +7,9 @@ of matrices in numpy. Both give what the functional model computes tile by tile.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,19 +33,20 @@ __all__ = ["Tiles", "WholeLayers", "tiles_of"]
 Int64Array = NDArray[np.int64]
 
 
-class Tiles(NamedTuple):
+@dataclass(frozen=True)
+class Tiles:
     """How a pass's result is cut into tiles that hold all channels: starts along each axis, in order."""
 
     images: Int64Array
     rows: Int64Array
     columns: Int64Array
 
-    @property
+    @cached_property
     def part(self) -> int:
         """Columns of a tile; 0: all."""
         return int(self.columns[1]) if len(self.columns) > 1 else 0
 
-    @property
+    @cached_property
     def regular(self) -> bool:
         """Whether all tiles but the last ones of their rows have `part` columns."""
         return bool((self.columns == self.part * np.arange(len(self.columns))).all())
@@ -87,7 +89,8 @@ def tiles_of(descriptors: NDArray[Any], by_x: bool) -> Tiles | None:
     row, column = rest // row_stride, rest % row_stride // d["out_pixel_stride"]
     tiles = Tiles(np.unique(image), np.unique(row), np.unique(column))
     place = np.stack([image, row, column])
-    grid = np.stack([axis.reshape(-1) for axis in np.meshgrid(*tiles, indexing="ij")])
+    starts = (tiles.images, tiles.rows, tiles.columns)
+    grid = np.stack([axis.reshape(-1) for axis in np.meshgrid(*starts, indexing="ij")])
     sizes = np.stack([d["images"], d[f"{side}_rows"], d[f"{side}_columns"]])
     return tiles if place.shape == grid.shape and (place == grid).all() and (sizes > 0).all() else None
 

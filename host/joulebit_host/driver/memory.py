@@ -111,7 +111,7 @@ class Memory:
     @property
     def used(self) -> int:
         """Bytes of them in regions."""
-        return sum(chunk.heap.used for chunk in self._chunks)
+        return sum([chunk.heap.used for chunk in self._chunks])
 
     def allocate(self, size: int) -> Region:
         """A region of `size` > 0 bytes with undefined content; BoardMemoryError names what there is."""

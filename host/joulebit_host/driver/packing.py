@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -158,11 +158,15 @@ class WeightPacker:
     def _initial(self, w: NDArray[np.int8]) -> NDArray[np.int64]:
         """Initial sums of all lanes: 128 * the sum of the weights, since the array multiplies x - 128."""
         sums = np.zeros(self.blocks * self.lanes, "<i8")
-        count = w.size // w.shape[3]
-        exact = np.float32 if 128 * count <= 1 << 24 else np.float64  # and quicker than integers
-        rows = w.reshape(count, -1).astype(exact)
-        sums[: self.produced] = 128 * np.ones(count, exact).dot(rows).astype(np.int64)
+        weights = self._weights
+        sums[: self.produced] = weights.dot(w.reshape(len(weights), -1).astype(weights.dtype))
         return sums
+
+    @cached_property
+    def _weights(self) -> NDArray[Any]:
+        """128 for each weight that is summed: floating point, which is quicker than integers, and exact here."""
+        count = len(self.inverse) // self.produced
+        return np.full(count, 128, np.float32 if 128 * 128 * count <= 1 << 24 else np.float64)
 
 
 @lru_cache(maxsize=512)

@@ -108,7 +108,7 @@ def _check_blocks(words: NDArray[np.uint64], result: PassResult) -> None:
     wrong |= words[:, 0] ^ _DONE
     wrong |= words[:, _RESERVED]
     wrong |= halves[:, _COMPUTED] > halves[:, _TOOK]
-    if wrong.any():
+    if np.count_nonzero(wrong):
         index = int(np.flatnonzero(wrong)[0])
         block = result.blocks[index]
         fields = ", ".join(f"{name} {int(block[name])}" for name in ("status", "error", "macs", "macs_gated"))
