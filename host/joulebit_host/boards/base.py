@@ -31,7 +31,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +49,10 @@ __all__ = [
     "Buffer",
     "BusAccessError",
     "poll",
+    "until",
 ]
+
+T = TypeVar("T")
 
 
 class BoardError(JoulebitError):
@@ -160,24 +163,31 @@ class Board(Protocol):
         ...
 
 
-def poll(read: Callable[[int], int], mask: int, timeout_s: float, pause_s: float = 0.0) -> int:
-    """`Board.wait` for boards whose registers are read at some cost: reads STATUS until it shows a bit of mask.
+def until(look: Callable[[], T | None], timeout_s: float, pause_s: float = 0.0) -> T:
+    """What look gives as soon as it is not None; BoardTimeoutError after timeout_s.
 
-    The pause between reads starts at pause_s and grows to a hundredth of the time waited so far (at most 50 ms):
+    The pause between looks starts at pause_s and grows to a hundredth of the time waited so far (at most 50 ms):
     a long list costs few reads, a short one little delay.
     """
     started = time.monotonic()
-    while True:
-        status = read(Register.STATUS)
-        if status & mask:
-            return status
+    while (found := look()) is None:
         waited = time.monotonic() - started
         if waited > timeout_s:
             raise BoardTimeoutError(
-                f"the accelerator was not done after {timeout_s:g} s (STATUS 0x{status:X}): "
-                "allow more time, or reset the board"
+                f"the accelerator was not done after {timeout_s:g} s: allow more time, or reset the board"
             )
         time.sleep(min(max(pause_s, waited / 100), 0.05))
+    return found
+
+
+def poll(read: Callable[[int], int], mask: int, timeout_s: float, pause_s: float = 0.0) -> int:
+    """`Board.wait` for boards whose registers are read at some cost (`until`)."""
+
+    def reached() -> int | None:
+        status = read(Register.STATUS)
+        return status if status & mask else None
+
+    return until(reached, timeout_s, pause_s)
 
 
 def byte_range(array: NDArray[Any], start: int, stop: int | None) -> tuple[int, int]:

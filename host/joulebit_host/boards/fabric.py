@@ -6,7 +6,8 @@
     status = fabric.wait(6, timeout_s=10)
 
 `functional` executes descriptors as a function of memory (`joulebit.accelerator.functional`, with whole layers at
-once where a list is one of the planner's: `joulebit_host.boards.fast`); it has no notion of time, so its cycle
+once where a list is one of the planner's: `joulebit_host.boards.fast`). It has no notion of time: a list goes on
+by one pass when DESC_DONE is read, to its end in the background when another register is, or in `wait`. Its cycle
 counters and the cycle fields of its result blocks are those of `joulebit.accelerator.functional`: zero. `rtl`
 clocks the Verilated design. What a list leaves in memory and in the other counters is the same.
 """
@@ -22,6 +23,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from joulebit.accelerator.functional import Status
 from joulebit.errors import JoulebitError
 from joulebit.spec import accelerator as spec
 from joulebit.spec.accelerator import CONFIGS, ArrayConfig, Register
@@ -158,7 +160,7 @@ class FunctionalFabric:
             Register.CLOCK_HZ: clock_hz,
         }
         self._background = _Background()
-        self._pending: tuple[int, int] | None = None  #: a list that was started, and at which nobody has looked
+        self._pending: Iterator[Status] | None = None  #: a list that was started, as far as nobody looked at it
         self._clear()
 
     def _clear(self) -> None:
@@ -187,8 +189,11 @@ class FunctionalFabric:
         if offset >= Register.CYCLES_TOTAL:
             return self._snapshot.get(offset, 0)
         if self._pending is not None:
-            pending, self._pending = self._pending, None
-            self._background.start(self._run, *pending)
+            if offset == Register.DESC_DONE:
+                self._step(self._pending)
+            else:
+                pending, self._pending = self._pending, None
+                self._background.start(self._run, pending)
         if offset == Register.STATUS and self._background.running:
             return _BUSY
         return self._values.get(offset, self._constants.get(offset, 0))
@@ -204,8 +209,9 @@ class FunctionalFabric:
             if value & 1 and not self._background.running and self._pending is None:
                 count = values[Register.DESC_COUNT]
                 values[Register.STATUS] = values[Register.DESC_DONE] = 0
-                self._pending = (values[Register.DESC_ADDRESS], count if count < 1 << 16 else 0)
-                self.model.begin(*self._pending)
+                asked = (values[Register.DESC_ADDRESS], count if count < 1 << 16 else 0)
+                self.model.begin(*asked)
+                self._pending = self.model.steps(*asked)
         elif offset == Register.STATUS:
             values[Register.STATUS] &= ~(value & (_DONE | _ERROR))
         elif offset == Register.SNAPSHOT:
@@ -219,17 +225,29 @@ class FunctionalFabric:
             if clear:
                 self.model.counters[name] = 0
 
-    def _run(self, address: int, count: int) -> None:
+    def _step(self, steps: Iterator[Status]) -> bool:
+        """One pass of a list more; False where there was none."""
         values = self._values
-        status = self.model.run(address, count)
+        try:
+            status = next(steps, None)
+        except BaseException:
+            self._pending = None
+            raise
+        if status is None:
+            self._pending = None
+            values[Register.STATUS] |= _ERROR if values[Register.ERROR] else _DONE
+            return False
         values[Register.ERROR], values[Register.ERROR_INDEX] = status.error, status.error_index
         values[Register.DESC_DONE] = status.done
-        values[Register.STATUS] |= _ERROR if status.error else _DONE
+        return True
+
+    def _run(self, steps: Iterator[Status]) -> None:
+        while self._step(steps):
+            pass
 
     def wait(self, mask: int, timeout_s: float) -> int:
         if self._pending is not None:
-            pending, self._pending = self._pending, None
-            self._run(*pending)
+            self._run(self._pending)
         self._background.finish(timeout_s)
         return self.read(Register.STATUS)
 

@@ -6,7 +6,7 @@ have left; whatever is not recognised, or unusual in any way, is executed by it,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,22 +63,31 @@ class FastFunctional(Functional):
                 self._begun[id(found)] = self._layers.begin_gradient(found.key, found.x, found.dz)
 
     def run(self, address: int, count: int) -> Status:
+        *_, status = self.steps(address, count)
+        return status
+
+    def steps(self, address: int, count: int) -> Iterator[Status]:
+        """As `run`, pass by pass: what it would return if the list ended there."""
         passes = self._passes(address, count)
         if passes is None:
             self.tiles += count
-            return super().run(address, count)
-        status = Status()
+            yield super().run(address, count)
+            return
+        done = 0
         for part, found in passes:
+            tiles = part.stop - part.start
             if found and self._compute(found):
-                status.done += part.stop - part.start
                 self.whole += 1
+                done += tiles
+                yield Status(0, 0, done)
                 continue
-            self.tiles += part.stop - part.start
-            done = super().run(address + spec.DESCRIPTOR_BYTES * part.start, part.stop - part.start)
-            status.done += done.done
-            if done.error:
-                return Status(done.error, part.start + done.error_index, status.done)
-        return status
+            self.tiles += tiles
+            status = super().run(address + spec.DESCRIPTOR_BYTES * part.start, tiles)
+            done += status.done
+            if status.error:
+                yield Status(status.error, part.start + status.error_index, done)
+                return
+            yield Status(0, 0, done)
 
     def _passes(self, address: int, count: int) -> list[tuple[slice, Placed | None]] | None:
         """The passes of a list; None where all of it must go tile by tile.

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from joulebit.spec import accelerator as spec
 from joulebit.spec.accelerator import CONFIGS, ArrayConfig, Register, specification_hash
-from joulebit_host.boards.base import Bitstream, Board, BoardError, BoardMemoryError
+from joulebit_host.boards.base import Bitstream, Board, BoardError, BoardMemoryError, until
 from joulebit_host.driver.faults import IncompatibleError, ResultError, explain
 from joulebit_host.driver.jobs import DeviceTensor, Entry, Job
 from joulebit_host.driver.lists import ListCache, PreparedList
@@ -47,6 +47,7 @@ class _Running(NamedTuple):
     prepared: PreparedList
     entries: list[Entry]
     keep: Any
+    accepted: int = 0  #: passes whose results are known
 
 
 class Accelerator:
@@ -212,11 +213,35 @@ class Accelerator:
         self._running = None
         try:
             self._wait(running.prepared)
-            running.prepared.accept(running.entries)
+            running.prepared.accept(running.entries, running.accepted, len(running.entries))
         except BoardError as error:
             self._broken = str(error)
             raise
         self.submissions += 1
+
+    def reach(self, entries: list[Entry], passes: int) -> None:
+        """Waits until the first passes of the list that was started are done, and checks their result blocks."""
+        running = self._running
+        if running is None or running.entries is not entries:
+            self.finish()
+            return
+        count = running.prepared.ends(passes)
+        try:
+            done = until(lambda: self._done_or_ended(count), self.timeout_s)
+            if done >= count:
+                running.prepared.accept(entries, running.accepted, passes)
+                self._running = running._replace(accepted=passes)
+        except BoardError as error:
+            self._running, self._broken = None, str(error)
+            raise
+        if done < count:
+            self.finish()
+
+    def _done_or_ended(self, count: int) -> int | None:
+        """How many descriptors are done: `count` or more, or all that will be; None as long as neither is so."""
+        done = self.board.read(Register.DESC_DONE)
+        ended = done < count and self.board.read(Register.STATUS) & (_DONE | _ERROR)
+        return done if done >= count or ended else None
 
     def check_usable(self) -> None:
         """BoardError after one that ended a list: what the fabric and its memory are like is not known then."""

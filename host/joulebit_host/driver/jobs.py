@@ -73,6 +73,8 @@ class Job:
         self._entries: list[Entry] = []
         self._keep: list[Any] = []  # operands, until the list has run
         self._last: list[Entry] = []  # of the lists that were started
+        self._last_first = 0  # number of its first pass
+        self._passes = 0
 
     def forward(
         self, x: DeviceTensor, w: NDArray[np.int8], layer: Layer, shift: int = 0, rounding: int = 0,
@@ -125,11 +127,17 @@ class Job:
         self._keep.append(parts)
         addresses = tuple([0 if part is None else part.address for part in parts])
         self._entries.append(Entry(result, addresses, shift, threshold_q12))
+        self._passes += 1
         return result
 
     def __len__(self) -> int:
         """Descriptors so far."""
         return sum(len(entry.result.template) for entry in self._entries)
+
+    @property
+    def passes(self) -> int:
+        """How many passes were added."""
+        return self._passes
 
     def run(self) -> None:
         """Runs all passes; BoardError when something fails, then no result is valid."""
@@ -145,16 +153,23 @@ class Job:
         keep, self._keep = self._keep, []
         part: list[Entry] = []
         count = 0
-        for entry in entries:
+        for number, entry in enumerate(entries):
             tiles = len(entry.result.template)
             if count + tiles > _MOST:
                 self._accelerator.start(part, keep)
-                part, count = [], 0
+                part, count, self._last_first = [], 0, number
             part.append(entry)
             count += tiles
         if part:
             self._accelerator.start(part, keep)
         self._last = part
+
+    def reach(self, passes: int) -> None:
+        """Waits until the first passes have run: their results can be read while the others still run."""
+        if passes <= self._last_first:
+            return
+        self._accelerator.reach(self._last, passes - self._last_first)
+        self._accelerator.check_usable()
 
     def finish(self) -> None:
         """Waits until all passes have run."""

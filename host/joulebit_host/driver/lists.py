@@ -70,10 +70,14 @@ class PreparedList:
         self._results[:] = 0xFF
         self._region.flush(self._start, self._stop)
 
-    def accept(self, entries: Sequence[Entry]) -> None:
-        """Hands every pass its result blocks; ResultError where they cannot be right."""
+    def ends(self, passes: int) -> int:
+        """How many descriptors the first so many passes have."""
+        return sum([len(template) for template in self._templates[:passes]])
+
+    def accept(self, entries: Sequence[Entry], first: int, last: int) -> None:
+        """Hands passes first .. last - 1 their result blocks; ResultError where they cannot be right."""
         self._region.invalidate(self._start, self._stop)
-        for entry, blocks in zip(entries, self._blocks):
+        for entry, blocks in zip(entries[first:last], self._blocks[first:last]):
             entry.result.accept(blocks.copy())
 
     def descriptor(self, index: int) -> Any | None:

@@ -1,7 +1,7 @@
 """Weight gradients that the accelerator forms while the processor does other things.
 
-Nobody needs a layer's weight gradient before the update. While the accelerator works on it, the processor takes
-the one of the layer before from board memory and packs weights for the input gradient, which is the next list.
+Nobody needs a layer's weight gradient before the update. It is listed behind the layer's input gradient, with
+which the processor goes on as soon as that is done: shortcuts, batch norm and its gradient.
 """
 
 from __future__ import annotations

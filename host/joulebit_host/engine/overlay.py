@@ -218,7 +218,8 @@ class OverlayEngine:
             result = self.session.run(
                 lambda job, template=template, part=part: job.add(  # type: ignore[misc]
                     template, g=self._uploaded(dz).part(part.start, part.stop), w=weights
-                )
+                ),
+                more=part.stop < samples,
             )
             if result is None:
                 return None

@@ -24,28 +24,31 @@ T = TypeVar("T")
 
 
 class Begun(Generic[T]):
-    """Passes that the accelerator does while the processor does other things (`OverlaySession.begin`)."""
+    """Passes that run behind others, while the processor does other things (`OverlaySession.begin`)."""
 
     def __init__(self, session: OverlaySession, add: Callable[[Job], T]) -> None:
         self._session = session
         self._add = add
-        self._job = session.accelerator.job()
+        self._job: Job | None = None
         self._found: T | None = None
-        started = time.perf_counter()
+
+    def join(self, job: Job) -> None:
+        """Adds the passes to a job; where the board's memory is short they wait for `result`."""
         try:
-            self._found = add(self._job)
-            self._job.start()
-        except BoardMemoryError:  # `result` makes room
-            self._found = None
-        session.seconds += time.perf_counter() - started
+            self._found = self._add(job)
+        except BoardMemoryError:
+            return
+        self._job = job
 
     def result(self) -> T | None:
         """As `OverlaySession.run` returns."""
-        if self._found is None:
-            return self._session.run(self._add)
+        session = self._session
+        session.withdraw(self)
+        if self._job is None:
+            return session.run(self._add)
         started = time.perf_counter()
         self._job.finish()
-        self._session.seconds += time.perf_counter() - started
+        session.seconds += time.perf_counter() - started
         return self._found
 
 
@@ -97,6 +100,7 @@ class OverlaySession:
         self.verified = 0
         self.split = 0  #: passes cut because the board's memory was too small
         self.seconds = 0.0  #: spent in lists, packing and waiting included
+        self._following: Begun[Any] | None = None  #: that join the next list
         self._open = True
 
     def make(self, arithmetic: Arithmetic, threads: int | None = None) -> Engine:
@@ -109,37 +113,52 @@ class OverlaySession:
         engine: Any = kind(self, arithmetic, threads)
         return engine  # type: ignore[no-any-return]
 
-    def run(self, add: Callable[[Job], T]) -> T | None:
+    def run(self, add: Callable[[Job], T], more: bool = False) -> T | None:
         """Runs the passes that `add` adds to a job, and returns what it returns.
 
+        more: others of the same kind follow, before which nothing else is to be done.
         Where the board's memory is short, it is tried again without the tensors that are kept for later passes.
         None when even the passes alone do not fit.
         """
         started = time.perf_counter()
         try:
             try:
-                return self._once(add)
+                return self._once(add, more)
             except BoardMemoryError:
                 pass
             self.operands.clear()
             self.shared.retreat()
-            return self._once(add)
+            return self._once(add, more)
         except BoardMemoryError:
             return None
         finally:
             self.seconds += time.perf_counter() - started
 
     def begin(self, add: Callable[[Job], T]) -> Begun[T]:
-        """Starts passes and leaves the accelerator to itself; their operands must not change before their end.
+        """Passes that run in one list with the next ones of `run`, behind them: `run` does not wait for their end.
 
-        Others may run before somebody asks for the result: they are prepared meanwhile, and wait for these.
+        Their operands must not change before somebody asked for the result.
         """
-        return Begun(self, add)
+        self._following = begun = Begun(self, add)
+        return begun
 
-    def _once(self, add: Callable[[Job], T]) -> T:
+    def withdraw(self, begun: Begun[Any]) -> None:
+        """Do not run these passes behind others, if they still wait for some."""
+        if self._following is begun:
+            self._following = None
+
+    def _once(self, add: Callable[[Job], T], more: bool) -> T:
         job = self.accelerator.job()
         result = add(job)
-        job.run()
+        passes = job.passes
+        if self._following is not None and not more:
+            following, self._following = self._following, None
+            following.join(job)
+        job.start()
+        if job.passes > passes:
+            job.reach(passes)
+        else:
+            job.finish()
         return result
 
     def verifies(self) -> bool:
