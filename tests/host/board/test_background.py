@@ -26,9 +26,7 @@ BETA_Q12 = 205
 
 def layers(count, seed=0):
     rng = np.random.default_rng(seed)
-    return [
-        bench.random_data(LAYER, rng, raw=False, relu=False, rounding=0) for _ in range(count)
-    ]
+    return [bench.random_data(LAYER, rng, raw=False, relu=False, rounding=0) for _ in range(count)]
 
 
 def sums(data):
