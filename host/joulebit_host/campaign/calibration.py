@@ -227,7 +227,9 @@ def calibrate(runs: Sequence[MeasuredRun], test: bool = True) -> Calibration:
     unresolved = [{"names": group["names"], "text": group["text"]} for group in groups]
     named = {name for group in unresolved for name in group["names"]}
     unresolved += [
-        {"names": [c.name], "text": c.reason} for c in coefficients if not c.resolved and c.name not in named
+        {"names": [c.name], "text": f"{c.name}: {c.reason}"}
+        for c in coefficients
+        if not c.resolved and c.name not in named
     ]
     left_out = list(leave_one_out(runs)) if test else []
     return Calibration(
@@ -246,7 +248,7 @@ def _coefficient(solution: Solution, k: int, most: float) -> Coefficient:
     name, value, free = solution.names[k], float(solution.values[k]), solution.free[k]
     unit = "W" if name == STATIC else "pJ"
     if len(solution.exact) and np.max(np.abs(solution.exact[:, k])) > 1e-6:
-        return Coefficient(name, unit, value, 0.0, most, False, "the runs leave it open")
+        return Coefficient(name, unit, value, 0.0, most, False, "these runs leave it open")
     low, high = max(free.value - free.expanded, 0.0), min(max(free.value + free.expanded, 0.0), most)
     if low > 0:
         return Coefficient(name, unit, value, low, max(high, low), True)

@@ -61,9 +61,16 @@ def with_mixes(campaign: Campaign) -> Campaign:
     for method in methods:
         named.setdefault(method.mix_of, {}).update(dict.fromkeys(method.executions, 0))
     methods = tuple(
-        attrs.evolve(m, executions={**named[m.mix_of], **m.executions}) if m.mix_of else m for m in methods
+        attrs.evolve(m, executions=in_order({**named[m.mix_of], **m.executions})) if m.mix_of else m
+        for m in methods
     )
     return attrs.evolve(campaign, methods=methods, mixes=())
+
+
+def in_order(executions: Mapping[str, int]) -> dict[str, int]:
+    """Phases of a training step first, others by name: the order is that of the regression's coefficients."""
+    known = {phase: executions[phase] for phase in PHASES if phase in executions}
+    return {**known, **{phase: executions[phase] for phase in sorted(executions) if phase not in known}}
 
 
 def _executions(entry: Mixes, whole: Method) -> list[dict[str, int]]:

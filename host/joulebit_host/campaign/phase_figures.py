@@ -22,7 +22,7 @@ from joulebit.experiments.figure_style import (
     new_figure,
 )
 from joulebit_host.campaign.energy_figures import name_rows
-from joulebit_host.campaign.phases import WAYS, is_usable, phase_order
+from joulebit_host.campaign.phases import WAYS, is_usable, mix_label, phase_order
 
 _LOOK = {
     "replay": ("o", TINTS["teal"], "replay"),
@@ -99,13 +99,8 @@ def _residuals(axes: Any, fit: Mapping[str, Any]) -> None:
         size = r["residual_j"] / r["residual_u_k2_j"] if r["residual_u_k2_j"] else 0.0
         axes.plot([0, size], [row, row], color=TINTS["indigo"], linewidth=1.4)
         axes.plot([size], [row], marker="D", markersize=6, color=TINTS["indigo"], markeredgecolor=PAPER)
-    name_rows(axes, [" + ".join(f"{n}{_short(phase)}" for phase, n in r["executions"].items() if n) for r in rows])
+    name_rows(axes, [mix_label(r["executions"]) for r in rows])
     axes.grid(axis="y", visible=False)
     axes.set_title(f"mixes: chi² {fit['chi2']:.3g}, {fit['dof']} dof", loc="left", fontsize=10, color=INK, pad=6)
     axes.set_xlabel("residual / expanded uncertainty")
     axes.margins(x=0.15)
-
-
-def _short(phase: str) -> str:
-    """`WG` of weight_gradient."""
-    return "".join(word[0] for word in phase.split("_")).upper()

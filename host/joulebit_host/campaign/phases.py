@@ -145,6 +145,13 @@ def phase_tables(phases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return tables
 
 
+def mix_label(executions: Mapping[str, int]) -> str:
+    """`3F + 1WG`: the forward pass three times, the weight gradient once."""
+    return " + ".join(
+        f"{n}{''.join(w[0] for w in phase.split('_')).upper()}" for phase, n in executions.items() if n
+    )
+
+
 def is_usable(way: Mapping[str, Any]) -> bool:
     """Whether this way could tell the phases apart at all."""
     return all(reason["rule"] != "phase_too_short" for reason in way["reasons"])

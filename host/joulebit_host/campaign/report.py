@@ -16,7 +16,7 @@ from joulebit import __version__
 from joulebit.experiments import figure_style
 from joulebit.experiments.figure_style import Drawing
 from joulebit_host.campaign import series
-from joulebit_host.campaign.phases import phase_tables
+from joulebit_host.campaign.phases import is_usable, mix_label, phase_tables
 from joulebit_host.campaign.schema import Campaign, campaign_hash
 from joulebit_host.campaign.series import Group
 from joulebit_host.campaign.state import write_file
@@ -80,6 +80,7 @@ def write_report(
         lstrip_blocks=True,
     )
     environment.filters["joules"] = joules
+    environment.filters["mix"] = mix_label
     groups = series.groups_of(campaign, summary, entries)
     fit = series.fit_of(folder, groups)
     verdicts = _verdicts(summary)
@@ -175,8 +176,8 @@ def _figures(
             "Energy per multiply-accumulate, operation and byte, and static power, fitted to the net energies by "
             "non-negative least squares: bars are k = 2 intervals relative to the value; hatched rows cannot be "
             "told from 0, or from each other, with these runs.",
-            model.coefficients(fit.calibration.coefficients) if fit.calibration else None,
-            f"no calibration: {fit.reason}",
+            model.coefficients(fit.coefficients) if fit.coefficients else None,
+            fit.reason or "these works resolve no coefficient: measure some with other proportions",
         ),
         (
             "budgets", "quality", "What the uncertainty is made of",
@@ -214,9 +215,18 @@ def headline(summary: Mapping[str, Any], running: bool) -> str:
         sentence = f"{less} uses {size} less net energy than {more} for one run"
     elif summary["comparisons"]:
         sentence = "No method can be said to use less than another"
+    elif summary["phases"] and is_usable(summary["phases"][0]):
+        sentence = _largest_phase(summary["phases"][0])
     else:
         sentence = f"{valid} of {len(cells)} cells are measured"
     return f"{sentence}. The campaign is running." if running else f"{sentence}."
+
+
+def _largest_phase(way: Mapping[str, Any]) -> str:
+    name, most = max(way["energies"].items(), key=lambda item: item[1]["value"])
+    whole = joules(way["whole"]["value"], way["whole"]["u_k2"])
+    part = joules(most["value"], most["u_k2"], way["whole"]["value"])
+    return f"One run of {way['whole_method']} takes {whole} net, its phase {name.replace('_', ' ')} {part}"
 
 
 def _cards(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from joulebit.errors import JoulebitError
-from joulebit_host.campaign.calibration import Calibration
+from joulebit_host.campaign.calibration import Calibration, Coefficient
 from joulebit_host.campaign.entry import quantity
 from joulebit_host.campaign.schema import Campaign
 from joulebit_host.campaign.state import attempt_log
@@ -221,6 +221,12 @@ class Fit:
     table: str
     reason: str
 
+    @property
+    def coefficients(self) -> tuple[Coefficient, ...]:
+        """Of the calibration, where it resolves at least one."""
+        found = self.calibration.coefficients if self.calibration else ()
+        return found if any(c.resolved for c in found) else ()
+
 
 def fit_of(folder: Path, groups: Sequence[Group], table: str = "xc7z020") -> Fit:
     """With net energies."""
@@ -237,5 +243,5 @@ def fit_of(folder: Path, groups: Sequence[Group], table: str = "xc7z020") -> Fit
     try:
         found = calibrate(measured_runs([(folder, entry) for entry in entries], "net"))
     except (JoulebitError, ModuleNotFoundError) as error:
-        return Fit(None, beside, table, str(error))
+        return Fit(None, beside, table, f"no calibration: {error}")
     return Fit(found, beside, table, "")

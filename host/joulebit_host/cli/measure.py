@@ -134,4 +134,8 @@ def show_phases(found: Mapping[str, Any]) -> None:
 
 
 def _with_width(value: float | None, width: float | None) -> str:
-    return "" if value is None or width is None else f"{value:.6g} +- {width:.2g}"
+    """To two digits of the width."""
+    if value is None or width is None:
+        return ""
+    digits = max(0, 1 - int(f"{width or 1.0:e}".partition("e")[2]))
+    return f"{value:.{digits}f} +- {width:.{digits}f}"
