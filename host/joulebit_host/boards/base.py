@@ -28,6 +28,7 @@ Rules that every board keeps:
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,8 @@ __all__ = [
     "BoardTimeoutError",
     "Buffer",
     "BusAccessError",
+    "MovedBuffer",
+    "byte_range",
     "poll",
     "until",
 ]
@@ -196,3 +199,37 @@ def byte_range(array: NDArray[Any], start: int, stop: int | None) -> tuple[int, 
     if not 0 <= start <= end <= len(array):
         raise ValueError(f"bytes {start}..{end} lie outside a buffer of {len(array)} bytes")
     return start, end
+
+
+class MovedBuffer(ABC):
+    """`Buffer` whose bytes have to be moved, or caches written, for either side to see what the other wrote.
+
+    Args:
+        array: all bytes, as the processor sees them; address: of the first one, as the accelerator sees it.
+    """
+
+    def __init__(self, array: NDArray[np.uint8], address: int) -> None:
+        self._array = array
+        self.address = address
+
+    @property
+    def array(self) -> NDArray[np.uint8]:
+        return self._array
+
+    def flush(self, start: int = 0, stop: int | None = None) -> None:
+        start, stop = byte_range(self._array, start, stop)
+        if start < stop:
+            self._send(start, stop)
+
+    def invalidate(self, start: int = 0, stop: int | None = None) -> None:
+        start, stop = byte_range(self._array, start, stop)
+        if start < stop:
+            self._fetch(start, stop)
+
+    @abstractmethod
+    def _send(self, start: int, stop: int) -> None:
+        """`flush` of bytes that there are."""
+
+    @abstractmethod
+    def _fetch(self, start: int, stop: int) -> None:
+        """`invalidate` of bytes that there are."""

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulebit.errors import JoulebitError
-from joulebit_host.boards.base import Bitstream, BoardError, BoardMemoryError, byte_range, poll
+from joulebit_host.boards.base import Bitstream, BoardError, BoardMemoryError, MovedBuffer, poll
 from joulebit_host.boards.loading import core_window, fitting, xadc_temperature_c
 from joulebit_host.boards.remote_calls import plain_errors, with_deadline, within
 
@@ -33,46 +33,36 @@ _CONNECT_S = 15.0
 _POLL_S = 0.0005
 
 
-class RemotePart:
+class RemotePart(MovedBuffer):
     """A buffer on the board and its copy here; `flush` and `invalidate` move bytes between them."""
 
     def __init__(self, board: RemoteBoard, buffer: Any) -> None:
+        super().__init__(buffer.view(np.ndarray), int(buffer.device_address))
         self._board = board
         self._buffer = buffer
-        self._array: NDArray[np.uint8] = buffer.view(np.ndarray)
-        self.address = int(buffer.device_address)
 
-    @property
-    def array(self) -> NDArray[np.uint8]:
-        return self._array
-
-    def flush(self, start: int = 0, stop: int | None = None) -> None:
-        start, stop = byte_range(self._array, start, stop)
-        if start == stop:
-            return
+    def _send(self, start: int, stop: int) -> None:
         with plain_errors(self._board.name, f"sending {stop - start:,} bytes"):
             if start and not self._board.moves_ranges:
                 # What comes before is overwritten with itself, since the copy here may be older.
                 whole = np.empty(stop, np.uint8)
-                self._receive(0, whole[:start])
+                self._read(0, whole[:start])
                 whole[start:] = self._array[start:stop]
-                self._send(0, whole)
+                self._write(0, whole)
             else:
-                self._send(start, self._array[start:stop])
+                self._write(start, self._array[start:stop])
 
-    def invalidate(self, start: int = 0, stop: int | None = None) -> None:
-        start, stop = byte_range(self._array, start, stop)
-        if start == stop:
-            return
+    def _fetch(self, start: int, stop: int) -> None:
         with plain_errors(self._board.name, f"fetching {stop - start:,} bytes"):
             if start and not self._board.moves_ranges:
                 whole = np.empty(stop, np.uint8)
-                self._receive(0, whole)
+                self._read(0, whole)
                 self._array[start:stop] = whole[start:]
             else:
-                self._receive(start, self._array[start:stop])
+                self._read(start, self._array[start:stop])
 
-    def _send(self, first: int, data: NDArray[np.uint8]) -> None:
+    def _write(self, first: int, data: NDArray[np.uint8]) -> None:
+        """The board's bytes from `first` on."""
         messages, name = self._board.buffer_messages, self._buffer.buffer_id
 
         def pieces() -> Iterator[Any]:
@@ -84,7 +74,7 @@ class RemotePart:
         _checked(self._buffer.stub.write(pieces()))
         _checked(self._buffer.stub.flush(messages.FlushRequest(buffer_id=name)))
 
-    def _receive(self, first: int, out: NDArray[np.uint8]) -> None:
+    def _read(self, first: int, out: NDArray[np.uint8]) -> None:
         """Bytes from `first` on, as they are on the board, into `out`."""
         messages, name = self._board.buffer_messages, self._buffer.buffer_id
         _checked(self._buffer.stub.invalidate(messages.InvalidateRequest(buffer_id=name)))

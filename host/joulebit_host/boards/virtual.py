@@ -36,8 +36,7 @@ class VirtualBuffer:
     def flush(self, start: int = 0, stop: int | None = None) -> None:
         byte_range(self._array, start, stop)
 
-    def invalidate(self, start: int = 0, stop: int | None = None) -> None:
-        byte_range(self._array, start, stop)
+    invalidate = flush
 
     def free(self) -> None:
         if not self._freed:

@@ -14,38 +14,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from joulebit.errors import JoulebitError
-from joulebit_host.boards.base import Bitstream, BoardError, BoardMemoryError, byte_range, poll
+from joulebit_host.boards.base import Bitstream, BoardError, BoardMemoryError, MovedBuffer, poll
 from joulebit_host.boards.loading import core_window, fitting, xadc_temperature_c
 
 __all__ = ["ZedBoard", "ZedBuffer", "open_zed"]
 
 
-class ZedBuffer:
+class ZedBuffer(MovedBuffer):
     """A buffer of pynq's."""
 
     def __init__(self, board: ZedBoard, buffer: Any) -> None:
+        super().__init__(buffer.view(np.ndarray), int(buffer.device_address))
         self._board = board
         self._buffer = buffer
-        self._array: NDArray[np.uint8] = buffer.view(np.ndarray)
-        self.address = int(buffer.device_address)
 
-    @property
-    def array(self) -> NDArray[np.uint8]:
-        return self._array
-
-    def flush(self, start: int = 0, stop: int | None = None) -> None:
+    def _send(self, start: int, stop: int) -> None:
         self._sync("TO", start, stop)
 
-    def invalidate(self, start: int = 0, stop: int | None = None) -> None:
+    def _fetch(self, start: int, stop: int) -> None:
         self._sync("FROM", start, stop)
 
-    def _sync(self, direction: str, start: int, stop: int | None) -> None:
-        start, stop = byte_range(self._array, start, stop)
-        if start == stop:
-            return
+    def _sync(self, direction: str, start: int, stop: int) -> None:
         bo = self._buffer.bo
         if hasattr(bo, "sync"):
             # pynq 3.1 synchronises the whole buffer, however small the slice; XRT itself can do a range.
