@@ -21,6 +21,7 @@ from joulebit.engine.base import (
 )
 from joulebit.engine.channel_constants import CompiledConstants
 from joulebit.engine.numpy_arrays import NumpyArrays
+from joulebit.engine.update_kernels import UpdateKernels
 from joulebit.engine.vector_kernels import Later
 from joulebit.fixed import weights
 from joulebit.fixed.arithmetic import MASTER_FRACTION_BITS, PEAK_LIMIT, Arithmetic
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from joulebit.engine.fast_kernels import FastKernels
     from joulebit.engine.norm_kernels import NormKernels
     from joulebit.engine.pooling_kernels import PoolingKernels
-    from joulebit.engine.update_kernels import UpdateKernels
 
 _NOTHING_TO_ADD = np.zeros((0, 1, 1, 1), np.int16)
 _NO_SHORTCUT = np.zeros((0, 1, 1, 1), np.uint8)
@@ -72,17 +72,15 @@ class NumbaEngine(NumpyArrays):
         self._fast: FastKernels | None = None
         self._norms: NormKernels | None = None
         self._pooling: PoolingKernels | None = None
-        self._updates: UpdateKernels | None = None
+        self._updates = UpdateKernels(self.arithmetic, self._workers, self._pool)
         if cpu_level() > CpuLevel.GENERIC:
             from joulebit.engine.fast_kernels import FastKernels
             from joulebit.engine.norm_kernels import NormKernels
             from joulebit.engine.pooling_kernels import PoolingKernels
-            from joulebit.engine.update_kernels import UpdateKernels
 
             self._fast = FastKernels(self.arithmetic, self._workers, self._pool)
             self._norms = NormKernels(self.arithmetic, self._workers, self._pool)
             self._pooling = PoolingKernels(self.arithmetic, self._workers, self._pool)
-            self._updates = UpdateKernels(self.arithmetic, self._workers, self._pool)
         self._acc_limit = (1 << (self.arithmetic.accumulator_bits - 1)) - 1
         self._g_limit = (1 << (self.arithmetic.g_bits - 1)) - 1
 
@@ -489,11 +487,7 @@ class NumbaEngine(NumpyArrays):
 
     def update_layers(self, layers: Sequence[LayerUpdate]) -> list[tuple[Array, int]]:
         """`update` and then `quantise_weights` of many layers; masters are dense int32, momenta int64."""
-        if self._updates:
-            return self._updates.update_layers(layers)
-        for layer in layers:
-            self.update(*layer)
-        return [self.quantise_weights(layer.master) for layer in layers]
+        return self._updates.update_layers(layers)
 
 
 def _key(key: int) -> np.uint64:

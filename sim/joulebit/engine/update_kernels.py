@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from joulebit.engine.vector_kernels import VectorKernels
 from joulebit.fixed.arithmetic import MASTER_FRACTION_BITS, Arithmetic
 from joulebit.fixed.update import LayerUpdate, reciprocal
 from joulebit.kernels import optimiser
@@ -17,21 +16,22 @@ from joulebit.kernels.scratch import address
 from joulebit.kernels.workers import Workers
 
 
-class UpdateKernels(VectorKernels):
-    """`NumbaEngine.update_layers` with vectors.
+class UpdateKernels:
+    """`NumbaEngine.update_layers`.
 
     Args:
-        arithmetic, workers, pool: see `VectorKernels`.
+        arithmetic: the widths of the run.
+        workers: the engine's threads.
+        pool: where results come from.
     """
 
     def __init__(self, arithmetic: Arithmetic, workers: Workers, pool: Pool) -> None:
-        super().__init__(arithmetic, workers, pool)
-        self._bits = arithmetic.w_bits
+        self._workers, self._pool, self._bits = workers, pool, arithmetic.w_bits
 
     def update_layers(self, layers: Sequence[LayerUpdate]) -> list[tuple[NDArray[Any], int]]:
         """`NumbaEngine.update_layers`."""
         kind = np.int8 if self._bits <= 8 else np.int16
-        weights = [np.empty(layer.master.shape, kind) for layer in layers]
+        weights = [self._pool.empty(layer.master.shape, kind) for layer in layers]
         gradients = [np.ascontiguousarray(layer.gradient) for layer in layers]
         rows = []
         for layer, gradient, w in zip(layers, gradients, weights):
@@ -46,6 +46,6 @@ class UpdateKernels(VectorKernels):
             )  # fmt: skip
         table = np.array(rows, np.int64)
         row = (self._workers.counter, len(rows), address(table))
-        self._workers.run(optimiser.update, [row] * self._threads(len(rows)))
+        self._workers.run(optimiser.update, [row] * min(self._workers.count, len(rows)))
         shifts = table[:, -1].tolist()
         return [(w, shift - MASTER_FRACTION_BITS) for w, shift in zip(weights, shifts)]

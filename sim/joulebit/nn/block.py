@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -69,7 +68,7 @@ class ResidualBlock:
             self.plan.out_shape[2],
             exponent - x.exponent,
             bounds,
-            run.rounding_key(last.plan.index, 4, x.before * prod(self.plan.out_shape)),
+            run.rounding_key(last.plan.index, 4, x.before, self.plan.out_shape),
         )
         if entered is None:
             output = inside.data if inside else passed
@@ -178,7 +177,7 @@ class ResidualBlock:
             align,
             x.mask,
             x.mask_below,
-            run.rounding_key(self.layers[0].plan.index, 5, x.before * prod(self.plan.in_shape)),
+            run.rounding_key(self.layers[0].plan.index, 5, x.before, self.plan.in_shape),
         )
 
 

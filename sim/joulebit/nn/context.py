@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from math import prod
 from typing import Any, Protocol
 
 import numpy as np
@@ -93,15 +94,18 @@ class Pass:
         """Whether the accountant is told of the forward pass."""
         return self.training or self.costs
 
-    def rounding_key(self, layer: int, kind: int, first: int = 0) -> int:
+    def __post_init__(self) -> None:
+        self._stochastic = self.engine.arithmetic.rounding_mode is Rounding.STOCHASTIC
+
+    def rounding_key(self, layer: int, kind: int, before: int, shape: tuple[int, ...]) -> int:
         """The key of one requantisation (spec, section 1); kind 0 z, 1 activation, 2 dz, 3 gradient.
 
-        first is the position of this worker's first element among those of all workers: elements count from the
-        key on by steps of the golden ratio, so a key moved by `first` steps counts on from there.
+        before: samples of workers of lower rank, of that shape each. Elements count from the key on by steps of
+        the golden ratio, so that a key moved by the elements before counts on from there.
         """
-        if self.engine.arithmetic.rounding_mode is not Rounding.STOCHASTIC:
+        if not self._stochastic:
             return 0
-        return (mix64_scalar(self.key, 8 * layer + kind) + first * _GOLDEN) & _MASK64
+        return (mix64_scalar(self.key, 8 * layer + kind) + before * prod(shape) * _GOLDEN) & _MASK64
 
     def record(self, layer: str, **values: int | float) -> None:
         """Figures of one layer in this step, summed over the step's calls."""

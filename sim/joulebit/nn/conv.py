@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from joulebit.engine.base import Array, ConvOutput, Engine, NormConstants, Quantised
+from joulebit.engine.base import Array, ConvOutput, Engine, NormConstants, NormGradientConstants, Quantised
 from joulebit.fixed.arithmetic import CONV_OUTPUT_BITS, SUM_FRACTION_BITS, Arithmetic
 from joulebit.fixed.rounding import bit_length, shift_round
 from joulebit.nn.context import Mode, Pass
@@ -89,7 +89,7 @@ class ConvLayer:
             None if shortcut is None else shortcut.data,
             shortcut_stride,
             0 if shortcut is None else SUM_FRACTION_BITS + shortcut.exponent,
-            run.rounding_key(plan.index, 1, x.before * prod(plan.out_shape)),
+            run.rounding_key(plan.index, 1, x.before, plan.out_shape),
         )
         if run.training:
             self._saved = _Saved(x, z, z_exponent, norm, count) if self.reached else None
@@ -102,7 +102,7 @@ class ConvLayer:
 
     def _normalised(self, x: Tensor, run: Pass) -> tuple[Array, int, NormConstants, int]:
         plan, engine = self.plan, run.engine
-        key = run.rounding_key(plan.index, 0, x.before * prod(plan.out_shape))
+        key = run.rounding_key(plan.index, 0, x.before, plan.out_shape)
         exponent, output = self.sums(x, engine)
         count = x.samples * plan.out_shape[0] * plan.out_shape[1]
         if run.mode is Mode.EVALUATE:
@@ -261,7 +261,7 @@ class ConvLayer:
 
     def _norm_backward(self, g: Tensor, saved: _Saved, run: Pass) -> tuple[Array, int]:
         plan, engine, norm = self.plan, run.engine, saved.norm
-        key = run.rounding_key(plan.index, 2, saved.x.before * prod(plan.out_shape))
+        key = run.rounding_key(plan.index, 2, saved.x.before, plan.out_shape)
         sum_g, sum_gx = run.totals.sums(*engine.norm_sums(g.data, saved.z, norm))
         constants, exponents = constants_of(engine).gradient(
             norm, sum_g, sum_gx, saved.count, g.exponent, saved.z_exponent, plan.norm
@@ -273,7 +273,8 @@ class ConvLayer:
 
         def compute(exponent: int) -> Quantised:
             shift = np.minimum(62, exponent - exponents)
-            return engine.norm_backward(g.data, saved.z, norm, replace(constants, shift=shift), key)
+            own = NormGradientConstants(constants.mean_g, constants.mean_gx, constants.multiplier, shift)
+            return engine.norm_backward(g.data, saved.z, norm, own, key)
 
         delayed = self.dz_exponent
         lowest = int(exponents.max())
@@ -333,7 +334,7 @@ class InputGradient:
             0 if add is None else add.exponent - self.exponent,
             x.mask,
             x.mask_below,
-            self.run.rounding_key(plan.index, 3, x.before * prod(plan.in_shape)),
+            self.run.rounding_key(plan.index, 3, x.before, plan.in_shape),
         )
 
 

@@ -117,7 +117,7 @@ class Head:
         value = integer_matmul(g, w)
         like = x.data if self.plan.pooled else x.data.reshape(x.data.shape[0], 1, 1, self.plan.features)
         elements = prod(self.plan.in_shape)
-        key = run.rounding_key(self.number, 3, x.before * elements)
+        key = run.rounding_key(self.number, 3, x.before, self.plan.in_shape)
         result, result_exponent = self.g_exponent.quantise(
             g_exponent + w_exponent - self._pool_shift,
             lambda shift: run.engine.spread(value, like, shift, x.masked, x.mask_below, key),

@@ -98,7 +98,7 @@ class ExitClassifiers:
         total, exponent = _sum(above, gradient.exponent, beside, own.exponent)
         head = self._heads[position]
         before, samples = self._read[position]
-        key = run.rounding_key(head.number, 6, before * prod(head.plan.in_shape))
+        key = run.rounding_key(head.number, 6, before, head.plan.in_shape)
         rounding, largest = engine.arithmetic.rounding_mode, peak(total)
 
         def compute(shift: int) -> Quantised:
