@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from joulebit.engine.adder_kernels import AdderKernels
 from joulebit.engine.base import (
     Array,
     ConvGeometry,
@@ -21,13 +22,14 @@ from joulebit.engine.base import (
 )
 from joulebit.engine.channel_constants import CompiledConstants
 from joulebit.engine.numpy_arrays import NumpyArrays
+from joulebit.engine.parts import NO_MASK, NOTHING_TO_ADD, joined, joined_output, unsigned
 from joulebit.engine.update_kernels import UpdateKernels
 from joulebit.engine.vector_kernels import Later
 from joulebit.fixed import weights
 from joulebit.fixed.arithmetic import MASTER_FRACTION_BITS, PEAK_LIMIT, Arithmetic
 from joulebit.fixed.rounding import Rounding, bit_length
 from joulebit.fixed.update import LayerUpdate, UpdateRule, reciprocal
-from joulebit.kernels import adder, elementwise, parameters, plain_conv, plain_norm
+from joulebit.kernels import elementwise, parameters, plain_conv, plain_norm
 from joulebit.kernels.cpu import CpuLevel, cpu_level
 from joulebit.kernels.memory import Pool
 from joulebit.kernels.workers import Workers
@@ -37,11 +39,8 @@ if TYPE_CHECKING:
     from joulebit.engine.norm_kernels import NormKernels
     from joulebit.engine.pooling_kernels import PoolingKernels
 
-_NOTHING_TO_ADD = np.zeros((0, 1, 1, 1), np.int16)
 _NO_SHORTCUT = np.zeros((0, 1, 1, 1), np.uint8)
 _UNLIMITED = (1 << 63) - 1
-_EXACT_FLOAT32 = 1 << 24
-_NO_MASK = np.zeros((1, 1, 1, 1), np.uint8)
 
 
 class NumbaEngine(NumpyArrays):
@@ -72,6 +71,7 @@ class NumbaEngine(NumpyArrays):
         self._fast: FastKernels | None = None
         self._norms: NormKernels | None = None
         self._pooling: PoolingKernels | None = None
+        self._adder = AdderKernels(self.arithmetic, self._workers, self._pool)
         self._updates = UpdateKernels(self.arithmetic, self._workers, self._pool)
         if cpu_level() > CpuLevel.GENERIC:
             from joulebit.engine.fast_kernels import FastKernels
@@ -110,11 +110,11 @@ class NumbaEngine(NumpyArrays):
             total, squares = np.zeros(c_out, np.int64), np.zeros(c_out, np.int64)
             peak, saturated = plain_conv.forward(
                 x, w, z, total, squares, first, last, geometry.stride, geometry.padding_h, geometry.padding_w,
-                geometry.groups, shift, self._acc_limit, self._mode, _key(key),
+                geometry.groups, shift, self._acc_limit, self._mode, unsigned(key),
             )  # fmt: skip
             return peak, saturated, total, squares
 
-        return _output(z, self._workers.over_samples(samples, work))
+        return joined_output(z, self._workers.over_samples(samples, work))
 
     def conv_input_gradient(
         self,
@@ -142,13 +142,13 @@ class NumbaEngine(NumpyArrays):
 
         def work(first: int, last: int) -> tuple[int, int]:
             return plain_conv.input_gradient(  # type: ignore[no-any-return]
-                dz, turned, _NOTHING_TO_ADD if add is None else add, _NO_MASK if mask is None else mask, g,
+                dz, turned, NOTHING_TO_ADD if add is None else add, NO_MASK if mask is None else mask, g,
                 first, last, geometry.stride, geometry.padding_h, geometry.padding_w, geometry.groups,
                 self._acc_limit, align, add_stride, add_align, int(mask is not None), mask_below, shift,
-                self._g_limit, self._mode, _key(key),
+                self._g_limit, self._mode, unsigned(key),
             )  # fmt: skip
 
-        return _quantised(g, self._workers.over_samples(samples, work))
+        return joined(g, self._workers.over_samples(samples, work))
 
     def shortcut_gradient(
         self,
@@ -165,29 +165,14 @@ class NumbaEngine(NumpyArrays):
 
         def work(first: int, last: int) -> tuple[int, int]:
             return elementwise.shortcut_gradient(  # type: ignore[no-any-return]
-                g, _NO_MASK if mask is None else mask, out, first, last, stride, align, int(mask is not None),
-                mask_below, shift, self._g_limit, self._mode, _key(key),
+                g, NO_MASK if mask is None else mask, out, first, last, stride, align, int(mask is not None),
+                mask_below, shift, self._g_limit, self._mode, unsigned(key),
             )  # fmt: skip
 
-        return _quantised(out, self._workers.over_samples(g.shape[0], work))
+        return joined(out, self._workers.over_samples(g.shape[0], work))
 
     def adder_forward(self, x: Array, w: Array, geometry: ConvGeometry, shift: int, key: int = 0) -> ConvOutput:
-        samples, c_out = x.shape[0], w.shape[3]
-        z = self._pool.empty((samples, *geometry.output_size(x.shape[1], x.shape[2]), c_out), np.int16)
-        fmt = self.arithmetic
-        largest = w[..., 0].size << (max(fmt.x_bits, fmt.w_bits) + 1)
-        kind = np.float32 if largest < _EXACT_FLOAT32 else np.float64
-        wide = w.astype(kind)
-
-        def work(first: int, last: int) -> tuple[int, int, Int64Array, Int64Array]:
-            total, squares = np.zeros(c_out, np.int64), np.zeros(c_out, np.int64)
-            peak, saturated = adder.forward(
-                x, wide, z, np.empty(c_out, kind), total, squares, first, last, geometry.stride,
-                geometry.padding_h, geometry.padding_w, shift, self._acc_limit, self._mode, _key(key),
-            )  # fmt: skip
-            return peak, saturated, total, squares
-
-        return _output(z, self._workers.over_samples(samples, work))
+        return self._adder.forward(x, w, geometry, shift, key)
 
     def adder_input_gradient(
         self,
@@ -205,21 +190,9 @@ class NumbaEngine(NumpyArrays):
         mask_below: int = 0,
         key: int = 0,
     ) -> Quantised:
-        g = self._pool.empty(x.shape, np.int16)
-        c_in, largest = x.shape[3], clip << (self.arithmetic.g_bits - 1)  # of one product
-        kind = np.float32 if largest <= _EXACT_FLOAT32 else np.float64
-        block = max(1, _EXACT_FLOAT32 // largest)
-        turned = np.ascontiguousarray(w.transpose(0, 1, 3, 2)).astype(kind)
-
-        def work(first: int, last: int) -> tuple[int, int]:
-            return adder.input_gradient(  # type: ignore[no-any-return]
-                dz, x, turned, _NOTHING_TO_ADD if add is None else add, _NO_MASK if mask is None else mask, g,
-                np.empty(c_in, np.float64), np.empty(c_in, kind), np.empty(c_in, kind), block, first, last,
-                geometry.stride, geometry.padding_h, geometry.padding_w, clip, self._acc_limit, align, add_stride,
-                add_align, int(mask is not None), mask_below, shift, self._g_limit, self._mode, _key(key),
-            )  # fmt: skip
-
-        return _quantised(g, self._workers.over_samples(x.shape[0], work))
+        return self._adder.input_gradient(
+            dz, x, w, geometry, clip, shift, align, add, add_stride, add_align, mask, mask_below, key
+        )
 
     def channel_sums(self, dz: Array, msb: bool = False) -> Int64Array:
         fmt = self.arithmetic
@@ -321,7 +294,7 @@ class NumbaEngine(NumpyArrays):
             return plain_norm.norm_forward(  # type: ignore[no-any-return]
                 z, norm.mean, norm.rsqrt, norm.scale, norm.gamma, norm.beta,
                 _NO_SHORTCUT if shortcut is None else shortcut, a, first, last, shortcut_stride, shortcut_shift,
-                shift, bounds[0], bounds[1], self._mode, _key(key),
+                shift, bounds[0], bounds[1], self._mode, unsigned(key),
             )  # fmt: skip
 
         return a, sum(self._workers.over_samples(z.shape[0], work))
@@ -334,7 +307,7 @@ class NumbaEngine(NumpyArrays):
 
         def work(first: int, last: int) -> int:
             return plain_norm.shortcut_forward(  # type: ignore[no-any-return]
-                x, a, first, last, stride, shift, bounds[0], bounds[1], self._mode, _key(key)
+                x, a, first, last, stride, shift, bounds[0], bounds[1], self._mode, unsigned(key)
             )
 
         return a, sum(self._workers.over_samples(x.shape[0], work))
@@ -368,10 +341,10 @@ class NumbaEngine(NumpyArrays):
         def work(first: int, last: int) -> tuple[int, int]:
             return plain_norm.norm_backward(  # type: ignore[no-any-return]
                 g, z, norm.mean, norm.rsqrt, norm.scale, gradient.mean_g, gradient.mean_gx, gradient.multiplier,
-                gradient.shift, dz, first, last, self._g_limit, PEAK_LIMIT, self._mode, _key(key),
+                gradient.shift, dz, first, last, self._g_limit, PEAK_LIMIT, self._mode, unsigned(key),
             )  # fmt: skip
 
-        return _quantised(dz, self._workers.over_samples(z.shape[0], work))
+        return joined(dz, self._workers.over_samples(z.shape[0], work))
 
     # --- predictor -----------------------------------------------------------------------------------
 
@@ -426,10 +399,11 @@ class NumbaEngine(NumpyArrays):
 
         def work(first: int, last: int) -> tuple[int, int]:
             return elementwise.spread(  # type: ignore[no-any-return]
-                value, like, g, first, last, int(masked), mask_below, shift, self._g_limit, self._mode, _key(key)
-            )
+                value, like, g, first, last, int(masked), mask_below, shift, self._g_limit, self._mode,
+                unsigned(key),
+            )  # fmt: skip
 
-        return _quantised(g, self._workers.over_samples(like.shape[0], work))
+        return joined(g, self._workers.over_samples(like.shape[0], work))
 
     def mask_gradient(self, g: Array, a: Array, mask_below: int = 0) -> Array:
         out = self._pool.empty(g.shape, np.int16)
@@ -488,21 +462,3 @@ class NumbaEngine(NumpyArrays):
     def update_layers(self, layers: Sequence[LayerUpdate]) -> list[tuple[Array, int]]:
         """`update` and then `quantise_weights` of many layers; masters are dense int32, momenta int64."""
         return self._updates.update_layers(layers)
-
-
-def _key(key: int) -> np.uint64:
-    return np.uint64(key & 0xFFFFFFFFFFFFFFFF)
-
-
-def _output(z: Array, parts: list[tuple[int, int, Int64Array, Int64Array]]) -> ConvOutput:
-    return ConvOutput(
-        z,
-        max(part[0] for part in parts),
-        sum(part[1] for part in parts),
-        np.asarray(sum(part[2] for part in parts)),
-        np.asarray(sum(part[3] for part in parts)),
-    )
-
-
-def _quantised(data: Array, parts: list[tuple[int, int]]) -> Quantised:
-    return Quantised(data, max(part[0] for part in parts), sum(part[1] for part in parts))
