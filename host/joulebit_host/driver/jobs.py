@@ -74,7 +74,6 @@ class Job:
         self._keep: list[Any] = []  # operands, until the list has run
         self._last: list[Entry] = []  # of the lists that were started
         self._last_first = 0  # number of its first pass
-        self._passes = 0
 
     def forward(
         self, x: DeviceTensor, w: NDArray[np.int8], layer: Layer, shift: int = 0, rounding: int = 0,
@@ -127,7 +126,6 @@ class Job:
         self._keep.append(parts)
         addresses = tuple([0 if part is None else part.address for part in parts])
         self._entries.append(Entry(result, addresses, shift, threshold_q12))
-        self._passes += 1
         return result
 
     def __len__(self) -> int:
@@ -136,8 +134,12 @@ class Job:
 
     @property
     def passes(self) -> int:
-        """How many passes were added."""
-        return self._passes
+        """How many were added and have not started."""
+        return len(self._entries)
+
+    def drop(self, passes: int) -> None:
+        """Forgets all but the first so many passes."""
+        del self._entries[passes:]
 
     def run(self) -> None:
         """Runs all passes; BoardError when something fails, then no result is valid."""

@@ -34,11 +34,17 @@ class Begun(Generic[T]):
 
     def join(self, job: Job) -> None:
         """Adds the passes to a job; where the board's memory is short they wait for `result`."""
+        passes = job.passes
         try:
             self._found = self._add(job)
         except BoardMemoryError:
+            job.drop(passes)
             return
         self._job = job
+
+    def leave(self) -> None:
+        """The job could not start."""
+        self._job = None
 
     def result(self) -> T | None:
         """As `OverlaySession.run` returns."""
@@ -150,15 +156,18 @@ class OverlaySession:
     def _once(self, add: Callable[[Job], T], more: bool) -> T:
         job = self.accelerator.job()
         result = add(job)
+        if self._following is None or more:
+            job.run()
+            return result
+        following, self._following = self._following, None
         passes = job.passes
-        if self._following is not None and not more:
-            following, self._following = self._following, None
-            following.join(job)
-        job.start()
-        if job.passes > passes:
-            job.reach(passes)
-        else:
-            job.finish()
+        following.join(job)
+        try:
+            job.start()
+        except BoardMemoryError:
+            following.leave()
+            raise
+        job.reach(passes)
         return result
 
     def verifies(self) -> bool:

@@ -11,7 +11,7 @@ from joulebit.accelerator.tiling import Layer
 from joulebit.engine.numpy_engine import NumpyEngine
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.spec.accelerator import Register
-from joulebit_host.boards.base import BoardError, BoardTimeoutError
+from joulebit_host.boards.base import BoardError, BoardMemoryError, BoardTimeoutError
 from joulebit_host.boards.virtual import VirtualBoard
 from joulebit_host.driver import Accelerator, default_bitstream
 from joulebit_host.driver import lists as lists_module
@@ -233,3 +233,23 @@ def test_a_pass_too_large_for_the_memory_beside_another_one_runs_alone():
     right, _ = NumpyEngine(Arithmetic()).conv_weight_gradient(x, dz, geometry)
     np.testing.assert_array_equal(later()[0], right)
     assert overlay.session.split > 0
+
+
+def test_what_joined_a_list_that_found_no_room_runs_later(monkeypatch):
+    overlay = engine(VirtualBoard("tiny"))
+    (one,) = layers(1)
+    accelerator, full = overlay.session.accelerator, [True]
+
+    def prepared(entries, original=accelerator._prepared):
+        if full.pop():
+            full.append(False)
+            raise BoardMemoryError("no room")
+        full.append(False)
+        return original(entries)
+
+    monkeypatch.setattr(accelerator, "_prepared", prepared)
+    later = overlay.begin_weight_gradient(one.x, one.dz, bench.geometry(LAYER))
+    gradient = overlay.conv_input_gradient(one.dz, one.w, bench.geometry(LAYER), (8, 8), one.shift)
+    np.testing.assert_array_equal(gradient.data, input_gradient(one).data)
+    np.testing.assert_array_equal(later()[0], sums(one))
+    assert accelerator.submissions == 2
