@@ -14,7 +14,7 @@ computed by the processor, and counted by reason in the session.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +24,7 @@ from joulebit.engine.base import Array, ConvGeometry, ConvOutput, Int64Array, Qu
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.fixed.rounding import Rounding, saturate
 from joulebit.fixed.rounding import peak as peak_of
+from joulebit.fixed.update import LayerUpdate
 from joulebit.spec.accelerator import Operation
 from joulebit_host.boards.base import BoardMemoryError
 from joulebit_host.boards.threads import shared_workers
@@ -93,6 +94,15 @@ class OverlayEngine:
     def put(self, target: Array, index: Int64Array, value: Array) -> Array:
         self.session.operands.forget(target)
         return self._processor.put(target, index, value)
+
+    def update_layers(self, layers: Sequence[LayerUpdate]) -> list[tuple[Array, int]]:
+        """`update` and then `quantise_weights` of many layers: at once where the processor's engine can."""
+        processor = self._processor
+        if hasattr(processor, "update_layers"):
+            return processor.update_layers(layers)  # type: ignore[no-any-return]
+        for layer in layers:
+            processor.update(*layer)
+        return [processor.quantise_weights(layer.master) for layer in layers]
 
     # --- forward
 
