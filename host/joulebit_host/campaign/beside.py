@@ -80,7 +80,9 @@ def beside_runs(
     good = [
         entry
         for entry in entries
-        if entry["valid"] and entry[energy] is not None and not entry["outcome"].get("executions")
+        if entry["valid"]
+        and entry[energy] is not None
+        and set(entry["outcome"].get("executions", {}).values()) <= {1}
     ]
     if not runs:
         return [

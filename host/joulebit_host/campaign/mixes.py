@@ -17,6 +17,9 @@ What a device does with them:
     command         the command finds JOULEBIT_EXECUTIONS, such as '{"forward": 3, "update": 1}', in its
                     environment, and answers `executions` in the JSON object of its last line
 
+The method itself is done in the same way, each phase once, so that what an engine saves by joining phases (one
+list for two passes, one launch for all layers' updates) is in none of them: a plain run may take less.
+
 Whether the mixes tell the phases apart is checked before anything is measured; the net energies are then fitted by
 `session.regression`, the fit compared with the method's own energy, measured by itself.
 """
@@ -59,12 +62,18 @@ def with_mixes(campaign: Campaign) -> Campaign:
     methods = (*campaign.methods, *added)
     named: dict[str, dict[str, int]] = {}  # every phase that some mix of a method names, 0 times
     for method in methods:
-        named.setdefault(method.mix_of, {}).update(dict.fromkeys(method.executions, 0))
-    methods = tuple(
-        attrs.evolve(m, executions=in_order({**named[m.mix_of], **m.executions})) if m.mix_of else m
-        for m in methods
-    )
-    return attrs.evolve(campaign, methods=methods, mixes=())
+        if method.mix_of:
+            named.setdefault(method.mix_of, {}).update(dict.fromkeys(method.executions, 0))
+    return attrs.evolve(campaign, methods=tuple(_complete(method, named) for method in methods), mixes=())
+
+
+def _complete(method: Method, named: Mapping[str, Mapping[str, int]]) -> Method:
+    """With the executions of every phase that mixes name: 0 in a mix that does not, once in the method itself."""
+    if method.mix_of:
+        return attrs.evolve(method, executions=in_order({**named[method.mix_of], **method.executions}))
+    if method.name in named:
+        return attrs.evolve(method, executions=in_order(dict.fromkeys(named[method.name], 1)))
+    return method
 
 
 def in_order(executions: Mapping[str, int]) -> dict[str, int]:

@@ -126,7 +126,7 @@ def _figures(
 ) -> tuple[list[Shown], list[str]]:
     """What can be drawn, and a line for each figure that cannot. Mixes have their own figure."""
     energy, phase, model = modules
-    groups = [group for group in groups if not group.summary["executions"]]
+    groups = [group for group in groups if not (group.summary["part_of"] and group.summary["executions"])]
     phases = [(group, found) for group in groups if (found := series.phases_of(group)) is not None]
     budgets = [(group, series.budget_shares(group)) for group in groups]
     order = [cell["cell"] for cell in summary["cells"]]

@@ -91,7 +91,7 @@ class Method:
     replay_of: str = ""  #: the method of which this one repeats a phase, as often as that does in one run
     phase: str = ""  #: that phase's name
     mix_of: str = ""  #: the method of which this one executes the phases another number of times, see `mixes`
-    executions: Mapping[str, int] = Factory(dict)  #: of each phase in one run
+    executions: Mapping[str, int] = Factory(dict)  #: of each phase in one run, where there are mixes
 
     def __attrs_post_init__(self) -> None:
         given = [work for work in WORKS if getattr(self, work)]
@@ -100,10 +100,12 @@ class Method:
             raise CampaignError(f"method {self.name}: exactly one of {', '.join(WORKS)} must be given, got {came}")
         if bool(self.replay_of) != bool(self.phase):
             raise CampaignError(f"method {self.name}: replay_of and phase belong together, one of them is missing")
-        if bool(self.mix_of) != bool(self.executions):
+        if self.mix_of and not self.executions:
             raise CampaignError(
-                f"method {self.name}: mix_of and executions belong together, one of them is missing"
+                f"method {self.name}: a mix needs the key 'executions', how often it does each phase"
             )
+        if not self.mix_of and set(self.executions.values()) - {1}:
+            raise CampaignError(f"method {self.name}: only a mix executes phases more often than once: set mix_of")
         if self.mix_of and self.replay_of:
             raise CampaignError(f"method {self.name} is either a mix or a replay, not both")
         if self.set and not self.source:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from virtual_campaign import virtual_plan, write_plan
@@ -12,7 +13,7 @@ from virtual_campaign import virtual_plan, write_plan
 from joulebit.energy.table import load_table
 from joulebit_host.campaign.audit import audit_folder
 from joulebit_host.campaign.command import CommandDevice
-from joulebit_host.campaign.mixes import mixes_of, multiplied, warnings
+from joulebit_host.campaign.mixes import multiplied, warnings
 from joulebit_host.campaign.plan import workload
 from joulebit_host.campaign.reading import CampaignError
 from joulebit_host.campaign.run import checks
@@ -83,10 +84,10 @@ def test_a_campaign_of_mixes_recovers_the_hidden_energies(tmp_path: Path) -> Non
     assert summary["comparisons"] == [], "a mix is compared with nothing"
     # What was run stands in the evidence: asked for, done, and how often in each window.
     _, entries = read_cells(out)
-    mixes = {m.name: m for m in mixes_of(load_campaign(tmp_path / "plan.toml"))["step"]}
+    methods = {m.name: m for m in load_campaign(tmp_path / "plan.toml").methods}
+    assert dict(methods["step"].executions) == dict.fromkeys(PHASES, 1)
     for entry in entries:
-        expected = dict(mixes[entry["method"]].executions) if entry["method"] in mixes else None
-        assert entry["outcome"].get("executions") == expected
+        assert entry["outcome"]["executions"] == dict(methods[entry["method"]].executions)
         assert all(window["repeats"] > 1 for window in entry["windows"])
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "by regression over mixes" in page
@@ -146,7 +147,42 @@ def test_all_three_ways_agree_over_repeats_meters_and_seeds(tmp_path: Path, mete
     for phase in PHASES:
         a, b = (found[way]["energies"][phase] for way in ("replay", "regression"))
         assert abs(a["value"] - b["value"]) <= 1.6 * (a["u_k2"] + b["u_k2"]), phase
-    assert audit_folder(out)["ok"]
+    assert audit_folder(out)["first_bad"] is None
+
+
+@pytest.mark.slow
+def test_mixes_on_a_virtual_boards_accelerator_recover_the_hidden_energies(tmp_path: Path) -> None:
+    """The worker executes them on the accelerator. Truth: its counters by the hidden prices, and static power."""
+    changes = ["training.iterations=2", "training.batch_size=16", "data.train_limit=64", "data.test_limit=20",
+               "training.statistics_samples=16"]  # fmt: skip
+    plan = virtual_plan(
+        methods=[{"name": "step", "source": "digits-resnet8-fixed", "set": changes}],
+        mixes=[{"of": "step", "phases": list(PHASES[:3])}],
+        device={"kind": "board", "board": "virtual", "gain": 0.0008},
+        repeats=2,
+    )
+    summary, out, code = campaign(tmp_path, plan)
+    assert code == 0
+    [regression] = [way for way in summary["phases"] if way["method"] == "regression"]
+    table = load_table("xc7z020")
+    methods = {m.name: m.executions for m in load_campaign(tmp_path / "plan.toml").methods}
+    rows, joules = [], []
+    for entry in read_cells(out)[1]:
+        if entry["method"] != "step":
+            picojoules = 0.0
+            for key, count in entry["outcome"]["accelerator"]["work"].items():
+                kind = key.split(".")[2]
+                macs = key.startswith("macs.")
+                picojoules += count * (table.mac_pj(kind) if macs else table.dram_pj_per_byte)
+            rows.append([1.0, *[float(methods[entry["method"]][phase]) for phase in PHASES[:3]]])
+            joules.append(picojoules * 1e-12 + table.static_power_w * entry["seconds"])
+    truth, residuals, *_ = np.linalg.lstsq(np.array(rows), np.array(joules), rcond=None)
+    assert float(residuals[0]) < 1e-6 * float(np.sum(np.square(joules))), "the board itself is additive"
+    for name, expected in zip(("other", *PHASES[:3]), truth):
+        energy = regression["energies"][name]
+        assert abs(energy["value"] - expected) <= 1.3 * energy["u_k2"], name  # four intervals at 95.45 %
+    assert regression["additive"], regression["reasons"]
+    assert audit_folder(out)["first_bad"] is None
 
 
 def test_markers_stand_beside_the_mixes_where_the_meter_is_fast(tmp_path: Path) -> None:
@@ -175,6 +211,8 @@ def test_each_mix_is_a_method_and_the_plan_is_kept() -> None:
     again = campaign_from_table(as_table(made))
     assert again == made
     assert campaign_hash(again) == campaign_hash(made)
+    sorted_keys = campaign_from_table(json.loads(json.dumps(as_table(made), sort_keys=True)))
+    assert [list(m.executions) for m in sorted_keys.methods] == [list(m.executions) for m in made.methods]
     by_hand = plan({"runs": [{"forward": n, "update": m} for n, m in ((1, 1), (1, 2), (2, 1), (4, 4))]})
     assert by_hand.methods[1].executions == {"forward": 1, "update": 1}
     some = plan({"runs": [{"forward": 1}, {"forward": 2}, {"update": 1}, {"update": 3, "forward": 1}]})

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from virtual_campaign import virtual_plan
 
 from joulebit.errors import JoulebitError
@@ -15,6 +16,7 @@ from joulebit_host.campaign.schema import (
     campaign_hash,
     load_campaign,
 )
+from joulebit_host.cli.measure import TEMPLATES, measure
 
 GOOD = """
 name = "plan"
@@ -133,3 +135,12 @@ def test_the_hash_follows_what_is_measured_not_how_long_one_waits() -> None:
     assert campaign_hash(campaign_from_table({**base, "retries": 9, "cooldown_s": 3})) == one
     assert campaign_hash(campaign_from_table({**base, "repeats": 9})) != one
     assert campaign_hash(campaign_from_table({**base, "session": {"idle_s": 20}})) != one
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_the_templates_are_plans_that_can_be_carried_out(name: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(measure, ["--template", name])
+    assert result.exit_code == 0
+    (tmp_path / "plan.toml").write_text(result.stdout)
+    check_workloads(load_campaign(tmp_path / "plan.toml"))
+    assert CliRunner().invoke(measure, ["--template", name, "--resume"]).exit_code == 2

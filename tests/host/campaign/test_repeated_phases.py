@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from joulebit.engine.base import Engine
 from joulebit.engine.sessions import engine_session
 from joulebit.errors import JoulebitError
 from joulebit_host.campaign.board import BoardDevice
@@ -60,6 +61,16 @@ def test_the_weights_are_those_of_the_plain_run(source: str, changes: tuple[str,
     assert found["config_hash"] == plain["config_hash"]
     assert found["counters"] == plain["counters"]
     assert session.stop() == EXECUTIONS
+
+
+def test_every_operation_of_an_engine_belongs_to_a_phase_or_is_done_once() -> None:
+    """A new one must be thought of."""
+    once = {
+        "with_arithmetic", "from_numpy", "to_numpy", "sample_dot", "take", "put", "take_channels", "put_channels",
+        "copy", "zeros_like_gradient", "zeros_like_momentum", "limit_masters",
+    }  # fmt: skip
+    operations = {name for name, found in vars(Engine).items() if callable(found) and not name.startswith("_")}
+    assert operations == once | set(PHASE_OF)
 
 
 def test_every_operation_is_done_as_often_as_asked() -> None:
