@@ -158,9 +158,9 @@ def figure(rows: Sequence[Row]) -> Drawing | None:
         best = [place(row) for row in front(shown)]
         axes.step([*(x for x, _ in best), right], [*(y for _, y in best), best[-1][1]], where="post", color=MUTED,
                   linewidth=1.2, zorder=1)  # fmt: skip
-        for row in shown:
-            if row.get("top1_deviation") and row["top1"] >= bottom:  # over seeds
-                axes.errorbar(*place(row), row["top1_deviation"], color=MUTED, elinewidth=0.8, capsize=2, zorder=2)
+        bars = [(*place(row), row["top1_deviation"]) for row in shown if _has_bar(row, bottom)]
+        for x, y, deviation in bars:
+            axes.errorbar(x, y, deviation, color=MUTED, elinewidth=0.8, capsize=2, zorder=2)
         for index, name in enumerate(classes):
             points = [place(row) for row in shown if row["class"] == name]
             axes.plot(*zip(*points), linestyle="none", marker=_MARKERS[index % len(_MARKERS)], markersize=8,
@@ -176,14 +176,23 @@ def figure(rows: Sequence[Row]) -> Drawing | None:
         if len(classes) > 1:
             axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=4, fontsize=8, frameon=False)
         drawing.draw_without_rendering()  # so that the axes have their size
-        _name_points(axes, [(*place(row), row) for row in shown], bottom, [*best, (right, best[-1][1])])
+        _name_points(axes, [(*place(row), row) for row in shown], bottom, [*best, (right, best[-1][1])], bars)
         return finish(drawing, "pareto")
 
 
+def _has_bar(row: Row, bottom: float) -> bool:
+    """Whether a run shows its spread over seeds: it has one, and stands on the scale."""
+    return bool(row.get("top1_deviation")) and row["top1"] >= bottom
+
+
 def _name_points(
-    axes: Any, points: Sequence[tuple[float, float, Row]], bottom: float, line: Sequence[tuple[float, float]]
+    axes: Any,
+    points: Sequence[tuple[float, float, Row]],
+    bottom: float,
+    line: Sequence[tuple[float, float]],
+    bars: Sequence[tuple[float, float, float]],
 ) -> None:
-    """Every run's name beside its point, off the front's line: those of the front first, and larger."""
+    """Every run's name beside its point, off the line of the front and the bars; first those of the front, larger."""
     ordered = sorted(points, key=lambda point: (point[2]["rank"] > 1, -point[1]))
     scale = 72.0 / axes.figure.dpi  # pixels to printer's points
     pixels = [axes.transData.transform((x, y)) * scale for x, y, _ in ordered]
@@ -193,6 +202,11 @@ def _name_points(
         for (a, b), (c, d) in pairwise(corners)
         for (x0, y0), (x1, y1) in (((a, b), (c, b)), ((c, b), (c, d)))
     ]
+    for x, y, deviation in bars:
+        (left, low), (_, high) = (
+            axes.transData.transform((x, y + end)) * scale for end in (-deviation, deviation)
+        )
+        strokes.append((left - 3, low - 1, left + 3, high + 1))
     sizes = [9.0 if row["rank"] == 1 else 7.0 for _, _, row in ordered]
     texts = [row["label"] + (f": {row['top1']:.1f} %" if row["top1"] < bottom else "") for _, _, row in ordered]
     box = axes.bbox
