@@ -192,7 +192,7 @@ def _name_points(
     line: Sequence[tuple[float, float]],
     bars: Sequence[tuple[float, float, float]],
 ) -> None:
-    """Every run's name beside its point, off the line of the front and the bars; first those of the front, larger."""
+    """Every run's name beside its point, off the front's line and the bars; those of the front first, larger."""
     ordered = sorted(points, key=lambda point: (point[2]["rank"] > 1, -point[1]))
     scale = 72.0 / axes.figure.dpi  # pixels to printer's points
     pixels = [axes.transData.transform((x, y)) * scale for x, y, _ in ordered]
