@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulebit.accelerator.functional import Functional, Status
-from joulebit.fixed.rounding import peak
 from joulebit.spec import accelerator as spec
 from joulebit.spec.accelerator import ArrayConfig, Operation
 from joulebit.spec.descriptor import DESCRIPTOR_DTYPE, ceil_div
@@ -211,9 +210,9 @@ class FastFunctional(Functional):
 
     def _predict_all(self, found: Placed) -> None:
         """The predictor's sums of a layer, which stay on the chip."""
-        predicted = self._gradient(found)
-        self._predicted = np.ascontiguousarray(self._by_lane(predicted))
-        self._predicted_max = peak(predicted)
+        sums = self._by_lane(self._gradient(found))
+        self._predicted = np.empty(sums.shape, np.int64)
+        self._predicted_max = self._layers.store_sums(sums, self._predicted.reshape(-1).view(np.uint8))
 
     # --- weights
 

@@ -72,7 +72,7 @@ def unpack_sums(
 
     empty: gives the array, as numpy's does.
     """
-    return _collect(data.view("<i8"), 8, pieces, shape, config, empty)
+    return _collect(data.view("<i8"), pieces, shape, config, empty)
 
 
 def unpack_directions(
@@ -80,27 +80,26 @@ def unpack_directions(
     config: ArrayConfig, empty: Empty = np.empty,
 ) -> NDArray[np.int64]:  # fmt: skip
     """The directions of `joulebit.accelerator.packing.unpack_signs`, as int64; empty: as for `unpack_sums`."""
-    signs = data.view(np.int8) << 6
-    signs >>= 6  # of the lowest two bits
-    wide = empty(signs.shape, np.int64)
-    np.copyto(wide, signs)
-    return _collect(wide, 1, pieces, shape, config, empty)
+    signs = _collect(data.view(np.int8), pieces, shape, config, empty)
+    directions = empty(shape, np.int64)
+    np.copyto(directions, signs << 6 >> 6)  # the sign of the lowest two bits
+    return directions
 
 
 def _collect(
-    values: NDArray[np.int64], element: int, pieces: Sequence[GradientPiece], shape: tuple[int, int, int, int],
-    config: ArrayConfig, empty: Empty,
-) -> NDArray[np.int64]:  # fmt: skip
-    """Pieces [block, word, kernel row, kernel column, 8, lane] of elements of so many bytes, put together."""
+    values: NDArray[Any], pieces: Sequence[GradientPiece], shape: tuple[int, int, int, int], config: ArrayConfig,
+    empty: Empty,
+) -> NDArray[Any]:  # fmt: skip
+    """Pieces [block, word, kernel row, kernel column, 8, lane], put together."""
     height, width, c_in, c_out = shape
-    lanes = config.out_lanes
+    lanes, size = config.out_lanes, values.itemsize
     all_words, all_blocks = pad8(c_in) // 8, ceil_div(pad8(c_out), lanes)
-    flat = empty((height, width, 8 * all_words, lanes * all_blocks), np.int64)
-    side_by_side = np.dtype((np.void, 8 * lanes))  # all lanes: numpy copies them as one
+    flat = empty((height, width, 8 * all_words, lanes * all_blocks), values.dtype)
+    side_by_side = np.dtype((np.void, size * lanes))  # all lanes: numpy copies them as one
     whole = flat.view(side_by_side).reshape(height, width, all_words, 8, all_blocks)
     for piece in pieces:
         blocks, words, rows, columns = (stop - start for start, stop in piece[1:])
-        start = piece.offset // element
+        start = piece.offset // size
         part = values[start : start + piece.elements(config)].view(side_by_side)
         whole[slice(*piece.rows), slice(*piece.columns), slice(*piece.words), :, slice(*piece.blocks)] = (
             part.reshape(blocks, words, rows, columns, 8).transpose(2, 3, 1, 4, 0)

@@ -94,6 +94,7 @@ class SignPredictor:
         self._inputs: dict[int, weakref.ref[Any]] = {}
         self._beside: SumsBeside | None = None
         self._expected: list[_Expected] = []
+        self._known_plans: dict[tuple[Any, ...], tuple[Choice, ...]] = {}
         self._threshold_q12: int | None = None  #: that was asked for last
 
     def takes(self, x: NDArray[Any], dz: NDArray[Any], geometry: ConvGeometry) -> bool:
@@ -204,9 +205,13 @@ class SignPredictor:
 
     def _plans(self, x: NDArray[Any], dz: NDArray[Any], geometry: ConvGeometry) -> tuple[Choice, ...]:
         """Of the prediction alone, of the undecided weight gradient, and of all of it."""
-        mapper, unsigned = self._session.mapper, x.dtype == np.uint8
-        return (
-            mapper.choose(Operation.PREDICT, x.shape, geometry, dz.shape[3], unsigned),
-            mapper.choose(Operation.WEIGHT_GRADIENT, x.shape, geometry, dz.shape[3], unsigned, selective=True),
-            mapper.choose(Operation.WEIGHT_GRADIENT, x.shape, geometry, dz.shape[3], unsigned),
-        )
+        name = (x.shape, geometry, dz.shape[3], x.dtype == np.uint8)
+        known = self._known_plans.get(name)
+        if known is None:
+            choose = self._session.mapper.choose
+            known = self._known_plans[name] = (
+                choose(Operation.PREDICT, *name),
+                choose(Operation.WEIGHT_GRADIENT, *name, selective=True),
+                choose(Operation.WEIGHT_GRADIENT, *name),
+            )
+        return known
