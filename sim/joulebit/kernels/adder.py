@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from joulebit.kernels.compile import inline, kernel
+from joulebit.kernels.plain_epilogue import finish_output
 from joulebit.kernels.scalar import Int, clamp, half_up, shift_round
 
 
@@ -41,7 +42,7 @@ def forward(
 
     w: in the type of acc, which is [c_out]. Outside the image x is 0, and the distance to w counts.
     """
-    _, out_h, out_w, c_out = z.shape
+    out_h, out_w = z.shape[1], z.shape[2]
     height, width = x.shape[1], x.shape[2]
     kernel_h, kernel_w, c_in, _ = w.shape
     seen = np.empty(c_in, acc.dtype)
@@ -59,18 +60,9 @@ def forward(
                         for c in range(c_in):
                             seen[c] = x[n, i, j, c] if inside else 0
                         _subtract_distances(acc, seen, w[row, column])
-                place = ((n * out_h + oh) * out_w + ow) * c_out
-                for c in range(c_out):
-                    exact = np.int64(acc[c])
-                    value = clamp(exact, -acc_limit, acc_limit)
-                    saturated += np.int64(value != exact)
-                    peak = max(peak, abs(value))
-                    rounded = shift_round(value, shift, mode, key, place + c)
-                    result = clamp(rounded, np.int64(-32767), np.int64(32767))
-                    saturated += np.int64(result != rounded)
-                    z[n, oh, ow, c] = result
-                    total[c] += result
-                    squares[c] += result * result
+                peak, saturated = finish_output(
+                    acc, z, total, squares, n, oh, ow, acc_limit, shift, mode, key, peak, saturated
+                )
     return peak, saturated
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from joulebit.kernels.compile import inline, kernel
+from joulebit.kernels.plain_epilogue import finish_output
 from joulebit.kernels.scalar import Int, clamp, half_up, shift_round
 
 
@@ -64,17 +65,9 @@ def forward(
         for oh in range(out_h):
             _gather_row(x, w, acc, n, oh * stride - padding_h, stride, padding_w, groups)
             for ow in range(out_w):
-                place = ((n * out_h + oh) * out_w + ow) * c_out
-                for c in range(c_out):
-                    value = clamp(acc[ow, c], -acc_limit, acc_limit)
-                    saturated += np.int64(value != acc[ow, c])
-                    peak = max(peak, abs(value))
-                    rounded = shift_round(value, shift, mode, key, place + c)
-                    result = clamp(rounded, np.int64(-32767), np.int64(32767))
-                    saturated += np.int64(result != rounded)
-                    z[n, oh, ow, c] = result
-                    total[c] += result
-                    squares[c] += result * result
+                peak, saturated = finish_output(
+                    acc[ow], z, total, squares, n, oh, ow, acc_limit, shift, mode, key, peak, saturated
+                )
     return peak, saturated
 
 
