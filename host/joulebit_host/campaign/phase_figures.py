@@ -48,7 +48,8 @@ def ways(phases: Sequence[Mapping[str, Any]]) -> Drawing | None:
     found = [[way for way in usable if tuple(way[k] for k in key) == method] for method in methods]
     heights = [0.9 + 0.42 * max(len(phase_order(of)), *(_mixes(way) for way in of)) for of in found]
     with new_figure(WIDTH, 0.6 + sum(heights)) as figure:
-        panels = figure.subplots(len(found), 2, squeeze=False, height_ratios=heights, width_ratios=[3, 2])
+        ratios = {"height_ratios": heights, "width_ratios": [3, 2]}
+        panels = figure.subplots(len(found), 2, squeeze=False, gridspec_kw=ratios)
         for (left, right), of in zip(panels, found):
             _energies(left, of)
             fit = next((way["fit"] for way in of if way["fit"]), None)

@@ -24,7 +24,7 @@ from joulebit_host.session.phases import (
     phases_by_replay,
     phases_by_shares,
 )
-from joulebit_host.session.regression import OTHER, Mix
+from joulebit_host.session.regression import OTHER, Mix, poor_phases
 from joulebit_host.session.uncertainty import Quantity
 
 WAYS = ("replay", "regression", "markers")
@@ -139,10 +139,18 @@ def phase_tables(phases: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 "title": f"net energy of one run by phase: {', '.join(filter(None, where))} (k = 2)",
                 "ways": [_TITLES[way["method"]] for way in ways],
                 "rows": rows,
-                "notes": [f"{_TITLES[w['method']]}: {reason['text']}" for w in every for reason in w["reasons"]],
+                "notes": [note for way in every for note in _notes(way)],
             }
         )
     return tables
+
+
+def _notes(way: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a way, and how badly its mixes tell phases apart."""
+    texts = [reason["text"] for reason in way["reasons"]]
+    if way["fit"]:
+        texts += [f"the mixes hardly tell {phase} from the others" for phase in poor_phases(way["fit"]["design"])]
+    return [f"{_TITLES[way['method']]}: {text}" for text in texts]
 
 
 def mix_label(executions: Mapping[str, int]) -> str:
