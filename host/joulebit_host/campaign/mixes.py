@@ -26,13 +26,14 @@ Whether the mixes tell the phases apart is checked before anything is measured; 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import attrs
 
 from joulebit.errors import JoulebitError, did_you_mean
 from joulebit_host.campaign.reading import CampaignError
-from joulebit_host.campaign.schema import Campaign, Method, Mixes
+from joulebit_host.campaign.schema import Campaign, DevicePlan, Method, Mixes
 from joulebit_host.session.phases import PHASES
 from joulebit_host.session.regression import check_design, poor_phases, two_levels
 
@@ -132,6 +133,26 @@ def _check_mix(campaign: Campaign, mix: Method) -> None:
                     f"method {mix.name}: device {device.name} trains and executes each phase at least once, got "
                     f"{phase} = {count}: use levels = [1, 3]"
                 )
+
+
+def check_trained(method: Method, config: Mapping[str, Any], devices: Sequence[DevicePlan]) -> None:
+    """Raises CampaignError for a training run whose phases a device cannot do one by one.
+
+    Args:
+        method: with executions.
+        config: table of its training configuration.
+        devices: of the plan.
+    """
+    for device in devices:
+        if device.kind == "local" and (device.engine or config["engine"]) == "float32":
+            raise CampaignError(
+                f"method {method.name}: engine float32 has no phases that can be executed one by one"
+            )
+        if device.kind == "board" and config["method"]["update"] == "psg":
+            raise CampaignError(
+                f"method {method.name}: with predicted signs a board forms prediction and gradient in one piece, "
+                "whose phases cannot be executed one by one: leave the mixes out, or measure another update"
+            )
 
 
 def mixes_of(campaign: Campaign) -> dict[str, list[Method]]:

@@ -123,12 +123,15 @@ def workload(method: Method, model: str) -> Workload:
 
 def check_workloads(campaign: Campaign) -> None:
     """Raises for the first configuration or meter that cannot be used, before anything is measured."""
+    from joulebit_host.campaign.mixes import check_trained
     from joulebit_host.campaign.ranges import check_ranging
     from joulebit_host.meters.registry import parse_spec
 
     for method in campaign.methods:
         for model in campaign.models or ("",):
-            workload(method, model)
+            work = workload(method, model)
+            if method.executions and work.config is not None:
+                check_trained(method, work.config, campaign.devices)
     for meter in campaign.meters:
         if meter.spec != "own":
             parse_spec(meter.spec)

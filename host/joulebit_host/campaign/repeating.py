@@ -97,9 +97,16 @@ class RepeatingSession:
         """See `EngineSession`. The inner session belongs to who opened it."""
 
 
-def open_session(session: RepeatingSession | None = None) -> RepeatingSession:
-    """For the entry point; without a session one that repeats nothing."""
-    return session or RepeatingSession()
+def open_session(session: RepeatingSession | None = None, **options: Any) -> RepeatingSession:
+    """For the entry point. JoulebitError without a session: there is nothing to choose for a run by itself.
+
+    options: of other engines; they mean nothing here.
+    """
+    if session is None:
+        raise JoulebitError(
+            f"engine {NAME} is what campaigns with [[mixes]] measure phases with: choose another engine"
+        )
+    return session
 
 
 class RepeatingEngine:

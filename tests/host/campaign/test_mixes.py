@@ -14,7 +14,7 @@ from joulebit.energy.table import load_table
 from joulebit_host.campaign.audit import audit_folder
 from joulebit_host.campaign.command import CommandDevice
 from joulebit_host.campaign.mixes import multiplied, warnings
-from joulebit_host.campaign.plan import workload
+from joulebit_host.campaign.plan import check_workloads, workload
 from joulebit_host.campaign.reading import CampaignError
 from joulebit_host.campaign.run import checks
 from joulebit_host.campaign.schema import Campaign, as_table, campaign_from_table, campaign_hash, load_campaign
@@ -266,6 +266,21 @@ def test_mixes_that_say_nothing_are_refused_before_anything_is_measured(
     with pytest.raises(CampaignError, match=said) as caught:
         plan(mixes, **changes)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "device", "said"),
+    [
+        ("digits-resnet8-psg", {"kind": "board", "board": "virtual"}, "with predicted signs a board"),
+        ("digits-resnet8-float32", {"kind": "local"}, "engine float32 has no phases"),
+    ],
+)
+def test_runs_without_phases_of_their_own_are_refused(source: str, device: dict[str, str], said: str) -> None:
+    methods = [{"name": "step", "source": source}]
+    with pytest.raises(CampaignError, match=said):
+        check_workloads(plan({}, methods=methods, devices=[{"name": "d", **device}]))
+    check_workloads(plan({}, methods=[{"name": "step", "source": "digits-resnet8-psg"}],
+                         devices=[{"name": "here", "kind": "local"}]))  # fmt: skip
 
 
 def test_a_device_that_executes_something_else_is_found(tmp_path: Path) -> None:

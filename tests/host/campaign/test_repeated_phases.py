@@ -11,7 +11,7 @@ from joulebit_host.campaign.board import BoardDevice
 from joulebit_host.campaign.device import DeviceError
 from joulebit_host.campaign.local import LocalDevice
 from joulebit_host.campaign.plan import Workload, workload
-from joulebit_host.campaign.repeating import NAME, PHASE_OF, RepeatingSession
+from joulebit_host.campaign.repeating import NAME, PHASE_OF, RepeatingSession, open_session
 from joulebit_host.campaign.schema import DevicePlan, Method
 from joulebit_host.campaign.worker import train_once
 from joulebit_host.session.phases import PHASES
@@ -122,6 +122,8 @@ def test_a_phase_that_did_not_happen_is_no_execution() -> None:
     session.start()
     with pytest.raises(JoulebitError, match="phase update was not executed"):
         session.stop()
+    with pytest.raises(JoulebitError, match="what campaigns with .* measure phases with"):
+        open_session(selective=True)
     with pytest.raises(JoulebitError, match="at least 1, got update = 0"):
         RepeatingSession("numba", {"update": 0})
 
