@@ -122,7 +122,7 @@ def test_a_phase_that_did_not_happen_is_no_execution() -> None:
     session.start()
     with pytest.raises(JoulebitError, match="phase update was not executed"):
         session.stop()
-    with pytest.raises(JoulebitError, match="what campaigns with .* measure phases with"):
+    with pytest.raises(JoulebitError, match=r"what campaigns with .* measure phases with"):
         open_session(selective=True)
     with pytest.raises(JoulebitError, match="at least 1, got update = 0"):
         RepeatingSession("numba", {"update": 0})
