@@ -70,8 +70,8 @@ class OverlaySession:
         timeout_s, memory_limit: of the driver.
 
     Attributes:
-        part_bytes: exact sums are fetched in parts of so many bytes. A virtual board's are then still in the
-            processor's cache when it finishes them; over a bus or a network, longer lists are better.
+        part_bytes: exact sums are fetched in parts of so many bytes. Each part costs a list; a virtual board's should
+            not be much larger than a processor's cache.
         beside: predict beside the input gradient, which costs no time on the hardware but brings 64-bit sums back
             where 16 bits would do. A functional model gains nothing from it.
     """
@@ -88,7 +88,7 @@ class OverlaySession:
     ) -> None:
         self.board = board
         functional = board.name == "virtual"
-        self.part_bytes = (8 if functional else 64) << 20
+        self.part_bytes = (32 if functional else 64) << 20
         self.beside = not functional
         self.selective = selective
         self.verify_every = verify_every
