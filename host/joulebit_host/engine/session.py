@@ -70,8 +70,8 @@ class OverlaySession:
         timeout_s, memory_limit: of the driver.
 
     Attributes:
-        part_bytes: exact sums are fetched in parts of so many bytes. Each part costs a list; a virtual board's should
-            not be much larger than a processor's cache.
+        part_bytes: exact sums are fetched in parts of so many bytes. Each part costs a list; a virtual board's
+            should not be much larger than a processor's cache.
         beside: predict beside the input gradient, which costs no time on the hardware but brings 64-bit sums back
             where 16 bits would do. A functional model gains nothing from it.
     """
