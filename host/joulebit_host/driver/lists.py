@@ -22,8 +22,8 @@ from joulebit_host.driver.memory import Memory, Region
 __all__ = ["ListCache", "PreparedList"]
 
 _GAP_BYTES = spec.RESULT_BYTES  #: between the result blocks of two passes: shows where one ends
-_SHELF_BYTES = 1 << 20  #: of board memory that are filled with lists
-_SHELVES = 4
+_SHELF_BYTES = 1 << 20  #: of a buffer that is filled with lists
+_KEPT_BYTES = 4 << 20  #: of all such buffers
 
 
 def _list_bytes(entries: Sequence[Entry]) -> int:
@@ -138,21 +138,23 @@ class ListCache:
         shelves = self._shelves
         if shelves and shelves[-1].holds(size):
             return shelves[-1]
-        if len(shelves) >= _SHELVES:
+        # Where moving a part of a buffer moves all before it, too, each list has a buffer of its own.
+        wanted = size if self._memory.apart else max(size, _SHELF_BYTES)
+        while shelves and sum(len(shelf.region) for shelf in shelves) + wanted > _KEPT_BYTES:
             idle()
             oldest = shelves.pop(0)
             for name in oldest.names:
                 del self._known[name]
             oldest.used, oldest.names = 0, []
-            if oldest.holds(size):
+            if oldest.holds(wanted):
                 shelves.append(oldest)
                 return oldest
-        shelves.append(_Shelf(self._region(size)))
+        shelves.append(_Shelf(self._region(size, wanted)))
         return shelves[-1]
 
-    def _region(self, size: int) -> Region:
+    def _region(self, size: int, wanted: int) -> Region:
         try:
-            return self._memory.allocate_apart(max(size, _SHELF_BYTES))
+            return self._memory.allocate_apart(wanted)
         except BoardMemoryError:
             return self._memory.allocate(size)
 

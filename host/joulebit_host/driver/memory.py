@@ -89,6 +89,7 @@ class Memory:
 
     Attributes:
         limit: bytes that may be asked of the board in all; None: as many as it has.
+        apart: whether each region has a buffer of its own: where moving a part of a buffer moves all before it, too.
         lent: whether the processor has had regions to work in, which it may have written to without a flush.
     """
 
@@ -96,8 +97,7 @@ class Memory:
         self._board = board
         self.limit = limit
         self.lent = False
-        #: Where moving a part of a buffer moves all before it, too, each region has a buffer of its own.
-        self._apart = not getattr(board, "moves_ranges", True)
+        self.apart = not getattr(board, "moves_ranges", True)
         self._chunks: list[_Chunk] = []
 
     def __contains__(self, region: Region) -> bool:
@@ -116,14 +116,14 @@ class Memory:
     def allocate(self, size: int) -> Region:
         """A region of `size` > 0 bytes with undefined content; BoardMemoryError names what there is."""
         for chunk in self._chunks:
-            if self._apart and (chunk.heap.used or chunk.heap.size > 2 * size + 4096):
+            if self.apart and (chunk.heap.used or chunk.heap.size > 2 * size + 4096):
                 continue
             offset = chunk.heap.allocate(size)
             if offset is not None:
                 return Region(chunk, offset, size)
         rounded = -(-size // 64) * 64
         return self._whole(
-            self._grow(size, [rounded, rounded] if self._apart else [*_chunks_above(size), rounded]), size
+            self._grow(size, [rounded, rounded] if self.apart else [*_chunks_above(size), rounded]), size
         )
 
     def allocate_apart(self, size: int) -> Region:
@@ -138,12 +138,12 @@ class Memory:
 
     def _grow(self, size: int, sizes: list[int]) -> _Chunk:
         """A chunk of the first of these sizes that the board has."""
-        if not self._apart:
+        if not self.apart:
             self._return_unused()
         # The exception itself would hold this frame, and with it all callers' regions, in a cycle.
         refusal = ""
         for attempt, wanted in enumerate(sizes):
-            if self._apart and attempt:
+            if self.apart and attempt:
                 self._return_unused()
             if self.limit is not None and self.held + wanted > self.limit:
                 continue

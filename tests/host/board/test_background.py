@@ -125,13 +125,15 @@ def test_a_first_pass_that_never_ends_is_a_timeout():
         job.reach(1)
 
 
-def test_lists_are_kept_and_the_oldest_give_way(monkeypatch):
-    """Eight lists where three have room, again and again, one of them still running when it gives way."""
-    accelerator = Accelerator(VirtualBoard("tiny"), default_bitstream("tiny"))
+@pytest.mark.parametrize("moves_ranges", [True, False])
+def test_lists_are_kept_and_the_oldest_give_way(monkeypatch, moves_ranges):
+    """Eight lists where few have room, again and again, one of them still running when it gives way."""
+    board = ShadowBoard("tiny", moves_ranges=moves_ranges)
+    accelerator = Accelerator(board, default_bitstream("tiny"))
     data = layers(8)
     size = 192 * len(both(accelerator, data[0])[0]) + 128
     monkeypatch.setattr(lists_module, "_SHELF_BYTES", size)
-    monkeypatch.setattr(lists_module, "_SHELVES", 3)
+    monkeypatch.setattr(lists_module, "_KEPT_BYTES", 3 * size)
     operands = [(accelerator.upload(one.x), accelerator.upload(one.dz)) for one in data]
     before, held = None, []
     for _ in range(2):
