@@ -89,7 +89,7 @@ class Memory:
 
     Attributes:
         limit: bytes that may be asked of the board in all; None: as many as it has.
-        apart: whether each region has a buffer of its own: where moving a part of a buffer moves all before it, too.
+        apart: whether each region has a buffer of its own, since moving a part of one moves all before it, too.
         lent: whether the processor has had regions to work in, which it may have written to without a flush.
     """
 
@@ -128,6 +128,8 @@ class Memory:
 
     def allocate_apart(self, size: int) -> Region:
         """As `allocate`, of a buffer of its own."""
+        if self.apart:
+            return self.allocate(size)
         return self._whole(self._grow(size, [-(-size // 64) * 64]), size)
 
     @staticmethod
