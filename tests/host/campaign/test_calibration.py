@@ -13,9 +13,11 @@ from joulebit.energy.table import load_table
 from joulebit.errors import JoulebitError
 from joulebit_host.campaign.calibration import MeasuredRun, calibrate, coefficient_of, leave_one_out
 from joulebit_host.campaign.measured import measured_runs
+from joulebit_host.campaign.report import write_report
 from joulebit_host.campaign.run import run_campaign
 from joulebit_host.campaign.schema import campaign_from_table
 from joulebit_host.campaign.state import read_cells
+from joulebit_host.campaign.summary import summarise
 from joulebit_host.cli.calibrate import calibrate as command
 from joulebit_host.session.uncertainty import Quantity, Term, limits
 
@@ -165,6 +167,16 @@ def test_the_command_writes_a_table_and_sets_side_by_side(campaign: Path, tmp_pa
     shown = CliRunner().invoke(command, [str(campaign), "--energy", "gross"])
     assert shown.exit_code == 0, shown.output
     assert "not resolved: " in shown.stdout
+
+
+def test_the_report_draws_what_the_works_resolve(campaign: Path) -> None:
+    plan, entries = read_cells(campaign)
+    by_cell = {entry["cell"]: entry for entry in entries}
+    summary = summarise(plan, by_cell)
+    page = write_report(campaign, plan, summary, by_cell, False)
+    assert page is not None
+    assert list((campaign / "report_figures").glob("*-coefficients.png"))
+    assert "Calibrated energy table: these works resolve no coefficient" not in page.read_text(encoding="utf-8")
 
 
 def test_gross_energy_holds_the_power_at_rest(campaign: Path) -> None:
