@@ -209,9 +209,8 @@ class FunctionalFabric:
             if value & 1 and not self._background.running and self._pending is None:
                 count = values[Register.DESC_COUNT]
                 values[Register.STATUS] = values[Register.DESC_DONE] = 0
-                asked = (values[Register.DESC_ADDRESS], count if count < 1 << 16 else 0)
-                self.model.begin(*asked)
-                self._pending = self.model.steps(*asked)
+                address = values[Register.DESC_ADDRESS]
+                self._pending = self.model.start(address, count if count < 1 << 16 else 0)
         elif offset == Register.STATUS:
             values[Register.STATUS] &= ~(value & (_DONE | _ERROR))
         elif offset == Register.SNAPSHOT:

@@ -50,25 +50,27 @@ class FastFunctional(Functional):
         self._begun: dict[int, Callable[[], Int64Array]] = {}  #: by the `id` of the pass
         self._weights_seen: tuple[WeightPacker, bool, bytes, NDArray[np.int8] | None] | None = None
 
-    def begin(self, address: int, count: int) -> None:
-        """Lets helper threads work on the products of weight gradients in a list that `run` is soon called for.
+    def run(self, address: int, count: int) -> Status:
+        *_, status = self.start(address, count)
+        return status
 
-        What it reads must not change meanwhile.
+    def start(self, address: int, count: int) -> Iterator[Status]:
+        """As `run`, pass by pass: what it would return if the list ended there.
+
+        Helper threads work on the products of weight gradients from now on; what the list reads must not change.
         """
         self._begun.clear()
-        for _, found in self._passes(address, count) or ():
+        passes = self._passes(address, count)
+        for _, found in passes or ():
             if found and found.tiles is None:
                 assert found.x is not None and found.dz is not None
                 self._begun[id(found)] = self._layers.begin_gradient(found.key, found.x, found.dz)
+        return self._steps(address, count, passes)
 
-    def run(self, address: int, count: int) -> Status:
-        *_, status = self.steps(address, count)
-        return status
-
-    def steps(self, address: int, count: int) -> Iterator[Status]:
-        """As `run`, pass by pass: what it would return if the list ended there."""
-        passes = self._passes(address, count)
-        if passes is None:
+    def _steps(
+        self, address: int, count: int, passes: list[tuple[slice, Placed | None]] | None
+    ) -> Iterator[Status]:
+        if passes is None or self.faults:
             self.tiles += count
             yield super().run(address, count)
             return
