@@ -5,7 +5,8 @@ taken, and the trained weights are those of the plain run. The one that changes 
 again on copies, made once for each shape of weights. Which operation belongs to which phase is `PHASE_OF`; what
 stands in no phase (the loss, small vectors, data) is done once.
 
-Operations count as repeated only while the session is `on`: set-up and evaluation stay as they are.
+Operations are repeated only while the session is `on`: set-up before the first step and evaluation after the last
+stay as they are. An evaluation between two steps counts as forward passes.
 """
 
 from __future__ import annotations
