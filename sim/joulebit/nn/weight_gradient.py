@@ -86,7 +86,7 @@ def weight_gradient(
     if update is Update.PSG and run.observe and len(operands) == 1 and not distance:
         own = [predictor.square_sums(engine.to_numpy(operand)) for operand in operands[0][:2]]
         run.totals.later(own, lambda *sums: squares.extend(sums))
-    if alone and _in_the_background(engine):
+    if alone and _in_the_background(engine) and getattr(engine, "threads", 1) > 1:
         run.totals.follow(formed)
     else:
         formed()
