@@ -5,8 +5,8 @@ taken, and the trained weights are those of the plain run. The one that changes 
 again on copies, made once for each shape of weights. Which operation belongs to which phase is `PHASE_OF`; what
 stands in no phase (the loss, small vectors, data) is done once.
 
-Operations are repeated only while the session is `on`: set-up before the first step and evaluation after the last
-stay as they are. An evaluation between two steps counts as forward passes.
+Operations are repeated only while that is `on`: set-up before the first step and evaluation after the last stay as
+they are. An evaluation between two steps counts as forward passes.
 """
 
 from __future__ import annotations
@@ -16,12 +16,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from joulebit.engine.base import Array, Engine
-from joulebit.engine.factory import make_engine
-from joulebit.engine.sessions import EngineSession
 from joulebit.errors import JoulebitError
 from joulebit.fixed.arithmetic import Arithmetic
 
-NAME = "repeating"  #: of the engine
 PHASE_OF = {
     **dict.fromkeys(
         ("conv_forward", "adder_forward", "norm_forward", "shortcut_forward", "max_pool", "spatial_sum"), "forward"
@@ -41,11 +38,10 @@ PHASE_OF = {
 }  # fmt: skip
 
 
-class RepeatingSession:
-    """See `joulebit.engine.sessions.EngineSession`.
+class Repetition:
+    """Which phases are executed how often, and how often they were.
 
     Args:
-        inner: the engine that computes: its name, or the session that makes it.
         executions: how often each phase is done; 1 where a phase is not named.
 
     Attributes:
@@ -53,9 +49,8 @@ class RepeatingSession:
         asked, done: operations that the training asked for, and that were done, by phase, while it was on.
     """
 
-    def __init__(self, inner: str | EngineSession = "numba", executions: Mapping[str, int] | None = None) -> None:
-        self._inner = inner
-        self.executions = dict(executions or {})
+    def __init__(self, executions: Mapping[str, int]) -> None:
+        self.executions = dict(executions)
         for phase, count in self.executions.items():
             if phase not in PHASE_OF.values() or count < 1:
                 known = ", ".join(dict.fromkeys(PHASE_OF.values()))
@@ -64,15 +59,10 @@ class RepeatingSession:
         self.asked: Counter[str] = Counter()
         self.done: Counter[str] = Counter()
 
-    def make(self, arithmetic: Arithmetic, threads: int | None = None) -> Engine:
-        """An engine of these widths."""
-        inner = self._inner
-        if isinstance(inner, str):
-            made = make_engine(inner, arithmetic, threads)
-        else:
-            made = inner.make(arithmetic, threads)
-        engine: Any = RepeatingEngine(made, self)
-        return engine  # type: ignore[no-any-return]
+    def wrap(self, engine: Engine) -> Engine:
+        """The engine, its operations repeated; for `joulebit.engine.sessions.wrapped_engines`."""
+        repeating: Any = RepeatingEngine(engine, self)
+        return repeating  # type: ignore[no-any-return]
 
     def start(self) -> None:
         """From now on operations are repeated, and counted from 0."""
@@ -90,32 +80,13 @@ class RepeatingSession:
             found[phase] = self.done[phase] // self.asked[phase]
         return found
 
-    def report(self) -> dict[str, Any]:
-        """See `EngineSession`."""
-        return {"executions": dict(self.executions), "asked": dict(self.asked), "done": dict(self.done)}
-
-    def close(self) -> None:
-        """See `EngineSession`. The inner session belongs to who opened it."""
-
-
-def open_session(session: RepeatingSession | None = None, **options: Any) -> RepeatingSession:
-    """For the entry point. JoulebitError without a session: there is nothing to choose for a run by itself.
-
-    options: of other engines; they mean nothing here.
-    """
-    if session is None:
-        raise JoulebitError(
-            f"engine {NAME} is what campaigns with [[mixes]] measure phases with: choose another engine"
-        )
-    return session
-
 
 class RepeatingEngine:
     """`joulebit.engine.base.Engine`: another one whose operations are repeated."""
 
-    def __init__(self, engine: Engine, session: RepeatingSession) -> None:
+    def __init__(self, engine: Engine, repetition: Repetition) -> None:
         self._engine = engine
-        self._session = session
+        self._repetition = repetition
         self._scratch: dict[tuple[int, ...], tuple[Array, Array]] = {}
 
     def __getattr__(self, name: str) -> Any:
@@ -126,20 +97,19 @@ class RepeatingEngine:
 
     def with_arithmetic(self, arithmetic: Arithmetic) -> Engine:
         """The same with other widths."""
-        engine: Any = RepeatingEngine(self._engine.with_arithmetic(arithmetic), self._session)
-        return engine  # type: ignore[no-any-return]
+        return self._repetition.wrap(self._engine.with_arithmetic(arithmetic))
 
     def _repeated(
         self, phase: str, operation: Callable[..., Any], elsewhere: Callable[..., tuple[Any, ...]] | None
     ) -> Callable[..., Any]:
         """elsewhere: operands for all but the last time, of an operation that changes its own."""
-        session = self._session
+        repetition = self._repetition
 
         def repeated(*operands: Any, **named: Any) -> Any:
-            if session.on:
-                times = session.executions.get(phase, 1)
-                session.asked[phase] += 1
-                session.done[phase] += times
+            if repetition.on:
+                times = repetition.executions.get(phase, 1)
+                repetition.asked[phase] += 1
+                repetition.done[phase] += times
                 again = elsewhere(*operands) if elsewhere is not None and times > 1 else operands
                 for _ in range(times - 1):
                     operation(*again, **named)

@@ -38,7 +38,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from joulebit_host.campaign.board_worker import AcceleratorRuns
-    from joulebit_host.campaign.repeating import RepeatingSession
+    from joulebit_host.campaign.repeating import Repetition
 
 HELLO = "joulebit-device-1"
 _KEPT = ("config_hash", "weights_sha256", "counters", "top1", "steps", "energy_simulated_j", "engine")
@@ -86,7 +86,7 @@ class Worker:
         self._config: dict[str, Any] | None = None
         self._data_dir: str | None = None
         self._board: AcceleratorRuns | None = None
-        self._repeating: RepeatingSession | None = None
+        self._repetition: Repetition | None = None
 
     def send(self, message: Mapping[str, Any]) -> None:
         """One line."""
@@ -118,24 +118,22 @@ class Worker:
             selective = config.method.update == "psg"
             self._board = AcceleratorRuns(asked["board"], asked["array_config"], selective, self._temperature)
         executions = asked.get("executions")
-        self._repeating = self._repeats(table, executions) if executions else None
+        self._repetition = self._repeats(table, executions) if executions else None
         self._config, self._data_dir = table, asked.get("data_dir")
         return {"config_hash": config_hash(config)}
 
-    def _repeats(self, table: dict[str, Any], executions: Mapping[str, int]) -> RepeatingSession:
-        """A session that executes phases several times; the table's engine is then that one."""
-        from joulebit_host.campaign.repeating import NAME, RepeatingSession
+    def _repeats(self, table: dict[str, Any], executions: Mapping[str, int]) -> Repetition:
+        """Executes phases several times; ValueError where those of this run cannot be."""
+        from joulebit_host.campaign.repeating import Repetition
 
-        engine = table["engine"]
-        if engine == "float32":
+        if table["engine"] == "float32":
             raise ValueError("the phases of engine float32 cannot be executed one by one: choose another engine")
         if self._board is not None and table["method"]["update"] == "psg":
             raise ValueError(
                 "the accelerator predicts signs in one piece with what it predicts them for: the phases of a run "
                 "with predicted signs cannot be executed one by one on a board"
             )
-        table["engine"] = NAME
-        return RepeatingSession(engine if self._board is None else self._board.session, executions)
+        return Repetition(executions)
 
     def _temperature(self, celsius: float) -> None:
         self.send({"mark": "temperature", "celsius": celsius})
@@ -149,14 +147,14 @@ class Worker:
         first, last = [], 0.0
         summary: dict[str, Any] | None = None
 
-        board, repeating = self._board, self._repeating
+        board, repetition = self._board, self._repetition
         executions: dict[str, int] = {}
 
         def started() -> None:
             if board is not None:
                 board.started(bool(asked.get("lists")))
-            if repeating is not None:
-                repeating.start()
+            if repetition is not None:
+                repetition.start()
             now_s = time.monotonic()
             first.append(now_s)
             self.send({"mark": "step", "clock_s": now_s})
@@ -164,19 +162,19 @@ class Worker:
         def ended() -> None:
             nonlocal last
             last = time.monotonic()
-            if repeating is not None:
-                executions.update(repeating.stop())
+            if repetition is not None:
+                executions.update(repetition.stop())
             if board is not None:
                 board.ended()
 
         for _ in range(int(asked["repeats"])):
-            with _repeated(repeating):
+            with _repeated(repetition):
                 found = train_once(self._config, self._data_dir, started, ended)
             if summary is not None and found["weights_sha256"] != summary["weights_sha256"]:
                 raise ValueError("two runs of one configuration gave different weights")
             summary = found
         answer = {"start_s": first[0], "end_s": last, **(summary or {})}
-        if repeating is not None:
+        if repetition is not None:
             from joulebit_host.campaign.mixes import multiplied
 
             answer["counters"] = multiplied(answer["counters"], executions)
@@ -184,14 +182,13 @@ class Worker:
         return answer if board is None else {**answer, "accelerator": board.outcome()}
 
 
-def _repeated(session: RepeatingSession | None) -> contextlib.AbstractContextManager[Any]:
-    """Within it the engine of this name is the session's."""
-    if session is None:
+def _repeated(repetition: Repetition | None) -> contextlib.AbstractContextManager[Any]:
+    """Within it engines repeat their operations."""
+    if repetition is None:
         return contextlib.nullcontext()
-    from joulebit.engine.sessions import engine_session
-    from joulebit_host.campaign.repeating import NAME
+    from joulebit.engine.sessions import wrapped_engines
 
-    return engine_session(NAME, session=session)
+    return wrapped_engines(repetition.wrap)
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from joulebit.engine.base import Engine
-from joulebit.engine.sessions import added_engines, current_session
+from joulebit.engine.sessions import added_engines, current_session, wrapped
 from joulebit.fixed.arithmetic import Arithmetic
 
 INTEGER_ENGINES = ("numpy", "numba", "torch")
@@ -16,6 +16,10 @@ def make_engine(name: str, arithmetic: Arithmetic, threads: int | None = None) -
     is one. The bits depend on neither. ValueError for an unknown name, or when the package that an engine needs is
     not installed.
     """
+    return wrapped(_made(name, arithmetic, threads))
+
+
+def _made(name: str, arithmetic: Arithmetic, threads: int | None) -> Engine:
     try:
         if name == "numpy":
             from joulebit.engine.numpy_engine import NumpyEngine

@@ -5,12 +5,14 @@ name, say). A session makes engines, reports what it did, and is closed at the e
 
     with engine_session("overlay", board="virtual"):
         engine = make_engine("overlay", arithmetic)
+
+`wrapped_engines` stands between a run and whichever engine it asks for.
 """
 
 from __future__ import annotations
 
 import atexit
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -20,7 +22,9 @@ from typing import Any, Protocol
 from joulebit.engine.base import Engine
 from joulebit.fixed.arithmetic import Arithmetic
 
-__all__ = ["GROUP", "EngineSession", "added_engines", "current_session", "engine_session"]
+__all__ = [
+    "GROUP", "EngineSession", "added_engines", "current_session", "engine_session", "wrapped", "wrapped_engines",
+]  # fmt: skip
 
 GROUP = "joulebit.engines"
 
@@ -42,6 +46,7 @@ class EngineSession(Protocol):
 
 
 _current: ContextVar[tuple[str, EngineSession] | None] = ContextVar("_current", default=None)
+_wrap: ContextVar[Callable[[Engine], Engine] | None] = ContextVar("_wrap", default=None)
 
 
 @cache
@@ -71,6 +76,22 @@ def current_session(name: str) -> EngineSession:
         found = (name, session)
         _current.set(found)
     return found[1]
+
+
+@contextmanager
+def wrapped_engines(wrap: Callable[[Engine], Engine]) -> Iterator[None]:
+    """Within it, what `make_engine` makes goes through `wrap`: to time its operations, or to do them again."""
+    token = _wrap.set(wrap)
+    try:
+        yield
+    finally:
+        _wrap.reset(token)
+
+
+def wrapped(engine: Engine) -> Engine:
+    """The engine as `wrapped_engines` wants it."""
+    wrap = _wrap.get()
+    return wrap(engine) if wrap else engine
 
 
 def _open(name: str, options: dict[str, Any]) -> EngineSession:

@@ -5,13 +5,15 @@ from typing import Any
 import pytest
 
 from joulebit.engine.base import Engine
-from joulebit.engine.sessions import engine_session
+from joulebit.engine.factory import make_engine
+from joulebit.engine.sessions import wrapped_engines
 from joulebit.errors import JoulebitError
+from joulebit.fixed.arithmetic import Arithmetic
 from joulebit_host.campaign.board import BoardDevice
 from joulebit_host.campaign.device import DeviceError
 from joulebit_host.campaign.local import LocalDevice
 from joulebit_host.campaign.plan import Workload, workload
-from joulebit_host.campaign.repeating import NAME, PHASE_OF, RepeatingSession, open_session
+from joulebit_host.campaign.repeating import PHASE_OF, RepeatingEngine, Repetition
 from joulebit_host.campaign.schema import DevicePlan, Method
 from joulebit_host.campaign.worker import train_once
 from joulebit_host.session.phases import PHASES
@@ -34,13 +36,11 @@ def config_of(source: str, *changes: str) -> dict[str, Any]:
     return config
 
 
-def repeated(
-    config: dict[str, Any], inner: str, executions: dict[str, int]
-) -> tuple[dict[str, Any], RepeatingSession]:
-    session = RepeatingSession(inner, executions)
-    with engine_session(NAME, session=session):
-        found = train_once({**config, "engine": NAME}, None, session.start, lambda: None)
-    return found, session
+def repeated(config: dict[str, Any], executions: dict[str, int]) -> tuple[dict[str, Any], Repetition]:
+    repetition = Repetition(executions)
+    with wrapped_engines(repetition.wrap):
+        found = train_once(config, None, repetition.start, lambda: None)
+    return found, repetition
 
 
 @pytest.mark.parametrize(
@@ -56,11 +56,11 @@ def test_the_weights_are_those_of_the_plain_run(source: str, changes: tuple[str,
     """Stochastic rounding, gates and predicted signs included."""
     config = config_of(source, *changes)
     plain = train_once(config)
-    found, session = repeated(config, config["engine"], EXECUTIONS)
+    found, repetition = repeated(config, EXECUTIONS)
     assert found["weights_sha256"] == plain["weights_sha256"]
     assert found["config_hash"] == plain["config_hash"]
     assert found["counters"] == plain["counters"]
-    assert session.stop() == EXECUTIONS
+    assert repetition.stop() == EXECUTIONS
 
 
 def test_every_operation_of_an_engine_belongs_to_a_phase_or_is_done_once() -> None:
@@ -90,17 +90,13 @@ def test_every_operation_is_done_as_often_as_asked() -> None:
 
     import numpy as np
 
-    class Inner:
-        def make(self, arithmetic: Any, threads: Any = None) -> Any:
-            return Counting()
-
-    session = RepeatingSession(Inner(), EXECUTIONS)  # type: ignore[arg-type]
-    engine: Any = session.make(None)  # type: ignore[arg-type]
+    repetition = Repetition(EXECUTIONS)
+    engine: Any = repetition.wrap(Counting())  # type: ignore[arg-type]
     master, momentum = np.zeros(3, np.int32), np.zeros(3, np.int64)
     assert {PHASE_OF[name] for name in PHASE_OF} == set(PHASES)
     engine.conv_forward(0)
     assert calls.pop("conv_forward") == 1, "nothing is repeated before the steps begin"
-    session.start()
+    repetition.start()
     for _ in range(5):
         engine.conv_forward(0)
         engine.conv_weight_gradient(0)
@@ -113,19 +109,23 @@ def test_every_operation_is_done_as_often_as_asked() -> None:
     assert calls["update"] == 20
     assert master[0] == 5, "the repeated updates go elsewhere"
     assert calls["copy"] == 2, "copies are made once"
-    assert session.stop() == EXECUTIONS
-    assert session.report()["asked"]["update"] == 5
+    assert repetition.stop() == EXECUTIONS
+    assert repetition.asked["update"] == 5
 
 
 def test_a_phase_that_did_not_happen_is_no_execution() -> None:
-    session = RepeatingSession("numba", {"update": 2})
-    session.start()
+    repetition = Repetition({"update": 2})
+    repetition.start()
     with pytest.raises(JoulebitError, match="phase update was not executed"):
-        session.stop()
-    with pytest.raises(JoulebitError, match=r"what campaigns with .* measure phases with"):
-        open_session(selective=True)
+        repetition.stop()
     with pytest.raises(JoulebitError, match="at least 1, got update = 0"):
-        RepeatingSession("numba", {"update": 0})
+        Repetition({"update": 0})
+
+
+def test_engines_are_wrapped_only_inside() -> None:
+    with wrapped_engines(Repetition({}).wrap):
+        assert isinstance(make_engine("numpy", Arithmetic()), RepeatingEngine)
+    assert not isinstance(make_engine("numpy", Arithmetic()), RepeatingEngine)
 
 
 def prepared(device: LocalDevice, config: dict[str, Any], executions: dict[str, int]) -> dict[str, Any]:

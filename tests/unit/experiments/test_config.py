@@ -117,7 +117,7 @@ def test_configurations_are_frozen(write):
             "method.stochastic_depth.final_survival=2",
             ["[method.stochastic_depth] final_survival must be in [0, 1]"],
         ),
-        ("engine=cuda", ["engine must be one of numpy, numba, torch, ", "overlay", "float32, got 'cuda'"]),
+        ("engine=cuda", ["engine must be one of numpy, numba, torch, overlay, float32, got 'cuda'"]),
         ("seed=-1", ["seed must be in [0,"]),
         ("data.part=third", ["[data] part must be one of all, first_half, second_half"]),
         ("data.name=cifar", ["[data] name: unknown data set 'cifar'", "did you mean cifar10?", "npz:PATH"]),
