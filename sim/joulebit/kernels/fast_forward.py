@@ -14,7 +14,7 @@ import numpy as np
 from joulebit.kernels.compile import inline, kernel
 from joulebit.kernels.dot import sliding_tile, window_columns, window_rows, window_tile
 from joulebit.kernels.padding import copy_u8, fill, prefetch_part
-from joulebit.kernels.portions import next_sample, samples_at_once
+from joulebit.kernels.portions import ahead_of_row, next_sample, samples_at_once
 from joulebit.kernels.scalar import Int
 from joulebit.kernels.vector import (
     count_different,
@@ -52,12 +52,13 @@ def finish_row(
     before, last_bit = splat(max(shift - 1, 0)), splat(1 if shift > 0 else 0)
     high, low = splat(32767), splat(-32767)
     none, sixteen, low_half, sixteen64 = zeros(), splat(16), splat(65535), splat64(16)
+    ahead = ahead_of_row(pixels * channels * 2)
     for block in range(blocks):
         mask = lanes(channels - 16 * block)
         over = load_all(excess + 64 * block)
         plain_total, squares_low, squares_high = zeros(), zeros(), zeros()
         for j in range(pixels):
-            prefetch_write(z + (j * channels + block * 16) * 2 + 4096)
+            prefetch_write(z + (j * channels + block * 16) * 2 + ahead)
             v = load_all(sums + (j * blocks + block) * 64) - over
             peak = larger(peak, larger(v, none - v))
             rounded = ((v >> before) + last_bit) >> last_bit

@@ -19,7 +19,7 @@ import numpy as np
 from joulebit.kernels.compile import inline, kernel
 from joulebit.kernels.dot import coupled_tile, sliding_tile, window_columns, window_rows, window_tile
 from joulebit.kernels.padding import copy_i16, fill, prefetch_part
-from joulebit.kernels.portions import next_sample, samples_at_once
+from joulebit.kernels.portions import ahead_of_row, next_sample, samples_at_once
 from joulebit.kernels.scalar import Int
 from joulebit.kernels.vector import (
     add_halves,
@@ -157,6 +157,7 @@ def finish_narrow(
     high, low = splat(limit), splat(-limit)
     left, add_left = splat(align), splat(add_align)
     none, top = zeros(), splat(below)
+    ahead = ahead_of_row(pixels * channels * 2)
     for block in range(blocks):
         on = lanes(channels - 16 * block)
         added = lanes(min(channels, add_channels) - 16 * block)
@@ -164,10 +165,10 @@ def finish_narrow(
         for j in range(pixels):
             v = load_all(sums + (j * blocks + block) * 64) << left
             place = j * channels + block * 16
-            prefetch(mask + (place + 2048) * mask_step)
-            prefetch_write(g + place * 2 + 4096)
+            prefetch(mask + (place + ahead // 2) * mask_step)
+            prefetch_write(g + place * 2 + ahead)
             if j == next_added:
-                prefetch(source + 4096)
+                prefetch(source + ahead)
                 v = v + (load_i16(source, added) << add_left)
                 source += add_channels * 2
                 next_added += add_stride
@@ -195,6 +196,7 @@ def finish_wide(
     whole, last_half = splat64(shift), splat64((np.int64(1) << shift) >> 1)
     high, low = splat(limit), splat(-limit)
     none, none64, top = zeros(), zeros64(), splat(below)
+    ahead = ahead_of_row(pixels * channels * 2)
     for block in range(blocks):
         on = lanes(channels - 16 * block)
         added = lanes(min(channels, add_channels) - 16 * block)
@@ -202,10 +204,10 @@ def finish_wide(
         for j in range(pixels):
             v = ((widen(load_all(sums + (j * blocks + block) * 64)) << left) + half) >> right
             place = j * channels + block * 16
-            prefetch(mask + (place + 2048) * mask_step)
-            prefetch_write(g + place * 2 + 4096)
+            prefetch(mask + (place + ahead // 2) * mask_step)
+            prefetch_write(g + place * 2 + ahead)
             if j == next_added:
-                prefetch(source + 4096)
+                prefetch(source + ahead)
                 u = widen(load_i16(source, added))
                 v = v + (((u << add_left) + add_half) >> add_right)
                 source += add_channels * 2

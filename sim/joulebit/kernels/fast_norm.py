@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from joulebit.kernels.compile import inline, kernel
-from joulebit.kernels.portions import following
+from joulebit.kernels.portions import following, units_ahead
 from joulebit.kernels.scalar import Int
 from joulebit.kernels.vector import (
     count_different,
@@ -68,10 +68,12 @@ def norm_forward(
     ceiling, floor, whole = splat(high), splat(low), splat(shift)
     half_step, turn, left = splat((np.int64(1) << shift) >> 1), splat(short_flip), splat(short_shift)
     outside = np.int64(0)
-    ahead = 4096  # bytes: processors fetch streams ahead by themselves, but not always well enough
     first = grain * run * fetch_add(counter, 1)
     while first < lines:
         last = min(lines, first + grain)
+        after = following(counter, first, grain, run)
+        rows_ahead = units_ahead(first, after, lines)
+        ahead, short_ahead = rows_ahead * width * channels, rows_ahead * short_stride * short_w * short_c
         for c in range(0, channels, 16):
             on, shared = lanes(channels - c), lanes(min(channels, short_c) - c)
             m, r = narrow(load_i64(mean + 8 * c, on)), narrow(load_i64(rsqrt + 8 * c, on))
@@ -87,12 +89,12 @@ def norm_forward(
                     n, i = line // height, line % height
                     source = short + (n * short_h + i * short_stride) * short_w * short_c + c
                 for j in range(width):
-                    prefetch(z + 2 * (place + j * channels) + ahead)
-                    prefetch_write(a + place + j * channels + ahead // 2)
+                    prefetch(z + 2 * (place + j * channels + ahead))
+                    prefetch_write(a + place + j * channels + ahead)
                     value = load_i16(z + 2 * (place + j * channels), on)
                     y = weight * _normalised(value, m, r, half, right, bottom, top, eight) + offset
                     if source != 0:
-                        prefetch(source + j * short_stride * short_c + ahead // 2)
+                        prefetch(source + j * short_stride * short_c + short_ahead)
                         x = load_u8(source + j * short_stride * short_c, shared)
                         y = y + (((x ^ turn) - turn) << left)
                     y = keep(on, y >> whole)
@@ -101,7 +103,7 @@ def norm_forward(
                         over = count_greater(over, floor, y)
                     store_8(a + place + j * channels, larger(smaller(y, ceiling), floor), on)
             outside += fold_sum(over)
-        first = following(counter, first, grain, run)
+        first = after
     return outside
 
 
@@ -112,10 +114,11 @@ def norm_sums(
 ) -> None:  # fmt: skip
     """Adds the sums of g and of g * x-hat per channel of the drawn pixels to total and products (int64 [C])."""
     top, bottom, eight = splat(32767), splat(-32767), splat(8)
-    ahead = 4096  # bytes: processors fetch streams ahead by themselves, but not always well enough
     first = grain * run * fetch_add(counter, 1)
     while first < pixels:
         last = min(pixels, first + grain)
+        after = following(counter, first, grain, run)
+        ahead = units_ahead(first, after, pixels) * channels * 2
         for c in range(0, channels, 16):
             on = lanes(channels - c)
             m, r = narrow(load_i64(mean + 8 * c, on)), narrow(load_i64(rsqrt + 8 * c, on))
@@ -133,7 +136,7 @@ def norm_sums(
                 product = product + multiply_wide(gradient, xhat)
             store_i64(total + 8 * c, plain + widen(part), on)
             store_i64(products + 8 * c, product, on)
-        first = following(counter, first, grain, run)
+        first = after
 
 
 @kernel
@@ -147,10 +150,11 @@ def norm_backward(
     step, half_step = splat64(19), splat64(1 << 18)
     peak = zeros()
     saturated = np.int64(0)
-    ahead = 4096  # bytes: processors fetch streams ahead by themselves, but not always well enough
     first = grain * run * fetch_add(counter, 1)
     while first < pixels:
         last = min(pixels, first + grain)
+        after = following(counter, first, grain, run)
+        ahead = units_ahead(first, after, pixels) * channels * 2
         for c in range(0, channels, 16):
             on = lanes(channels - c)
             m, r = narrow(load_i64(mean + 8 * c, on)), narrow(load_i64(rsqrt + 8 * c, on))
@@ -174,5 +178,5 @@ def norm_backward(
                 peak = larger(peak, larger(smaller(u, most), none - larger(u, none - most)))
                 store_16(dz + place, q, on)
             saturated += fold_sum(clamped)
-        first = following(counter, first, grain, run)
+        first = after
     return fold_max(peak), saturated

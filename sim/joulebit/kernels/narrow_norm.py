@@ -20,7 +20,7 @@ from __future__ import annotations
 import numpy as np
 
 from joulebit.kernels.compile import inline, kernel
-from joulebit.kernels.portions import following
+from joulebit.kernels.portions import following, units_ahead
 from joulebit.kernels.scalar import Int
 from joulebit.kernels.vector import (
     count_different,
@@ -47,7 +47,6 @@ from joulebit.kernels.vector import (
 )
 
 FORWARD_ROWS, SUMS_ROWS, BACKWARD_ROWS = 7, 5, 11
-_AHEAD = 4096  # bytes: processors fetch streams ahead by themselves, but not always well enough
 
 
 @inline
@@ -149,6 +148,9 @@ def norm_forward(
     first = grain * run * fetch_add(counter, 1)
     while first < lines:
         last = min(lines, first + grain)
+        after = following(counter, first, grain, run)
+        rows_ahead = units_ahead(first, after, lines)
+        ahead, short_ahead = rows_ahead * width * channels, rows_ahead * short_stride * short_w * short_c
         over = zeros()
         for c in range(0, channels, 16):
             t = table + 4 * c
@@ -167,9 +169,9 @@ def norm_forward(
                     source = short + (n * short_h + i * short_stride) * short_w * short_c + c
                     step = short_stride * short_c
                     for _ in range(count):
-                        prefetch(z + 2 * place + _AHEAD)
-                        prefetch(source + _AHEAD // 2)
-                        prefetch_write(a + place + _AHEAD // 2)
+                        prefetch(z + 2 * (place + ahead))
+                        prefetch(source + short_ahead)
+                        prefetch_write(a + place + ahead)
                         xhat = _normalised(
                             load_i16(z + 2 * place, full), half, odd, offset, low_bit, right, bottom, top
                         )
@@ -183,8 +185,8 @@ def norm_forward(
                         source += step
                 else:
                     for _ in range(count):
-                        prefetch(z + 2 * place + _AHEAD)
-                        prefetch_write(a + place + _AHEAD // 2)
+                        prefetch(z + 2 * (place + ahead))
+                        prefetch_write(a + place + ahead)
                         xhat = _normalised(
                             load_i16(z + 2 * place, full), half, odd, offset, low_bit, right, bottom, top
                         )
@@ -195,7 +197,7 @@ def norm_forward(
                         store_8(a + place, larger(smaller(y, ceiling), floor), full)
                         place += channels
         outside += fold_sum(over)
-        first = following(counter, first, grain, run)
+        first = after
     return outside
 
 
@@ -212,6 +214,8 @@ def norm_sums(
     first = grain * run * fetch_add(counter, 1)
     while first < pixels:
         last = min(pixels, first + grain)
+        after = following(counter, first, grain, run)
+        ahead = units_ahead(first, after, pixels) * channels * 2
         for c in range(0, channels, 16):
             t = table + 4 * c
             half, odd, offset, low_bit = (
@@ -224,8 +228,8 @@ def norm_sums(
             plain, low, high = zeros(), zeros(), zeros()
             for j in range(first, last):
                 place = 2 * (j * channels + c)
-                prefetch(g + place + _AHEAD)
-                prefetch(z + place + _AHEAD)
+                prefetch(g + place + ahead)
+                prefetch(z + place + ahead)
                 gradient = load_i16(g + place, full)
                 xhat = _normalised(load_i16(z + place, full), half, odd, offset, low_bit, right, bottom, top)
                 product = gradient * xhat
@@ -235,7 +239,7 @@ def norm_sums(
             store_all64(total + 8 * c, load_all64(total + 8 * c) + widen(plain))
             whole = (widen(high) << sixteen64) + widen(low)
             store_all64(products + 8 * c, load_all64(products + 8 * c) + whole)
-        first = following(counter, first, grain, run)
+        first = after
 
 
 @kernel
@@ -253,6 +257,8 @@ def norm_backward(
     first = grain * run * fetch_add(counter, 1)
     while first < pixels:
         last = min(pixels, first + grain)
+        after = following(counter, first, grain, run)
+        ahead = units_ahead(first, after, pixels) * channels * 2
         clamped = zeros()
         for c in range(0, channels, 16):
             t = table + 4 * c
@@ -268,9 +274,9 @@ def norm_backward(
             factor, last_half, last_shift = load_all(t + 8 * row), load_all(t + 9 * row), load_all(t + 10 * row)
             for j in range(first, last):
                 place = 2 * (j * channels + c)
-                prefetch(g + place + _AHEAD)
-                prefetch(z + place + _AHEAD)
-                prefetch_write(dz + place + _AHEAD)
+                prefetch(g + place + ahead)
+                prefetch(z + place + ahead)
+                prefetch_write(dz + place + ahead)
                 xhat = _normalised(load_i16(z + place, full), half, odd, offset, low_bit, right, bottom, top)
                 drift = (xhat * c2_high + ((xhat * c2_low + half_step) >> fifteen)) >> four
                 v = (load_i16(g + place, full) << eight) - c1 - drift
@@ -281,5 +287,5 @@ def norm_backward(
                 peak = larger(peak, larger(u, none - u))
                 store_16(dz + place, q, full)
         saturated += fold_sum(clamped)
-        first = following(counter, first, grain, run)
+        first = after
     return fold_max(peak), saturated

@@ -15,6 +15,7 @@ from joulebit.kernels.vector import fetch_add
 PORTION = 4096  #: elements of one that has all channels of a few pixels
 RUN = 8  #: portions side by side, at most
 RUN_BYTES = 32_768  #: of samples side by side, at most
+_AHEAD = 4096  #: bytes ahead of its use at which memory is asked for, at least
 
 
 @inline
@@ -22,6 +23,16 @@ def following(counter: Int, first: Int, grain: Int, run: Int) -> Int:
     """Where the portion after that at `first` starts: of `grain` units, `run` of them drawn at once."""
     beyond = first + grain
     return beyond if beyond % (grain * run) else grain * run * fetch_add(counter, 1)
+
+
+@inline
+def units_ahead(first: Int, after: Int, units: Int) -> Int:
+    """How many units ahead of its use to ask for memory: to the same place of a thread's next portion, at `after`.
+
+    0 where there is none. A loop that takes 16 channels of all pixels before the next 16 leaps through a portion,
+    which processors do not foresee; and what lies right behind it may be another thread's.
+    """
+    return after - first if after < units else np.int64(0)
 
 
 @inline
@@ -34,6 +45,15 @@ def samples_at_once(samples: Int, size: Int) -> Int:
 def next_sample(counter: Int, sample: Int, run: Int) -> Int:
     """The sample after this one, where a thread draws `run` at once."""
     return following(counter, sample, np.int64(1), run)
+
+
+@inline
+def ahead_of_row(size: Int) -> Int:
+    """How many bytes ahead of its use to ask for memory that a loop takes row by row, of `size` bytes each.
+
+    As in `units_ahead`, to the same place of the next row; further, where rows are short.
+    """
+    return max(np.int64(_AHEAD), size)
 
 
 def portions(units: int, elements: int, threads: int) -> tuple[int, int, int]:

@@ -19,7 +19,7 @@ from joulebit.kernels import cpu
 from joulebit.kernels.compile import kernel
 from joulebit.kernels.launch import INTERRUPTED, read_word, waits, write_word
 from joulebit.kernels.memory import Pool
-from joulebit.kernels.portions import PORTION, following, portions
+from joulebit.kernels.portions import PORTION, ahead_of_row, following, portions, units_ahead
 from joulebit.kernels.scratch import address
 from joulebit.kernels.vector import fetch_add
 from joulebit.kernels.workers import Begun, Workers
@@ -304,18 +304,33 @@ def test_portions_cover_everything_once(units: int, elements: int, threads: int)
     grain, run, used = portions(units, elements, threads)
     assert 1 <= used <= threads
     assert grain * elements <= max(PORTION, elements)
-    seen = np.zeros(units, np.int64)
-    take_portions(address(np.zeros(1, np.int64)), seen, grain, run)
+    seen, asked = np.zeros(units, np.int64), np.zeros(units + grain, np.int64)
+    take_portions(address(np.zeros(1, np.int64)), seen, asked, grain, run)
     assert (seen == 1).all()
+    assert (asked[grain:units] == 1).all(), "memory of every portion but the first is asked for ahead"
 
 
 @kernel
-def take_portions(counter: int, seen: int, grain: int, run: int) -> None:
+def take_portions(counter: int, seen: int, asked: int, grain: int, run: int) -> None:
     first = grain * run * fetch_add(counter, 1)
     while first < seen.size:
+        after = following(counter, first, grain, run)
+        ahead = units_ahead(first, after, seen.size)
         for unit in range(first, min(seen.size, first + grain)):
             seen[unit] += 1
-        first = following(counter, first, grain, run)
+        if ahead != 0:
+            for unit in range(first, first + grain):
+                asked[unit + ahead] += 1
+        first = after
+
+
+@kernel
+def distance(size: int) -> int:
+    return ahead_of_row(size)
+
+
+def test_memory_is_asked_for_a_row_ahead_and_some_kilobytes_at_least() -> None:
+    assert [distance(size) for size in (64, 4096, 9216)] == [4096, 4096, 9216]
 
 
 def test_threads_must_be_positive() -> None:
