@@ -27,6 +27,7 @@ Whether the mixes tell the phases apart is checked before anything is measured; 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import attrs
@@ -107,8 +108,11 @@ def _phases(whole: Method) -> tuple[str, ...]:
 
 
 def check_mixes(campaign: Campaign) -> None:
-    """Raises CampaignError for mixes that say nothing, or that a device cannot do."""
-    for name, mixes in mixes_of(campaign).items():
+    """Raises CampaignError for mixes that say nothing, that a device cannot do, or that cannot be fitted here."""
+    known = mixes_of(campaign)
+    if known and find_spec("scipy") is None:
+        raise CampaignError("the fit of mixes needs the package 'scipy': pip install 'joulebit[simulator]'")
+    for name, mixes in known.items():
         try:
             check_design([mix.executions for mix in mixes])
         except JoulebitError as error:

@@ -35,9 +35,8 @@ from joulebit_host.session.window import Floats
 
 OTHER = "other"  #: what no phase claims
 LEVEL = 1 - PROBABILITY  #: a chi^2 that chance exceeds less often is no chance: 4.55 %
-POOR = (
-    10.0  #: inflation of a variance from which a design is called poor (D. Marquardt, Technometrics 12 (1970) 591)
-)
+#: Inflation of a variance from which a design is called poor (D. Marquardt, Technometrics 12 (1970) 591).
+POOR = 10.0
 _SAME = 1e-9
 
 
@@ -233,7 +232,7 @@ def regress(mixes: Sequence[Mix]) -> Regression:
     fitted = design @ (solve @ measured)
     chi2 = float(np.sum(weight * (measured - fitted) ** 2))
     dof, spread_dof = len(mixes) - design.shape[1], _spread_dof(mixes, means)
-    p = f_tail(chi2, dof, spread_dof)
+    p = chi2_tail(chi2, dof, spread_dof)
     energies = []
     for k in range(design.shape[1]):
         quantity = linear([(float(solve[k, i]), mean) for i, mean in enumerate(means)], "J")
@@ -340,25 +339,11 @@ def _interactions(
     return tuple(sorted(found, key=lambda i: -abs(i.energy.value) / max(i.energy.expanded, 1e-300)))
 
 
-def chi2_tail(x: float, dof: int) -> float:
-    """Probability that chi^2 with so many degrees of freedom exceeds x (M. Abramowitz and I. Stegun, 26.4.4-5)."""
-    half = x / 2
-    if dof % 2:
-        terms = [half ** (i - 0.5) / math.gamma(i + 0.5) for i in range(1, dof // 2 + 1)]
-        return float(math.erfc(math.sqrt(half)) + math.exp(-half) * sum(terms))
-    return float(math.exp(-half) * sum(half**i / math.gamma(i + 1) for i in range(dof // 2)))
+def chi2_tail(chi2: float, dof: int, spread_dof: float) -> float:
+    """Probability that chance exceeds a chi^2 whose uncertainties have spread_dof degrees of freedom themselves.
 
-
-def f_tail(x: float, dof: int, spread_dof: float) -> float:
-    """Probability that chance exceeds x = chi^2, whose uncertainties have spread_dof degrees of freedom.
-
-    x / dof follows the F distribution: chi2_tail's mean over the estimated variance, by the trapezoid rule in its
-    logarithm.
+    chi2 / dof follows the F distribution; where the uncertainties are known (infinity), chi2 its own.
     """
-    if spread_dof > 1e4:
-        return chi2_tail(x, dof)
-    t = np.linspace(-20.0, 5.0, 4001)
-    log_density = spread_dof / 2 * (t - np.exp(t) + 1)
-    density = np.exp(log_density)
-    tails = np.array([chi2_tail(x * float(w), dof) if d > 1e-18 else 0.0 for w, d in zip(np.exp(t), density)])
-    return float(np.sum(density * tails) / np.sum(density))
+    from scipy.special import chdtrc, fdtrc
+
+    return float(chdtrc(dof, chi2) if math.isinf(spread_dof) else fdtrc(dof, spread_dof, chi2 / dof))

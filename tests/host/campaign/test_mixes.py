@@ -1,6 +1,7 @@
 """Energies by phase from mixes, end to end on the virtual bench: hidden truth, interactions, refusals, audit."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -281,6 +282,13 @@ def test_runs_without_phases_of_their_own_are_refused(source: str, device: dict[
         check_workloads(plan({}, methods=methods, devices=[{"name": "d", **device}]))
     check_workloads(plan({}, methods=[{"name": "step", "source": "digits-resnet8-psg"}],
                          devices=[{"name": "here", "kind": "local"}]))  # fmt: skip
+
+
+def test_what_the_fit_needs_is_asked_for_before_anything_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    with pytest.raises(CampaignError, match="needs the package 'scipy'"):
+        campaign_from_table(phases_plan())
+    campaign_from_table(phases_plan(mixes=[]))
 
 
 def test_a_device_that_executes_something_else_is_found(tmp_path: Path) -> None:
