@@ -149,6 +149,35 @@ def test_lists_are_kept_and_the_oldest_give_way(monkeypatch, moves_ranges):
     assert held[0] == held[1]
 
 
+def test_no_list_gives_way_while_the_accelerator_works(monkeypatch):
+    accelerator = Accelerator(VirtualBoard("tiny"), default_bitstream("tiny"))
+    cache, known = lists_module.ListCache(accelerator.memory), []
+    jobs = [both(accelerator, one)[0] for one in layers(4)]
+    size = 192 * len(jobs[0]) + 128
+    monkeypatch.setattr(lists_module, "_SHELF_BYTES", size)
+    monkeypatch.setattr(lists_module, "_KEPT_BYTES", 3 * size)
+    kept = [cache.get(job._entries, lambda: known.append(len(cache))) for job in jobs[:3]]
+    assert not known and len({one.address for one in kept}) == 3
+    last = cache.get(jobs[3]._entries, lambda: known.append(len(cache)))
+    assert known == [3] and last.address == kept[0].address
+
+
+def test_a_list_of_another_threshold_is_another_list():
+    accelerator = Accelerator(VirtualBoard("tiny"), default_bitstream("tiny"))
+    (data,) = layers(1)
+    x, dz = accelerator.upload(data.x), accelerator.upload(data.dz)
+    numpy = NumpyEngine(Arithmetic())
+    guess = numpy.conv_weight_gradient_msb(data.x, data.dz, bench.geometry(LAYER))
+    for threshold in (BETA_Q12, 10 * BETA_Q12, BETA_Q12):
+        job = accelerator.job()
+        job.predict(x, dz, LAYER)
+        signs = job.weight_signs(x, dz, LAYER, threshold)
+        job.run()
+        counts = numpy.predict_signs(sums(data), guess, threshold)[1]
+        assert signs.total("decided") == counts["decided"]
+        del job, signs
+
+
 def test_the_same_list_is_not_written_again():
     accelerator = Accelerator(VirtualBoard("tiny"), default_bitstream("tiny"))
     (data,) = layers(1)
