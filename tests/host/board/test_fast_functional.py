@@ -9,6 +9,7 @@ from joulebit.accelerator.tiling import Layer
 from joulebit.errors import JoulebitError
 from joulebit.spec.accelerator import CONFIGS, Flag, Operation
 from joulebit.spec.descriptor import DESCRIPTOR_DTYPE, flag, seal
+from joulebit_host.boards import placed as placed_module
 from joulebit_host.boards.fast import FastFunctional
 
 SIZE = 1 << 22
@@ -117,6 +118,16 @@ def test_overlapping_tensors_go_tile_by_tile():
     descriptors[:] = seal(descriptors.copy())
     both.run(address, count)
     assert both.fast.whole == 0
+
+
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_sums_that_an_engine_would_clamp_go_tile_by_tile(monkeypatch, beyond):
+    layer = Layer(2, 6, 6, 8, 8, 3, 3, 1, 1, 1)
+    monkeypatch.setattr(placed_module, "_SUM_LIMIT", 2 * 6 * 6 * 255 * 32768 - beyond)
+    both = Both("tiny", True)
+    data = bench.random_data(layer, np.random.default_rng(16), raw=False, relu=False, rounding=0)
+    bench.execute(both, data, Operation.WEIGHT_GRADIENT)
+    assert (both.fast.whole, both.fast.tiles > 0) == (1 - beyond, bool(beyond))
 
 
 def test_weights_that_no_packing_gives_go_tile_by_tile():

@@ -239,6 +239,13 @@ def test_a_jump_seconds_beyond_an_edge_is_none_of_the_edges() -> None:
     assert integrate(pieces, Window(11.2, 30.0)).start.jump_w > 14
 
 
+def test_a_change_of_one_step_that_lasts_is_a_change_of_power() -> None:
+    """Less what two roundings may have done to it, q^2 / 6."""
+    samples = [Sample(float(i), power_w=5.0 if i < 12 else 5.1) for i in range(40)]
+    pieces = build(samples, Reading.AVERAGE, 1.0)
+    assert integrate(pieces, Window(11.5, 27.5), 0.1).start.jump_w == pytest.approx(0.1 * np.sqrt(5 / 6))
+
+
 def test_what_rounding_explains_is_no_change_of_power() -> None:
     """5.04 W read in steps of 0.1 W, now and then one step higher."""
     samples = [Sample(float(i), power_w=5.1 if i in (12, 27) else 5.0) for i in range(40)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,14 @@ def test_a_run_of_another_specification_is_not_used_again(
     monkeypatch.setattr(execution, "spec_sha256", lambda: "f" * 64)
     with pytest.raises(JoulebitError, match="another numeric specification"):
         run_suite(suite, tmp_path / "out")
+
+
+def test_another_engine_is_for_integer_runs_alone(tmp_path: Path) -> None:
+    (tmp_path / "both.toml").write_text(
+        "\n".join(f'[[runs]]\nname = "{n}"\npreset = "digits-lenet-{n}"' for n in ("fixed", "float32"))
+    )
+    paths = run_suite(load_suite(tmp_path / "both.toml", TINY), tmp_path / "out", engine="numpy")
+    assert [json.loads((path / "summary.json").read_text())["engine"] for path in paths] == ["numpy", "float32"]
 
 
 SEEDS = """

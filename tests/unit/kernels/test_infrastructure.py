@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -236,6 +237,17 @@ def test_what_was_begun_is_finished_between_other_kernels(threads: int) -> None:
             results = workers.finish(begun)
             assert sum(result[0] for result in results) == turns * (turns - 1) // 2
             assert workers.finish(begun) == results
+
+
+def test_what_was_begun_keeps_its_arrays_until_it_is_finished() -> None:
+    workers = Workers(2)
+    begun = begun_count(workers, 1000, 2)
+    kept = weakref.ref(begun.keep)
+    gc.collect()
+    assert kept() is not None
+    workers.finish(begun)
+    gc.collect()
+    assert kept() is None and begun.results is not None
 
 
 def test_a_helper_leaves_what_was_begun_for_its_own_box() -> None:
