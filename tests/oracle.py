@@ -378,6 +378,9 @@ class Oracle:
             out[sample][c] += x[sample][row][column][c]
         return out
 
+    def matmul(self, a, b):
+        return [[sum(a[i][k] * b[k][j] for k in range(len(b))) for j in range(len(b[0]))] for i in range(len(a))]
+
     def spread(self, value, like, shift, masked, mask_below=0, key=0):
         """(g, peak, saturated)."""
         spatial = [[[value[n] for _ in row] for row in sample] for n, sample in enumerate(like)]

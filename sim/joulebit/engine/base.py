@@ -285,6 +285,10 @@ class Engine(Protocol):
         """Sum over H and W, as a numpy int64 array [N, C]."""
         ...
 
+    def matmul(self, a: Int64Array, b: Int64Array) -> Int64Array:
+        """a @ b of numpy int64 matrices [M, K] and [K, L] whose sums fit 63 bits: the linear layer's products."""
+        ...
+
     def spread(
         self, value: Int64Array, like: Array, shift: int, masked: bool, mask_below: int = 0, key: int = 0
     ) -> Quantised:

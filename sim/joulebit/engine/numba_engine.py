@@ -29,7 +29,7 @@ from joulebit.fixed import weights
 from joulebit.fixed.arithmetic import MASTER_FRACTION_BITS, PEAK_LIMIT, Arithmetic
 from joulebit.fixed.rounding import Rounding, bit_length
 from joulebit.fixed.update import LayerUpdate, UpdateRule, reciprocal
-from joulebit.kernels import elementwise, parameters, plain_conv, plain_norm
+from joulebit.kernels import elementwise, matmul, parameters, plain_conv, plain_norm
 from joulebit.kernels.cpu import CpuLevel, cpu_level
 from joulebit.kernels.memory import Pool
 from joulebit.kernels.workers import Workers
@@ -387,6 +387,14 @@ class NumbaEngine(NumpyArrays):
             return fast
         out = np.zeros((x.shape[0], x.shape[3]), np.int64)
         self._workers.over_samples(x.shape[0], lambda first, last: elementwise.spatial_sum(x, out, first, last))
+        return out
+
+    def matmul(self, a: Int64Array, b: Int64Array) -> Int64Array:
+        out = np.empty((a.shape[0], b.shape[1]), np.int64)
+        if b.T.flags.c_contiguous:
+            matmul.rows_by_columns(np.ascontiguousarray(a), b.T, out)
+        else:
+            matmul.sums_of_rows(a, np.ascontiguousarray(b), out)
         return out
 
     def spread(

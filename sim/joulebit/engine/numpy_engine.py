@@ -236,6 +236,9 @@ class NumpyEngine(NumpyArrays):
         out[:, : rows * size, : columns * size] = routed.reshape(n, rows * size, columns * size, channels)
         return out
 
+    def matmul(self, a: Int64Array, b: Int64Array) -> Int64Array:
+        return integer_matmul(a, b)
+
     def spatial_sum(self, x: Array) -> Int64Array:
         return np.asarray(x.astype(np.int64).sum((1, 2)))
 

@@ -39,6 +39,7 @@ from joulebit.fixed.arithmetic import (
     SUM_FRACTION_BITS,
     Arithmetic,
 )
+from joulebit.fixed.matmul import integer_matmul
 from joulebit.fixed.rounding import bit_length
 from joulebit.fixed.update import reciprocal
 
@@ -355,6 +356,9 @@ class TorchEngine:
 
     def spatial_sum(self, x: Array) -> Int64Array:
         return _host(calculable(x).sum((1, 2), dtype=torch.int64))
+
+    def matmul(self, a: Int64Array, b: Int64Array) -> Int64Array:
+        return integer_matmul(a, b)
 
     def spread(
         self, value: Int64Array, like: Array, shift: int, masked: bool, mask_below: int = 0, key: int = 0

@@ -276,6 +276,7 @@ def _small_tensors(engine: Engine) -> Arrays:
         "pooled": to(engine.max_pool(x, 2)),
         "pooling gradient": to(engine.max_pool_gradient(g, x, 2)),
         "spatial sum": np.asarray(engine.spatial_sum(x)),
+        "matrix product": engine.matmul(value >> 10, (value >> 12).T),
         "spread": to(spread.data),
         "peak of spread": spread.peak,
         "masked": to(engine.mask_gradient(full, x, 100)),

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulebit.engine.base import Array
-from joulebit.fixed.matmul import integer_matmul
 from joulebit.fixed.rounding import bit_length, ceil_log2, peak, saturate, shift_round
 from joulebit.nn.context import Pass
 from joulebit.nn.graph import HeadPlan
@@ -61,7 +60,9 @@ class Head:
         features = self._features(x.data, run)
         w, w_exponent = self._quantised(run)
         exponent = x.exponent - self._pool_shift + w_exponent
-        logits = integer_matmul(features, w.T) + shift_round(self._bias.view(f"{self.name}.bias"), 28 + exponent)
+        logits = run.engine.matmul(features, w.T) + shift_round(
+            self._bias.view(f"{self.name}.bias"), 28 + exponent
+        )
         if run.training:
             self._saved = (x, features, w, w_exponent)
         if run.counted:
@@ -110,11 +111,11 @@ class Head:
             self._weight.set_gradient(f"{self.name}.weight", of_weight, weight_exponent)
             self._bias.set_gradient(f"{self.name}.bias", of_bias, g_exponent)
 
-        run.totals.later([integer_matmul(g.T, features), g.sum(0)], set_gradients)
+        run.totals.later([run.engine.matmul(g.T, features), g.sum(0)], set_gradients)
         run.accountant.head(self.plan, x.samples, backward=True, input_needed=input_needed)
         if not input_needed:
             return None, outcome
-        value = integer_matmul(g, w)
+        value = run.engine.matmul(g, w)
         like = x.data if self.plan.pooled else x.data.reshape(x.data.shape[0], 1, 1, self.plan.features)
         elements = prod(self.plan.in_shape)
         key = run.rounding_key(self.number, 3, x.before, self.plan.in_shape)

@@ -67,7 +67,7 @@ def test_every_operation_of_an_engine_belongs_to_a_phase_or_is_done_once() -> No
     """A new one must be thought of."""
     once = {
         "with_arithmetic", "from_numpy", "to_numpy", "sample_dot", "take", "put", "take_channels", "put_channels",
-        "copy", "zeros_like_gradient", "zeros_like_momentum", "limit_masters",
+        "copy", "zeros_like_gradient", "zeros_like_momentum", "limit_masters", "matmul",
     }  # fmt: skip
     operations = {name for name, found in vars(Engine).items() if callable(found) and not name.startswith("_")}
     assert operations == once | set(PHASE_OF)

@@ -392,6 +392,17 @@ def test_pooling_masks_and_samples(make, name):
                 bench.check("put", x, chosen, x[: len(index)] // 2, host=(1,))
 
 
+@pytest.mark.parametrize("limit", [1 << 14, 1 << 30])
+def test_products_of_host_matrices(make, limit):
+    """In the forms of a linear layer's three passes, within float64's integers and beyond."""
+    bench, rng = Bench(make, WIDTHS["default"]), np.random.default_rng(6)
+    for samples, features, classes in ((1, 1, 1), (5, 37, 10), (9, 4, 3)):
+        x, g = (rng.integers(-limit, limit + 1, (samples, count)) for count in (features, classes))
+        w = rng.integers(-limit, limit + 1, (classes, features))
+        for a, b in ((x, w.T), (g.T, x), (g, w), (x[::-1], w.T.copy())):
+            bench.check("matmul", a, b, host=(0, 1))
+
+
 def test_dtypes_of_results(make):
     """Unsigned after a ReLU, signed else; 8-bit storage up to 8 bits."""
     for fmt in (DEFAULT, WIDTHS["12 bits"], WIDTHS["x signed"]):
