@@ -6,6 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from emulated_cuda import EmulatedCuda
 from engine_operands import (
     KEY,
     ROUNDINGS,
@@ -16,7 +17,6 @@ from engine_operands import (
     norm_constants,
     weights,
 )
-from pretended_cuda import PretendedCuda
 
 from joulebit.engine import torch_conv, torch_engine, torch_products
 from joulebit.engine.base import ConvGeometry, UpdateRule
@@ -62,7 +62,7 @@ HAS_CUDA = torch.cuda.is_available()
 @pytest.fixture(
     params=[
         "cpu",
-        pytest.param("pretended", marks=pytest.mark.skipif(HAS_CUDA, reason="there is a CUDA device")),
+        pytest.param("emulated", marks=pytest.mark.skipif(HAS_CUDA, reason="there is a CUDA device")),
         pytest.param(
             "cuda", marks=[pytest.mark.gpu, pytest.mark.skipif(not HAS_CUDA, reason="needs a CUDA device")]
         ),
@@ -70,8 +70,8 @@ HAS_CUDA = torch.cuda.is_available()
 )
 def device(request):
     """The devices of a `TorchEngine`; where there is no CUDA device, one with its rules."""
-    if request.param == "pretended":
-        with PretendedCuda():
+    if request.param == "emulated":
+        with EmulatedCuda():
             yield "cuda"
     else:
         yield request.param
