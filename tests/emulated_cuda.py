@@ -180,7 +180,8 @@ def _check_int8_product(a: torch.Tensor, b: torch.Tensor) -> None:
     if not (sizes and layout and aligned and {a.dtype, b.dtype} == {torch.int8}):
         raise RuntimeError(
             f"_int_mm: CUBLAS_STATUS_NOT_SUPPORTED: "
-            f"{a.dtype} {tuple(a.shape)} {a.stride()} at {a.storage_offset()} x {b.dtype} {tuple(b.shape)} {b.stride()} at {b.storage_offset()}"
+            f"{a.dtype} {tuple(a.shape)} {a.stride()} at {a.storage_offset()} x "
+            f"{b.dtype} {tuple(b.shape)} {b.stride()} at {b.storage_offset()}"
         )
 
 

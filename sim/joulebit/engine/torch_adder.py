@@ -6,6 +6,12 @@ import torch
 
 from joulebit.engine.base import ConvGeometry
 from joulebit.engine.torch_conv import patch_chunks
+from joulebit.engine.torch_products import largest_sum
+
+
+def largest_distance(terms: int, x: torch.dtype, w: torch.dtype) -> int:
+    """Bound of the sum of so many |x - w|."""
+    return largest_sum(terms, x) + largest_sum(terms, w)
 
 
 def distances(x: torch.Tensor, w: torch.Tensor, geometry: ConvGeometry) -> torch.Tensor:

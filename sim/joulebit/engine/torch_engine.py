@@ -25,11 +25,12 @@ from joulebit.engine.base import (
     Quantised,
     UpdateRule,
 )
-from joulebit.engine.torch_adder import clipped_gradient, distances
+from joulebit.engine.torch_adder import clipped_gradient, distances, largest_distance
 from joulebit.engine.torch_conv import chunks, convolve, correlate, dilated, padded, patch_chunks, turned
 from joulebit.engine.torch_pooling import max_pool, max_pool_gradient
-from joulebit.engine.torch_products import int8_products_are_exact
+from joulebit.engine.torch_products import int8_products_are_exact, largest_sum
 from joulebit.engine.torch_rounding import differing, peak_of, saturate, shift_round, to_int64
+from joulebit.engine.torch_tally import Tally, read_integers
 from joulebit.engine.torch_uint16 import calculable, is_unsigned, movable
 from joulebit.engine.torch_weights import few_valued
 from joulebit.fixed.arithmetic import (
@@ -84,30 +85,35 @@ class TorchEngine:
 
     def conv_forward(self, x: Array, w: Array, geometry: ConvGeometry, shift: int, key: int = 0) -> ConvOutput:
         return self._forward(
-            x, w, geometry, shift, key,
+            x, w, geometry, shift, key, largest_sum(w[..., 0].numel(), x.dtype, w.dtype),
             lambda part: convolve(padded(x[part], geometry), w, geometry, self._int8),
         )  # fmt: skip
 
     def _forward(
-        self, x: Array, w: Array, geometry: ConvGeometry, shift: int, key: int, sums: Callable[[slice], Array]
+        self,
+        x: Array,
+        w: Array,
+        geometry: ConvGeometry,
+        shift: int,
+        key: int,
+        largest: int,
+        sums: Callable[[slice], Array],
     ) -> ConvOutput:
-        """z of the exact sums of some samples, in chunks."""
+        """z of the exact sums of some samples, at most `largest` in magnitude, in chunks."""
         out_h, out_w = geometry.output_size(x.shape[1], x.shape[2])
         shape = (x.shape[0], out_h, out_w, w.shape[3])
         z = torch.empty(shape, dtype=torch.int16, device=self.device)
-        total = torch.zeros(shape[3], dtype=torch.int64, device=self.device)
-        squares = torch.zeros_like(total)
-        peak = saturated = 0
+        tally = Tally()
         for part in patch_chunks(shape[0], out_h * out_w * w[..., 0].numel(), self.device):
-            acc, clamped = self._accumulate(sums(part))
+            acc, clamped = self._accumulate(sums(part), largest)
             rounded = shift_round(acc, shift, self._mode, key, part.start * z[0].numel())
             kept = saturate(rounded, CONV_OUTPUT_BITS)
             z[part] = kept
-            peak = max(peak, peak_of(acc))
-            saturated += clamped + differing(kept, rounded)
-            total += kept.sum((0, 1, 2))
-            squares += kept.to(torch.int64).square_().sum((0, 1, 2))
-        return ConvOutput(z, peak, saturated, _host(total), _host(squares))
+            wide = to_int64(kept)
+            tally.add(acc, clamped, differing(kept, rounded))
+            tally.sum(_by_channel(wide), _by_channel(wide * wide))
+        peak, saturated, (total, squares) = tally.read(2, shape[3])
+        return ConvOutput(z, peak, saturated, total, squares)
 
     def conv_input_gradient(
         self,
@@ -127,18 +133,18 @@ class TorchEngine:
         height, width = input_hw
         kernel, steps = turned(w, geometry)
         data = torch.empty((dz.shape[0], height, width, kernel.shape[3]), dtype=torch.int16, device=self.device)
-        peak = saturated = 0
+        largest = largest_sum(kernel[..., 0].numel(), dz.dtype, w.dtype)
+        tally = Tally()
         for part in patch_chunks(dz.shape[0], height * width * kernel[..., 0].numel(), self.device):
             spaced = dilated(dz[part], geometry, input_hw)
-            acc, clamped = self._accumulate(convolve(spaced, kernel, steps, self._int8))
+            acc, clamped = self._accumulate(convolve(spaced, kernel, steps, self._int8), largest)
             value = shift_round(acc, -align)
             if add is not None:
                 value = to_int64(value)
                 _add_strided(value, add[part], add_align, add_stride)
             masked = None if mask is None else mask[part]
-            result = self._gradient(data, part, value, shift, masked, mask_below, key)
-            peak, saturated = max(peak, result[0]), saturated + clamped + result[1]
-        return Quantised(data, peak, saturated)
+            tally.add(*self._gradient(data, part, value, shift, masked, mask_below, key, clamped))
+        return tally.quantised(data)
 
     def shortcut_gradient(
         self,
@@ -152,14 +158,13 @@ class TorchEngine:
         key: int = 0,
     ) -> Quantised:
         data = torch.empty((g.shape[0], *input_shape), dtype=torch.int16, device=self.device)
-        peak = saturated = 0
+        tally = Tally()
         for part in self._value_chunks(data):
             value = torch.zeros(data[part].shape, dtype=torch.int64, device=self.device)
             _add_strided(value, g[part], align, stride)
             masked = None if mask is None else mask[part]
-            result = self._gradient(data, part, value, shift, masked, mask_below, key)
-            peak, saturated = max(peak, result[0]), saturated + result[1]
-        return Quantised(data, peak, saturated)
+            tally.add(*self._gradient(data, part, value, shift, masked, mask_below, key))
+        return tally.quantised(data)
 
     def _gradient(
         self,
@@ -170,19 +175,24 @@ class TorchEngine:
         mask: Array | None,
         mask_below: int,
         key: int,
-    ) -> tuple[int, int]:
-        """data[part] = SAT_g(RND*(value, shift)) where the mask (of this part) lets it pass; (peak, saturated)."""
+        clamped: Array | None = None,
+    ) -> tuple[Array, Array | None, Array]:
+        """data[part] = SAT_g(RND*(value, shift)) where the mask (of this part) lets it pass.
+
+        clamped: how many of its elements were before. Returns what `Tally.add` takes, of the unrounded values.
+        """
         if mask is not None:
             value = value * _passes(mask, mask_below)
         rounded = shift_round(value, shift, self._mode, key, part.start * data[0].numel())
         kept = saturate(rounded, self.arithmetic.g_bits)
         data[part] = kept
-        return peak_of(value), differing(kept, rounded)
+        return value, clamped, differing(kept, rounded)
 
     def adder_forward(self, x: Array, w: Array, geometry: ConvGeometry, shift: int, key: int = 0) -> ConvOutput:
         return self._forward(
-            x, w, geometry, shift, key, lambda part: distances(padded(x[part], geometry), w, geometry)
-        )
+            x, w, geometry, shift, key, largest_distance(w[..., 0].numel(), x.dtype, w.dtype),
+            lambda part: distances(padded(x[part], geometry), w, geometry),
+        )  # fmt: skip
 
     def adder_input_gradient(
         self,
@@ -203,13 +213,15 @@ class TorchEngine:
         rows, columns = geometry.padding_h, geometry.padding_w
         height, width = x.shape[1:3]
         framed = clipped_gradient(dz, padded(x, geometry), w, geometry, clip)
-        acc, clamped = self._accumulate(framed[:, rows : rows + height, columns : columns + width].contiguous())
+        inside = framed[:, rows : rows + height, columns : columns + width].contiguous()
+        acc, clamped = self._accumulate(inside, clip * largest_sum(w[..., 0, :].numel(), dz.dtype))
         value = to_int64(shift_round(acc, -align))
         if add is not None:
             _add_strided(value, add, add_align, add_stride)
         data = torch.empty(x.shape, dtype=torch.int16, device=self.device)
-        peak, saturated = self._gradient(data, slice(0, x.shape[0]), value, shift, mask, mask_below, key)
-        return Quantised(data, peak, saturated + clamped)
+        tally = Tally()
+        tally.add(*self._gradient(data, slice(0, x.shape[0]), value, shift, mask, mask_below, key, clamped))
+        return tally.quantised(data)
 
     def channel_sums(self, dz: Array, msb: bool = False) -> Int64Array:
         part = self._msb_gradient(dz) if msb else dz
@@ -221,7 +233,11 @@ class TorchEngine:
         return w.to(torch.int8 if bits <= 8 else torch.int16)
 
     def conv_weight_gradient(self, x: Array, dz: Array, geometry: ConvGeometry) -> tuple[Array, int]:
-        return self._accumulate(correlate(x, dz, geometry, self._int8))
+        terms = dz.numel() // dz.shape[3]
+        total, clamped = self._accumulate(
+            correlate(x, dz, geometry, self._int8), largest_sum(terms, x.dtype, dz.dtype)
+        )
+        return total, 0 if clamped is None else int(clamped)
 
     def conv_weight_gradient_msb(self, x: Array, dz: Array, geometry: ConvGeometry) -> Array:
         fmt, mode = self.arithmetic, self.arithmetic.msb_rounding_mode
@@ -234,10 +250,11 @@ class TorchEngine:
         part = shift_round(dz.to(torch.int32), fmt.g_bits - fmt.g_msb_bits, fmt.msb_rounding_mode)
         return part.clamp(*fmt.msb_gradient_range()).to(torch.int8 if fmt.g_msb_bits <= 8 else torch.int16)
 
-    def _accumulate(self, total: Array) -> tuple[Array, int]:
+    def _accumulate(self, total: Array, largest: int) -> tuple[Array, Array | None]:
+        """SAT_acc of sums that cannot exceed `largest` in magnitude; how many elements it clamped, None: none."""
         bits = self.arithmetic.accumulator_bits
-        if total.dtype == torch.int32 and bits >= 32:
-            return total, 0
+        if largest < 1 << (bits - 1):
+            return total, None
         clamped = saturate(total, bits)
         return clamped, differing(clamped, total)
 
@@ -256,14 +273,14 @@ class TorchEngine:
     ) -> tuple[Array, int]:
         constants = self._constants(norm)
         a = torch.empty(z.shape, dtype=self._activation_dtype(bounds), device=self.device)
-        outside = 0
+        outside = []
         for part in self._value_chunks(z):
-            y = _normalised(z[part], constants).mul_(constants["gamma"]).add_(constants["beta"] << 11)
+            y = _normalised(z[part], constants).mul_(constants["gamma"]).add_(constants["beta_q23"])
             if shortcut is not None:
                 kept = shortcut[part, ::shortcut_stride, ::shortcut_stride][:, : y.shape[1], : y.shape[2]]
                 y[..., : kept.shape[3]] += to_int64(kept) << shortcut_shift
-            outside += self._activate(a, part, y, shift, bounds, key)
-        return a, outside
+            outside.append(self._activate(a, part, y, shift, bounds, key))
+        return a, sum(read_integers(*outside))
 
     def shortcut_forward(
         self, x: Array, stride: int, channels: int, shift: int, bounds: tuple[int, int], key: int = 0
@@ -271,19 +288,19 @@ class TorchEngine:
         kept = x[:, ::stride, ::stride]
         shape = (*kept.shape[:3], channels)
         a = torch.empty(shape, dtype=self._activation_dtype(bounds), device=self.device)
-        outside = 0
+        outside = []
         for part in self._value_chunks(a):
             y = torch.zeros(a[part].shape, dtype=torch.int64, device=self.device)
             y[..., : kept.shape[3]] = to_int64(kept[part]) << SUM_FRACTION_BITS
-            outside += self._activate(a, part, y, shift + SUM_FRACTION_BITS, bounds, key)
-        return a, outside
+            outside.append(self._activate(a, part, y, shift + SUM_FRACTION_BITS, bounds, key))
+        return a, sum(read_integers(*outside))
 
     def _activation_dtype(self, bounds: tuple[int, int]) -> torch.dtype:
         if self.arithmetic.x_bits <= 8:
             return torch.uint8 if bounds[0] == 0 else torch.int8
         return torch.uint16 if bounds[0] == 0 else torch.int16
 
-    def _activate(self, a: Array, part: slice, y: Array, shift: int, bounds: tuple[int, int], key: int) -> int:
+    def _activate(self, a: Array, part: slice, y: Array, shift: int, bounds: tuple[int, int], key: int) -> Array:
         """a[part] = clamp(RND*(y, shift), lo, hi); the number of elements above hi (or below a negative lo)."""
         low, high = bounds
         rounded = shift_round(y, shift, self._mode, key, part.start * a[0].numel())
@@ -291,40 +308,41 @@ class TorchEngine:
         if low < 0:
             outside = outside + torch.count_nonzero(rounded < low)
         a[part] = rounded.clamp(low, high).to(a.dtype)
-        return int(outside)
+        return outside
 
     def norm_sums(self, g: Array, z: Array, norm: NormConstants) -> tuple[Int64Array, Int64Array]:
         constants = self._constants(norm)
-        total = torch.zeros(z.shape[3], dtype=torch.int64, device=self.device)
-        products = torch.zeros_like(total)
+        tally = Tally()
         for part in self._value_chunks(z):
             wide = to_int64(g[part])
-            total += wide.sum((0, 1, 2))
-            products += wide.mul_(_normalised(z[part], constants)).sum((0, 1, 2))
-        return _host(total), _host(products)
+            tally.sum(_by_channel(wide), _by_channel(wide * _normalised(z[part], constants)))
+        _, _, (total, products) = tally.read(2, z.shape[3])
+        return total, products
 
     def norm_backward(
         self, g: Array, z: Array, norm: NormConstants, gradient: NormGradientConstants, key: int = 0
     ) -> Quantised:
-        constants, factors = self._constants(norm), self._constants(gradient)
+        constants = self._constants(norm, gradient)
         data = torch.empty(z.shape, dtype=torch.int16, device=self.device)
-        peak = saturated = 0
+        tally = Tally()
         for part in self._value_chunks(z):
-            along = shift_round(_normalised(z[part], constants).mul_(factors["mean_gx"]), 19)
-            t = (to_int64(g[part]) << 8).sub_(factors["mean_g"]).sub_(along).mul_(factors["multiplier"])
-            u = shift_round(t, factors["shift"], self._mode, key, part.start * data[0].numel())
+            along = shift_round(_normalised(z[part], constants).mul_(constants["mean_gx"]), 19)
+            t = (to_int64(g[part]) << 8).sub_(constants["mean_g"]).sub_(along).mul_(constants["multiplier"])
+            u = shift_round(t, constants["shift"], self._mode, key, part.start * data[0].numel())
             kept = saturate(u, self.arithmetic.g_bits)
             data[part] = kept
-            peak = max(peak, peak_of(u))
-            saturated += differing(kept, u)
-        return Quantised(data, min(peak, PEAK_LIMIT), saturated)
+            tally.add(u, differing(kept, u))
+        found = tally.quantised(data)
+        return found._replace(peak=min(found.peak, PEAK_LIMIT))
 
-    def _constants(self, record: NormConstants | NormGradientConstants) -> dict[str, Array]:
-        """The per-channel arrays of a record as int64 tensors on the device."""
-        return {
-            name: torch.as_tensor(np.array(value, np.int64), device=self.device)
-            for name, value in vars(record).items()
-        }
+    def _constants(self, norm: NormConstants, gradient: NormGradientConstants | None = None) -> dict[str, Array]:
+        """Per-channel arrays of these records, and what follows from them, as int64 tensors on the device."""
+        arrays = {**vars(norm), **(vars(gradient) if gradient else {})}
+        arrays["norm_shift"] = 35 - norm.scale
+        arrays["norm_half"] = (1 << arrays["norm_shift"]) >> 1
+        arrays["beta_q23"] = norm.beta << 11
+        together = torch.as_tensor(np.array(list(arrays.values()), np.int64), device=self.device)
+        return dict(zip(arrays, together.unbind()))
 
     def _value_chunks(self, like: Array) -> Iterator[slice]:
         return chunks(like.shape[0], like[:1].numel(), _VALUE_ELEMENTS[self.device.type])
@@ -332,16 +350,14 @@ class TorchEngine:
     # --- predictor -----------------------------------------------------------------------------------
 
     def predict_signs(self, exact: Array, predicted: Array, threshold_q12: int) -> tuple[Array, dict[str, int]]:
-        threshold = max(1, (threshold_q12 * peak_of(predicted)) >> 12)
+        peak = peak_of(predicted)  # in two parts, so that no product leaves 64 bits
+        threshold = (threshold_q12 * (peak >> 12) + ((threshold_q12 * (peak & 4095)) >> 12)).clamp_(min=1)
         decided = predicted.abs() >= threshold
         exact_sign = exact.sign()
         direction = torch.where(decided, predicted.sign(), exact_sign)
-        return direction, {
-            "total": exact.numel(),
-            "decided": int(torch.count_nonzero(decided)),
-            "wrong": int(torch.count_nonzero(decided & (direction != exact_sign))),
-            "threshold": threshold,
-        }
+        wrong = decided & (direction != exact_sign)
+        counts = read_integers(torch.count_nonzero(decided), torch.count_nonzero(wrong), threshold)
+        return direction, {"total": exact.numel(), **dict(zip(("decided", "wrong", "threshold"), counts))}
 
     def sign(self, exact: Array) -> Array:
         return exact.sign()
@@ -365,13 +381,12 @@ class TorchEngine:
     ) -> Quantised:
         data = torch.empty(like.shape, dtype=torch.int16, device=self.device)
         source = torch.as_tensor(np.array(value, np.int64), device=self.device)[:, None, None, :]
-        peak = saturated = 0
+        tally = Tally()
         for part in self._value_chunks(like):
             spatial = source[part].expand(data[part].shape)
             mask = like[part] if masked else None
-            result = self._gradient(data, part, spatial, shift, mask, mask_below, key)
-            peak, saturated = max(peak, result[0]), saturated + result[1]
-        return Quantised(data, peak, saturated)
+            tally.add(*self._gradient(data, part, spatial, shift, mask, mask_below, key))
+        return tally.quantised(data)
 
     def mask_gradient(self, g: Array, a: Array, mask_below: int = 0) -> Array:
         return g * _passes(a, mask_below)
@@ -419,7 +434,7 @@ class TorchEngine:
         if kind != "linear":
             return few_valued(master, kind, self.arithmetic.w_bits)
         bits = self.arithmetic.w_bits
-        shift = max(0, bit_length(peak_of(master)) - (bits - 1))
+        shift = max(0, bit_length(int(peak_of(master))) - (bits - 1))
         w = saturate(shift_round(to_int64(master), shift), bits)
         return w.to(torch.int8 if bits <= 8 else torch.int16), shift - 28
 
@@ -453,6 +468,10 @@ def _host(x: torch.Tensor) -> Int64Array:
     return np.asarray(x.cpu().numpy(), np.int64)
 
 
+def _by_channel(x: torch.Tensor) -> torch.Tensor:
+    return x.sum((0, 1, 2))
+
+
 def _add_strided(value: torch.Tensor, addend: torch.Tensor, align: int, stride: int) -> None:
     """value[:, ::stride, ::stride, :C] += ALIGN(addend), over the rows, columns and channels that both have."""
     target = value[:, ::stride, ::stride, : addend.shape[3]]
@@ -470,6 +489,5 @@ def _passes(activation: torch.Tensor, below: int) -> torch.Tensor:
 
 def _normalised(z: torch.Tensor, constants: dict[str, torch.Tensor]) -> torch.Tensor:
     """x-hat (spec, section 4), Q.11 in 16 bits, as int64."""
-    shift = 35 - constants["scale"]
     value = (to_int64(z) << 8).sub_(constants["mean"]).mul_(constants["rsqrt"])
-    return (value.add_((1 << shift) >> 1) >> shift).clamp_(-32767, 32767)
+    return (value.add_(constants["norm_half"]) >> constants["norm_shift"]).clamp_(-32767, 32767)

@@ -11,13 +11,15 @@ limb is the tensor in float64: every partial sum stays below 2^53, so that no or
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
+from math import prod
 from typing import Any
 
 import numpy as np
 import torch
 
 _LONGEST_SUM = 1 << 16  # terms of one product: 2^16 * 2^14 < 2^31 (int8), 2^16 * 2^32 < 2^53 (float64)
+_ALIGNMENT = 256  # bytes: what cublasLtMatmul takes for granted where it chooses the algorithm itself
 _INT32_SAFE = 1 << 30  # a sum below this can be rounded in 32 bits
 
 
@@ -56,13 +58,13 @@ def multiply(a: Limbs, b: Limbs) -> torch.Tensor:
     """a @ b exactly, for limbs of [M, K] and [K, N]: int64, or int32 where every sum is below 2^30."""
     length = a.parts[0].shape[1]
     dtype = torch.int32 if length * a.magnitude * b.magnitude < _INT32_SAFE else torch.int64
-    total = torch.zeros((), dtype=dtype, device=a.parts[0].device)
+    products = []
     for start in range(0, length, _LONGEST_SUM):
         part = slice(start, start + _LONGEST_SUM)
         left = Limbs([limb[:, part] for limb in a.parts], a.offset, a.magnitude)
         right = Limbs([limb[part] for limb in b.parts], b.offset, b.magnitude)
-        total = total + _multiply_part(left, right, dtype)
-    return total
+        products.append(_multiply_part(left, right, dtype))
+    return reduce(torch.add, products)
 
 
 def _multiply_part(a: Limbs, b: Limbs, dtype: torch.dtype) -> torch.Tensor:
@@ -74,38 +76,55 @@ def _multiply_part(a: Limbs, b: Limbs, dtype: torch.dtype) -> torch.Tensor:
     if b.offset:  # one more column: the sums of a's rows
         sides.append(torch.ones((length, 1), dtype=torch.int8, device=b.parts[0].device))
     side = torch.cat(sides, 1) if len(sides) > 1 else sides[0]
-    total = a.offset * _column_sums(b, length).to(dtype)
+    terms = []
     for rank, limb in enumerate(a.parts):
         product = int8_matmul(limb, side)
         for other in range(len(b.parts)):
             field = product[:, other * columns : (other + 1) * columns].to(dtype)
-            total = total + (field << (8 * (rank + other)))
+            terms.append(_shifted(field, 8 * (rank + other)))
         if b.offset:
-            total = total + ((product[:, -1:].to(dtype) << (8 * rank)) * b.offset)
-    return total
+            terms.append(product[:, -1:].to(dtype) * (b.offset << (8 * rank)))
+    if a.offset:
+        terms.append((_column_sums(b, length) * a.offset).to(dtype))
+    return reduce(torch.add, terms)
 
 
 def _column_sums(b: Limbs, length: int) -> torch.Tensor:
     """Sum of the represented values of each column, int64 [N]."""
-    sums = [part.sum(0, dtype=torch.int64) << (8 * rank) for rank, part in enumerate(b.parts)]
-    return torch.stack(sums).sum(0) + length * b.offset
+    total = reduce(
+        torch.add, (_shifted(part.sum(0, dtype=torch.int64), 8 * rank) for rank, part in enumerate(b.parts))
+    )
+    return total + length * b.offset if b.offset else total
+
+
+def _shifted(value: torch.Tensor, bits: int) -> torch.Tensor:
+    return value << bits if bits else value
 
 
 def int8_matmul(a: torch.Tensor, b: torch.Tensor, align: bool | None = None) -> torch.Tensor:
     """a @ b as int32, for int8 [M, K] and [K, N] with K <= 2^16.
 
     align (default: on CUDA) lays the operands out as cuBLAS wants them: more than 16 rows, K and N multiples
-    of 8, a row-major and b column-major.
+    of 8, a row-major and b column-major, both at addresses that suit any of its algorithms.
     """
     if align is None:
         align = a.is_cuda
     if not align:
         return torch._int_mm(_with_plain_strides(a), _with_plain_strides(b))
     (rows, length), columns = a.shape, b.shape[1]
-    extra_rows, extra_length, extra_columns = max(0, 17 - rows), -length % 8, -columns % 8
-    a = torch.nn.functional.pad(a, (0, extra_length, 0, extra_rows)).contiguous()
-    b = torch.nn.functional.pad(b.t(), (0, extra_length, 0, extra_columns)).contiguous().t()
-    return torch._int_mm(a, b)[:rows, :columns]
+    a = _laid_out(a, max(17, rows), length + -length % 8)
+    b = _laid_out(b.t(), columns + -columns % 8, length + -length % 8)
+    return torch._int_mm(a, b.t())[:rows, :columns]
+
+
+def _laid_out(matrix: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
+    """The int8 matrix with zeros up to so many rows and columns, row-major, at a multiple of 256 bytes."""
+    below, beside = rows - matrix.shape[0], columns - matrix.shape[1]
+    if below or beside:
+        return torch.nn.functional.pad(matrix, (0, beside, 0, below)).contiguous()
+    if matrix.is_contiguous() and matrix.storage_offset() % _ALIGNMENT == 0:
+        return matrix
+    return matrix.clone(memory_format=torch.contiguous_format)
 
 
 def _with_plain_strides(matrix: torch.Tensor) -> torch.Tensor:
@@ -123,24 +142,37 @@ def _with_plain_strides(matrix: torch.Tensor) -> torch.Tensor:
 
 @cache
 def int8_products_are_exact(device: str) -> bool:
-    """True when `int8_matmul` gives exact sums on a device, tried with operands that saturate 16-bit sums."""
+    """True when `int8_matmul` gives exact sums on a device.
+
+    Tried with operands that saturate 16-bit sums, and with random ones, which tell rows from columns.
+    """
+    rng = np.random.default_rng(0)
     low, high = -128, 127
     for rows, length, columns in ((64, 256, 64), (33, 145, 17), (5, 27, 1)):
-        for first, second in ((low, low), (low, high), (high, low), (high, high)):
-            a = torch.full((rows, length), first, dtype=torch.int8, device=device)
-            b = torch.full((length, columns), second, dtype=torch.int8, device=device)
+        for ends in ((low, low), (low, high), (high, low), (high, high), None):
+            a, b = np.empty((rows, length), np.int8), np.empty((length, columns), np.int8)
+            for matrix, end in zip((a, b), ends or (None, None)):
+                matrix[:] = rng.integers(low, high, matrix.shape, endpoint=True) if end is None else end
             try:
-                product = int8_matmul(a, b)
+                product = int8_matmul(torch.from_numpy(a).to(device), torch.from_numpy(b).to(device))
+                exact = np.array_equal(product.cpu().numpy(), a.astype(np.int64) @ b.astype(np.int64))
+            except torch.OutOfMemoryError:
+                raise
             except (RuntimeError, NotImplementedError):
                 return False
-            if not bool((product == first * second * length).all()):
+            if not exact:
                 return False
     return True
 
 
+def largest_sum(terms: int, *factors: torch.dtype) -> int:
+    """Bound of the absolute value of a sum of so many products of elements of these dtypes."""
+    return terms * prod(map(_magnitude, factors))
+
+
 def sum_dtype(terms: int, a: torch.dtype, b: torch.dtype) -> torch.dtype:
     """int32 where the sum of so many products cannot reach 2^30, else int64."""
-    return torch.int32 if terms * _magnitude(a) * _magnitude(b) < _INT32_SAFE else torch.int64
+    return torch.int32 if largest_sum(terms, a, b) < _INT32_SAFE else torch.int64
 
 
 def _magnitude(dtype: torch.dtype) -> int:

@@ -69,17 +69,15 @@ def saturate(value: torch.Tensor, bits: int) -> torch.Tensor:
     return value.clamp(-limit, limit)
 
 
-def differing(a: torch.Tensor, b: torch.Tensor) -> int:
-    """Number of elements that are not the same."""
-    return int(torch.count_nonzero(torch.ne(a, b)).item())
+def differing(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Number of elements that are not the same, int64 []."""
+    return torch.count_nonzero(torch.ne(a, b))
 
 
-def peak_of(value: torch.Tensor) -> int:
-    """The largest magnitude; 0 for an empty tensor."""
-    if value.numel() == 0:
-        return 0
+def peak_of(value: torch.Tensor) -> torch.Tensor:
+    """The largest magnitude of a tensor that is not empty, int64 []."""
     low, high = torch.aminmax(value)
-    return max(int(high), -int(low))
+    return torch.maximum(high, -low).to(torch.int64)
 
 
 def to_int64(x: torch.Tensor) -> torch.Tensor:
