@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from joulebit.engine.fast_kernels import FastKernels
     from joulebit.engine.norm_kernels import NormKernels
     from joulebit.engine.pooling_kernels import PoolingKernels
+    from joulebit.engine.sample_kernels import SampleKernels
 
 _NO_SHORTCUT = np.zeros((0, 1, 1, 1), np.uint8)
 _UNLIMITED = (1 << 63) - 1
@@ -71,16 +72,19 @@ class NumbaEngine(NumpyArrays):
         self._fast: FastKernels | None = None
         self._norms: NormKernels | None = None
         self._pooling: PoolingKernels | None = None
+        self._samples: SampleKernels | None = None
         self._adder = AdderKernels(self.arithmetic, self._workers, self._pool)
         self._updates = UpdateKernels(self.arithmetic, self._workers, self._pool)
         if cpu_level() > CpuLevel.GENERIC:
             from joulebit.engine.fast_kernels import FastKernels
             from joulebit.engine.norm_kernels import NormKernels
             from joulebit.engine.pooling_kernels import PoolingKernels
+            from joulebit.engine.sample_kernels import SampleKernels
 
             self._fast = FastKernels(self.arithmetic, self._workers, self._pool)
             self._norms = NormKernels(self.arithmetic, self._workers, self._pool)
             self._pooling = PoolingKernels(self.arithmetic, self._workers, self._pool)
+            self._samples = SampleKernels(self.arithmetic, self._workers, self._pool)
         self._acc_limit = (1 << (self.arithmetic.accumulator_bits - 1)) - 1
         self._g_limit = (1 << (self.arithmetic.g_bits - 1)) - 1
 
@@ -161,6 +165,11 @@ class NumbaEngine(NumpyArrays):
         mask_below: int = 0,
         key: int = 0,
     ) -> Quantised:
+        fast = self._samples and self._samples.shortcut_gradient(
+            g, input_shape, stride, shift, align, mask, mask_below
+        )
+        if fast:
+            return fast
         out = self._pool.empty((g.shape[0], *input_shape), np.int16)
 
         def work(first: int, last: int) -> tuple[int, int]:
@@ -302,6 +311,9 @@ class NumbaEngine(NumpyArrays):
     def shortcut_forward(
         self, x: Array, stride: int, channels: int, shift: int, bounds: tuple[int, int], key: int = 0
     ) -> tuple[Array, int]:
+        fast = self._samples and self._samples.shortcut_forward(x, stride, channels, shift, bounds)
+        if fast:
+            return fast
         height, width = -(-x.shape[1] // stride), -(-x.shape[2] // stride)
         a = self._pool.empty((x.shape[0], height, width, channels), self._activation_type(bounds))
 
@@ -426,6 +438,9 @@ class NumbaEngine(NumpyArrays):
         return self._narrow(dz, shift, -limit, limit, Rounding.HALF_UP)
 
     def sample_dot(self, g: Array, a: Array, base: Array) -> Int64Array:
+        fast = self._samples.sample_dot(g, a, base) if self._samples else None
+        if fast is not None:
+            return fast
         samples = g.shape[0]
         out = np.empty(samples, np.int64)
         flat = (g.reshape(samples, -1), a.reshape(samples, -1), base.reshape(samples, -1), out)
@@ -433,8 +448,25 @@ class NumbaEngine(NumpyArrays):
         return out
 
     def take(self, x: Array, index: Int64Array) -> Array:
+        fast = self._samples.take(x, index) if self._samples else None
+        if fast is not None:
+            return fast
         out = self._pool.empty((len(index), *x.shape[1:]), x.dtype)
         return np.take(x, index, axis=0, out=out)
+
+    def put(self, target: Array, index: Int64Array, value: Array) -> Array:
+        if self._samples and self._samples.put(target, index, value):
+            return target
+        return super().put(target, index, value)
+
+    def copy(self, x: Array) -> Array:
+        fast = self._samples.copy(x) if self._samples else None
+        return super().copy(x) if fast is None else fast
+
+    def zeros_like_gradient(self, x: Array) -> Array:
+        out = self._pool.empty(x.shape, np.int16)
+        out[:] = 0
+        return out
 
     def take_channels(self, x: Array, index: Int64Array) -> Array:
         out = self._pool.empty((*x.shape[:-1], len(index)), x.dtype)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,9 @@ class PoolingKernels(VectorKernels):
             return None
         samples, height, width, channels = x.shape
         out = self._pool.empty((samples, height // size, width // size, channels), x.dtype)
-        self._workers.run(pooling.max_pool, self._rows((address(x), address(out)), x.shape[0], _windows(x, size)))
+        self._workers.run(
+            pooling.max_pool, self._sample_rows((address(x), address(out)), x.shape[0], _windows(x, size))
+        )
         return out
 
     def max_pool_gradient(self, g: NDArray[Any], x: NDArray[Any], size: int) -> NDArray[Any] | None:
@@ -39,7 +40,7 @@ class PoolingKernels(VectorKernels):
         out = self._pool.empty(x.shape, np.int16)
         if x.shape[1] % size or x.shape[2] % size:
             out[:] = 0
-        rows = self._rows((address(g), address(x), address(out)), x.shape[0], _windows(x, size))
+        rows = self._sample_rows((address(g), address(x), address(out)), x.shape[0], _windows(x, size))
         self._workers.run(pooling.max_pool_gradient, rows)
         return out
 
@@ -49,7 +50,7 @@ class PoolingKernels(VectorKernels):
         if x.itemsize != 1 or height * width > global_pooling.MOST_POSITIONS:
             return None
         out = np.empty((samples, channels), np.int64)
-        rows = self._rows((address(x), address(out)), samples, (height * width, channels, _flip(x)))
+        rows = self._sample_rows((address(x), address(out)), samples, (height * width, channels, _flip(x)))
         self._workers.run(global_pooling.spatial_sum, rows)
         return out
 
@@ -64,14 +65,8 @@ class PoolingKernels(VectorKernels):
         g = self._pool.empty(like.shape, np.int16)
         mask = (int(masked), mask_below if mask_below > 0 else 256)
         addresses = (address(value), address(like if masked else _PASS), address(g))
-        rows = self._rows(addresses, samples, (height * width, channels, *mask, shift, self._g_limit))
+        rows = self._sample_rows(addresses, samples, (height * width, channels, *mask, shift, self._g_limit))
         return self._quantised(g, global_pooling.spread, rows)
-
-    def _rows(self, addresses: tuple[int, ...], samples: int, rest: tuple[int, ...]) -> list[tuple[int, ...]]:
-        """The arguments of each thread, which takes the samples first .. last - 1 between addresses and rest."""
-        threads = self._threads(samples)
-        cuts = [samples * thread // threads for thread in range(threads + 1)]
-        return [(*addresses, first, last, *rest) for first, last in pairwise(cuts)]
 
 
 def _windows(x: NDArray[Any], size: int) -> tuple[int, ...]:

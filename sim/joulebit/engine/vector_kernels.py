@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,12 @@ class VectorKernels:
     def _threads(self, tasks: int) -> int:
         """How many threads share so many tasks."""
         return max(1, min(self._workers.count, tasks))
+
+    def _sample_rows(self, before: tuple[int, ...], samples: int, after: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """The arguments of each thread, which takes the samples first .. last - 1 between `before` and `after`."""
+        threads = self._threads(samples)
+        cuts = [samples * thread // threads for thread in range(threads + 1)]
+        return [(*before, first, last, *after) for first, last in pairwise(cuts)]
 
     def _peak(self, kernel: Any, rows: Sequence[Sequence[int]]) -> tuple[int, int]:
         """The largest peak, and the sum of the counts, of what a kernel returns on all threads (`Workers.run`)."""

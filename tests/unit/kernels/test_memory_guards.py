@@ -240,6 +240,39 @@ def test_pooling_stays_within_its_memory(monkeypatch, channels: int) -> None:
         check(monkeypatch, pooling((3, height, width, channels), size, channels))
 
 
+def samples(shape: tuple[int, ...], stride: int, channels: int, seed: int) -> Operation:
+    """What a gated block does."""
+    rng = np.random.default_rng(seed)
+    n, height, width, _ = shape
+    x, base = (rng.integers(0, 256, shape).astype(np.uint8) for _ in range(2))
+    full = rng.integers(-32767, 32768, shape).astype(np.int16)
+    g = rng.integers(-32767, 32768, (n, -(-height // stride), -(-width // stride), channels)).astype(np.int16)
+    index = np.arange(0, n, 2)
+
+    def operation(engine: NumbaEngine, place: Callable[[str, Any], Any]) -> Results:
+        px, pg, numbers = place("x", x), place("g", g), place("index", index)
+        target = engine.copy(px)
+        taken = engine.take(px, numbers)
+        return [
+            engine.shortcut_forward(px, stride, channels, 1, (0, 255)),
+            engine.shortcut_gradient(pg, shape[1:], stride, 3, 2, px, 200),
+            engine.shortcut_gradient(pg, shape[1:], stride, 3, 2),
+            engine.sample_dot(place("full", full), px, place("base", base)),
+            taken,
+            engine.put(target, numbers, taken[::-1].copy()),
+            engine.zeros_like_gradient(px),
+        ]
+
+    return operation
+
+
+@pytest.mark.parametrize("channels", [1, 5, 16, 33])
+def test_samples_of_gated_blocks_stay_within_their_memory(monkeypatch, channels: int) -> None:
+    for (height, width), stride in product(((1, 1), (4, 4), (7, 9)), (1, 2)):
+        for out in (channels, channels + 7):
+            check(monkeypatch, samples((5, height, width, channels), stride, out, channels))
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (3, 3, 5, 7), (1, 1, 70, 33)])
 def test_the_predictor_and_the_parameters_stay_within_their_memory(monkeypatch, shape) -> None:
     rng = np.random.default_rng(shape[2])
