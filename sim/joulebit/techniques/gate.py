@@ -9,6 +9,7 @@ of Q.28 masters, pre-activations, cell and hidden state Q.12, gates Q.15, gradie
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 from functools import lru_cache
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from joulebit.engine.base import UpdateRule
 from joulebit.fixed.philox import initial_normal
 from joulebit.fixed.rounding import ceil_log2, saturate, shift_round
+from joulebit.fixed.update import update_step
 from joulebit.nn.parameters import HostParameters
 from joulebit.nn.workers import Totals
 
@@ -89,6 +91,7 @@ class GateNetwork:
         initial["gate.output"] = initial_normal(seed, 2 * _INIT_LAYER + 3, UNITS, _std_q30(UNITS))
         initial["gate.output_bias"] = np.full(1, 2 << 28, np.int32)  # open at first: sigmoid(2) = 0.88
         self.parameters = HostParameters(initial)
+        self._weights: dict[str, Int64Array] = {}  #: Q.12, of this pass
         self._steps: list[_Step] = []
         self._hidden: Int64Array = np.zeros((0, UNITS), np.int64)
         self._cell: Int64Array = np.zeros((0, UNITS), np.int64)
@@ -99,11 +102,11 @@ class GateNetwork:
         recurrent = 2 * UNITS * 4 * UNITS + UNITS
         return {block: count * UNITS + recurrent for block, count in self.channels.items()}
 
-    def _weight(self, name: str) -> Int64Array:
-        return saturate(shift_round(self.parameters.view(name), 16), 16)
-
     def start(self, samples: int) -> None:
         """Before the first block of a pass."""
+        self._weights = {
+            name: saturate(shift_round(self.parameters.view(name), 16), 16) for name in self.parameters
+        }
         self._steps = []
         self._hidden = np.zeros((samples, UNITS), np.int64)
         self._cell = np.zeros((samples, UNITS), np.int64)
@@ -113,29 +116,25 @@ class GateNetwork:
 
         exponent is that of the input; positions is H * W.
         """
+        weights = self._weights
         features = saturate(shift_round(pooled, -(8 + exponent - ceil_log2(positions))), 16)
         projected = saturate(
-            shift_round(
-                features @ self._weight(f"gate{block}.weight") + (self._weight(f"gate{block}.bias") << 8),
-                12,
-            ),
-            16,
+            shift_round(features @ weights[f"gate{block}.weight"] + (weights[f"gate{block}.bias"] << 8), 12), 16
         )
         before_hidden, before_cell = self._hidden, self._cell
         summed = (
-            projected @ self._weight("gate.input")
-            + shift_round(before_hidden @ self._weight("gate.hidden"), 4)
-            + (self._weight("gate.bias") << 8)
+            projected @ weights["gate.input"]
+            + shift_round(before_hidden @ weights["gate.hidden"], 4)
+            + (weights["gate.bias"] << 8)
         )
         pre = saturate(shift_round(summed, 8), 16).reshape(-1, 4, UNITS)
-        enter, forget, leave = (sigmoid(pre[:, i]) for i in (0, 1, 3))
-        candidate = tanh(pre[:, 2])
+        pre[:, 2] *= 2  # tanh(x) = 2 sigmoid(2x) - 1
+        enter, forget, candidate, leave = (gate for gate in sigmoid(pre).swapaxes(0, 1))
+        candidate = 2 * candidate - ONE_Q15
         self._cell = saturate(shift_round(forget * before_cell, 15) + shift_round(enter * candidate, 18), 16)
         cell_tanh = tanh(self._cell)
         self._hidden = shift_round(leave * cell_tanh, 18)
-        logit = shift_round(
-            self._hidden @ self._weight("gate.output") + (self._weight("gate.output_bias") << 12), 12
-        )
+        logit = shift_round(self._hidden @ weights["gate.output"] + (weights["gate.output_bias"] << 12), 12)
         probability = sigmoid(saturate(logit, 16))
         self._steps.append(
             _Step(
@@ -162,8 +161,7 @@ class GateNetwork:
         def add(name: str, value: Int64Array) -> None:
             sums[name] = sums[name] + value if name in sums else value
 
-        output = self._weight("gate.output")
-        inputs, recurrent = self._weight("gate.input"), self._weight("gate.hidden")
+        output, inputs, recurrent = (self._weights[f"gate.{name}"] for name in ("output", "input", "hidden"))
         d_hidden = np.zeros_like(self._hidden)
         d_cell = np.zeros_like(self._cell)
         for step in reversed(self._steps):
@@ -201,9 +199,9 @@ class GateNetwork:
         totals.later(list(sums.values()), set_gradients)
         self._steps = []
 
-    def update(self, samples: int, rule: UpdateRule) -> int:
-        """One optimiser step; returns the number of parameters changed."""
-        return self.parameters.update(samples, rule)
+    def update(self, samples: int, rule: UpdateRule, step: Callable[..., None] = update_step) -> int:
+        """One optimiser step, done by `step`; returns the number of parameters changed."""
+        return self.parameters.update(samples, rule, step)
 
 
 def _exponent(name: str) -> int:

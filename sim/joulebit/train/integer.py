@@ -188,7 +188,7 @@ class IntegerNetwork(IntegerForward):
             changed += count
         if self._gates and method.slu:
             gate_rule = _rule(method.slu.gate_learning_rate, method.momentum, method.weight_decay)
-            changed += self._gates.gates.update(samples, gate_rule)
+            changed += self._gates.gates.update(samples, gate_rule, step)
         if self._exits:
             changed += self._exits.update(samples, decayed, plain)
         self._accountant.update(changed)
