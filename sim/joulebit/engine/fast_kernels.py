@@ -19,7 +19,7 @@ from joulebit.engine.depthwise_kernels import DepthwiseKernels
 from joulebit.engine.input_gradient_epilogue import InputGradientEpilogue
 from joulebit.engine.vector_kernels import Later, VectorKernels
 from joulebit.fixed.arithmetic import Arithmetic
-from joulebit.kernels import fast_forward, fast_input, fast_weight, few_channels, packing
+from joulebit.kernels import fast_forward, fast_input, fast_weight, few_channels, filtered_weight, packing
 from joulebit.kernels.memory import Pool
 from joulebit.kernels.scratch import Scratch, address
 from joulebit.kernels.workers import PLACES, Begun, Workers
@@ -28,8 +28,8 @@ _POINTWISE = ConvGeometry(1, 1)
 _UNLIMITED = (1 << 63) - 1
 _TILED, _SUMMED = 32, 64  #: pixels of the images that single ones form, for rows of tiles and for sums over pixels
 _remembered = lru_cache(1 << 12)  #: sizes follow from a layer's shape: every step asks for the same ones
-_forward_scratch, _input_scratch, _weight_scratch = (
-    _remembered(module.scratch_size) for module in (fast_forward, fast_input, fast_weight)
+_forward_scratch, _input_scratch, _weight_scratch, _filtered_scratch = (
+    _remembered(module.scratch_size) for module in (fast_forward, fast_input, fast_weight, filtered_weight)
 )
 _products_of, _sums_count = _remembered(fast_weight.products_of), _remembered(fast_weight.sums_count)
 _TYPES = (np.dtype(np.uint8), np.dtype(np.int8), np.dtype(np.int16))
@@ -231,43 +231,38 @@ class FastKernels(VectorKernels):
             return result and _reshaped(result, (kernel_h, kernel_w, c_in, c_out))
         low, high = (-128, 127) if x.dtype == np.int8 else (0, 255)
         x_shift, low, high, g_shift, g_high = narrow or (-1, low, high, -1, 32768)
-        products = _products_of(
-            kernel_h,
-            kernel_w,
-            geometry.stride,
-            c_in,
-            c_out,
-            height,
-            geometry.padding_h,
-            out_w,
-            max(high, -low),
-            g_high,
-        )
         stride, whole = geometry.stride, c_out
+        products = _products_of(kernel_w, stride, c_in, c_out, out_w, max(high, -low), g_high)
         together = gradients_together(out_w, kernel_w, stride, c_in, c_out) if products == 1 else 1
         out_w, c_out, kernel_w = out_w // together, c_out * together, kernel_w + (together - 1) * stride
         count = _sums_count(kernel_h, kernel_w, c_in, c_out, products)
         threads = self._threads((samples + 1) // 2)
-        totals = self._pool.empty((threads, count), np.int64)
-        sizes = (height, width, c_in, out_h, out_w, c_out, geometry.padding_h, geometry.padding_w)
-        shared = (
-            samples, address(x), height, width, c_in, 128 if x.dtype == np.int8 else 0, x_shift, low, high,
-            address(dz), out_h, out_w, c_out, g_shift, g_high, kernel_h, kernel_w, stride, stride * together,
-            geometry.padding_h, geometry.padding_w, products,
+        totals, states = self._pool.empty((threads, count), np.int64), np.zeros((threads, 3), np.int64)
+        padding_h, padding_w = geometry.padding_h, geometry.padding_w
+        operands = (
+            address(x), height, width, c_in, 128 if x.dtype == np.int8 else 0, x_shift, low, high, address(dz),
+            out_h, out_w, c_out, g_shift, g_high, kernel_h,
         )  # fmt: skip
-        sums = address(totals)
-
-        states = np.zeros((threads, 3), np.int64)
+        shared: tuple[int, ...]
+        if products > 1:
+            kernel = filtered_weight.weight_gradient
+            pairs = filtered_weight.pairs_at_once(samples, threads, out_h, out_w, products)
+            shared = (samples, pairs, *operands, padding_h, padding_w, products)
+            size = _filtered_scratch(height, c_in, out_h, out_w, c_out, padding_h, count, products, pairs)
+        else:
+            kernel = fast_weight.weight_gradient
+            shared = (samples, *operands, kernel_w, stride, stride * together, padding_h, padding_w)
+            size = _weight_scratch(height, width, c_in, out_h, out_w, c_out, padding_h, padding_w, count)
+        sums, state = address(totals), address(states)
 
         def rows(begun: Begun) -> list[tuple[int, ...]]:
-            scratch = self._begun_scratch[begun.number].addresses(_weight_scratch(*sizes, count, products))
+            scratch = self._begun_scratch[begun.number].addresses(size)
             return [
                 (begun.counter, *shared, scratch[i], sums + i * count * 8, count, begun.boxes[i], state + i * 24)
                 for i in range(threads)
             ]
 
-        state = address(states)
-        begun = self._workers.begin(fast_weight.weight_gradient, rows, (x, dz, totals, states))
+        begun = self._workers.begin(kernel, rows, (x, dz, totals, states))
 
         def collected() -> tuple[NDArray[np.int64], int]:
             parts = [thread for thread, drew in enumerate(self._workers.finish(begun)) if drew[0]]

@@ -5,9 +5,8 @@ that one instruction multiplies and adds both. For a kernel row the inputs of al
 in memory (kernel_w * c_in of them): `dot.outer_tile` takes them 16 or 8 at a time. Sums of 32 bits are added to
 64-bit totals before they could overflow, by a bound from the largest |dz| of each pair of images.
 
-Kernels 3 wide at stride 1 take four products instead of six for two positions side by side, and the predictor's
-operands (spec, section 6), which are narrowed while they are interleaved, six instead of twelve for four positions
-(`minimal_filtering`).
+The predictor's operands (spec, section 6) are narrowed while they are interleaved. Kernels 3 wide at stride 1 take
+fewer products (`filtered_weight`); `collect` forms dw from either's sums.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ import numpy as np
 from joulebit.kernels.compile import inline, kernel
 from joulebit.kernels.dot import outer_channels, outer_columns, outer_tile
 from joulebit.kernels.launch import INTERRUPTED, read_word, waits, write_word
-from joulebit.kernels.minimal_filtering import PART, transform_g, transform_g_6, transform_x, transform_x_6
 from joulebit.kernels.padding import fill, prefetch_part
 from joulebit.kernels.scalar import Int
 from joulebit.kernels.vector import (
@@ -45,7 +43,7 @@ from joulebit.kernels.vector import (
     zeros,
 )
 
-_FULL = (1 << 31) - 1
+FULL = (1 << 31) - 1
 
 
 @inline
@@ -111,24 +109,7 @@ def _interleave_g(
 
 
 @inline
-def _magnitudes(first: Int, second: Int, both: Int, elements: Int, shift: Int, limit: Int) -> tuple[Int, Int]:
-    """What `_interleave_g` returns for dz of two images whose channels are a multiple of 16."""
-    none, peak, total = zeros(), zeros(), zeros()
-    half, right = splat((np.int64(1) << max(shift, 0)) >> 1), splat(max(shift, 0))
-    bottom, top = splat(-limit), splat(limit)
-    full, other = lanes(16), lanes(16 * both)
-    for k in range(0, elements * 2, 32):
-        u, v = load_i16(first + k, full), load_i16(second + k, other)
-        if shift >= 0:
-            u, v = _rounded(u, half, right, bottom, top), _rounded(v, half, right, bottom, top)
-        above, below = larger(u, none - u), larger(v, none - v)
-        peak = larger(peak, larger(above, below))
-        total = total + above + below
-    return fold_max(peak), fold_max(total)
-
-
-@inline
-def _flush(sums: Int, totals: Int, count: Int, first: Int) -> None:
+def flush(sums: Int, totals: Int, count: Int, first: Int) -> None:
     """totals (int64) += sums (int32), or = sums the first time; sums = 0. count is a multiple of 16."""
     none = zeros()
     for i in range(0, count, 16):
@@ -141,54 +122,39 @@ def _flush(sums: Int, totals: Int, count: Int, first: Int) -> None:
 
 @inline
 def _outer_products(
-    x: Int, x_row: Int, x_pixel: Int, x_tap: Int, x_part: Int, taps: Int, run: Int, parts: Int, g: Int, g_row: Int,
-    g_pixel: Int, g_part: Int, rows: Int, columns: Int, blocks: Int, sums: Int,
+    x: Int, x_row: Int, x_pixel: Int, x_tap: Int, taps: Int, run: Int, g: Int, g_row: Int, g_pixel: Int, rows: Int,
+    columns: Int, blocks: Int, sums: Int,
 ) -> None:  # fmt: skip
-    """Adds the products of rows x columns positions to all sums.
-
-    For each of `parts` parts of the operands there are `taps` runs of inputs, x_tap apart.
-    """
+    """Adds the products of rows x columns positions to all sums: of `taps` runs of inputs, x_tap apart."""
     groups_2 = (run + outer_channels(2) - 1) // outer_channels(2)
     groups_1 = (run + outer_channels(1) - 1) // outer_channels(1)
     place = sums
     for block in range(0, blocks - 1, 2):
-        for part in range(parts):
-            for tap in range(taps):
-                source = x + tap * x_tap + part * x_part
-                for _ in range(groups_2):
-                    outer_tile(
-                        2,
-                        source,
-                        x_row,
-                        x_pixel,
-                        g + part * g_part + block * 64,
-                        g_row,
-                        g_pixel,
-                        rows,
-                        columns,
-                        place,
-                    )
-                    source += outer_channels(2) * 4
-                    place += outer_channels(2) * 128
+        for tap in range(taps):
+            source = x + tap * x_tap
+            for _ in range(groups_2):
+                outer_tile(
+                    2, source, x_row, x_pixel, g + block * 64, g_row, g_pixel, rows, columns, place
+                )  # fmt: skip
+                source += outer_channels(2) * 4
+                place += outer_channels(2) * 128
     if blocks % 2 == 1:
-        for part in range(parts):
-            for tap in range(taps):
-                source = x + tap * x_tap + part * x_part
-                for _ in range(groups_1):
-                    outer_tile(
-                        1, source, x_row, x_pixel, g + part * g_part + (blocks - 1) * 64, g_row, g_pixel, rows,
-                        columns, place,
-                    )  # fmt: skip
-                    source += outer_channels(1) * 4
-                    place += outer_channels(1) * 64
+        for tap in range(taps):
+            source = x + tap * x_tap
+            for _ in range(groups_1):
+                outer_tile(
+                    1, source, x_row, x_pixel, g + (blocks - 1) * 64, g_row, g_pixel, rows, columns, place
+                )  # fmt: skip
+                source += outer_channels(1) * 4
+                place += outer_channels(1) * 64
 
 
 @kernel
 def weight_gradient(
     counter: Int, samples: Int, x: Int, height: Int, width: Int, c_in: Int, flip: Int, x_shift: Int, x_low: Int,
     x_high: Int, dz: Int, out_h: Int, out_w: Int, c_out: Int, g_shift: Int, g_limit: Int, kernel_h: Int,
-    kernel_w: Int, stride: Int, step: Int, padding_h: Int, padding_w: Int, products: Int, scratch: Int,
-    totals: Int, count: Int, box: Int, state: Int,
+    kernel_w: Int, stride: Int, step: Int, padding_h: Int, padding_w: Int, scratch: Int, totals: Int, count: Int,
+    box: Int, state: Int,
 ) -> Int:  # fmt: skip
     """Sums x * dz over the pairs of samples that this thread draws from the counter; 1 if there were any, else 0.
 
@@ -200,15 +166,11 @@ def weight_gradient(
     for each two blocks of 16 output channels [kernel_h][groups of inputs][inputs][2][16], for a last single
     block [kernel_h][groups][inputs][16]. x_shift and g_shift: -1 for all bits, else the predictor's shifts.
     stride is that of the rows, step that of the columns.
-    products: 4 for two positions or 6 for four (see `products_of`), else 1. There are as many such arrays for each
-    block, and with 4 and 6 a tap has c_in inputs instead of kernel_w * c_in.
     """
-    blocks = (c_out + 15) // 16
+    blocks, run = (c_out + 15) // 16, kernel_w * c_in
     x_size, g_size = height * width * c_in, out_h * out_w * c_out * 2
     x_pixel, g_pixel = c_in * 4, blocks * 64
     pitch = (width + 2 * padding_w) * x_pixel
-    per = 1 if products == 1 else products - 2
-    couples = (out_w + per - 1) // per
     resumed = read_word(state) != 0
     n = read_word(state) - 1 if resumed else 2 * fetch_add(counter, 1)
     if n >= samples:
@@ -218,29 +180,7 @@ def weight_gradient(
     gradient = image + (pitch * (height + 2 * padding_h) + 2 * x_pixel + 127 + outer_channels(1) * 4) // 64 * 64
     columns_held = min(out_w, 128)  # 2 * 128 * 255 * 2^15 < 2^31: the products of 128 positions always fit
     rows_held = max(1, min(out_h, 128 // columns_held))
-    image_4 = gradient + (rows_held if products > 1 else out_h) * out_w * g_pixel
-    gradient_4 = image_4 + (height + 2 * padding_h) * couples * products * x_pixel
-    if products > 1:  # where the operands are, and the steps between them
-        run = c_in
-        x_start, x_part, x_row, x_tap = (
-            image_4,
-            couples * x_pixel,
-            couples * products * x_pixel,
-            couples * products * x_pixel,
-        )
-        g_start, g_part, g_row = gradient_4, couples * g_pixel, couples * products * g_pixel
-        x_step = x_pixel
-        if not resumed:
-            fill(image_4, padding_h * x_row, np.int64(0))
-            fill(image_4 + (padding_h + height) * x_row, padding_h * x_row, np.int64(0))
-    else:
-        run = kernel_w * c_in
-        x_start, x_part, x_row, x_tap = image, np.int64(0), stride * pitch, pitch
-        g_start, g_part, g_row = gradient, np.int64(0), out_w * g_pixel
-        x_step = step * x_pixel
     largest_x = max(x_high, -x_low)
-    if products > 1:  # of the operands' transforms
-        largest_x *= 2 if products == 4 else 10
     first, used = read_word(state + 8) == 0, read_word(state + 16)
     if not resumed:
         fill(sums, count * 4, np.int64(0))
@@ -249,69 +189,39 @@ def weight_gradient(
         following = 2 * fetch_add(counter, 1)
         both = 1 if n + 1 < samples else 0
         x_first, g_first = x + n * x_size, dz + n * g_size
-        if products == 6:
-            largest_g, sum_g = 15 * g_limit, 2 * out_h * couples * 15 * g_limit
-        elif products == 4:
-            largest_g, sum_g = _magnitudes(g_first, g_first + g_size, both, g_size // 2, g_shift, g_limit)
-        else:
-            _interleave_x(
-                x_first, x_first + x_size, both, height, width * c_in,
-                image + padding_h * pitch + padding_w * x_pixel, pitch, flip, x_shift, x_low, x_high,
-            )  # fmt: skip
-            largest_g, sum_g = _interleave_g(
-                g_first, g_first + g_size, both, out_h * out_w, c_out, gradient, g_shift, g_limit
-            )
-        whole = sum_g * largest_x < _FULL  # the products of all positions fit together
-        parts = max(np.int64(1), (largest_g + PART - 1) // PART) if products == 4 else np.int64(1)
-        ready = np.int64(0)  # rows of the inputs' transform; those below are formed when they are needed
-        for part in range(parts):
-            for i in range(0, out_h, rows_held):
-                rows = min(rows_held, out_h - i)
-                if part == 0:
-                    prefetch_part(x + following * x_size, 2 * x_size, i, i + rows, out_h)
-                    prefetch_part(dz + following * g_size, 2 * g_size, i, i + rows, out_h)
-                g = g_start + i * g_row
-                if products > 1:
-                    g = g_start
-                    while ready < min(height, i + rows + kernel_h - 1 - padding_h):
-                        row = x_first + ready * width * c_in
-                        _interleave_x(
-                            row, row + x_size, both, 1, width * c_in, image + padding_w * x_pixel, pitch, flip,
-                            x_shift, x_low, x_high,
-                        )  # fmt: skip
-                        target = x_start + (padding_h + ready) * x_row
-                        if products == 4:
-                            transform_x(image, pitch, 1, couples, x_pixel, target)
-                        else:
-                            transform_x_6(image, pitch, 1, couples, x_pixel, target)
-                        ready += 1
-                    row = g_first + i * out_w * c_out * 2
-                    _interleave_g(row, row + g_size, both, rows * out_w, c_out, gradient, g_shift, g_limit)
-                    if products == 4:
-                        transform_g(gradient, rows, out_w, couples, g_pixel, part, parts > 1, gradient_4)
-                    else:
-                        transform_g_6(gradient, rows, out_w, couples, g_pixel, gradient_4)
-                for j in range(0, out_w, columns_held):
-                    columns = min(columns_held, out_w - j)
-                    need = 2 * rows * columns * largest_x * (min(largest_g, PART) if products == 4 else largest_g)
-                    if whole:
-                        need = sum_g * largest_x if i == 0 and j == 0 else np.int64(0)
-                    if used + need > _FULL:
-                        _flush(sums, totals, count, first)
-                        first, used = False, np.int64(0)
-                    used += need
-                    _outer_products(
-                        x_start + i * x_row + j // per * x_step, x_row, x_step, x_tap, x_part, kernel_h, run,
-                        products, g + j // per * g_pixel, g_row, g_pixel, g_part, rows,
-                        (columns + per - 1) // per, blocks, sums,
-                    )  # fmt: skip
+        _interleave_x(
+            x_first, x_first + x_size, both, height, width * c_in, image + padding_h * pitch + padding_w * x_pixel,
+            pitch, flip, x_shift, x_low, x_high,
+        )  # fmt: skip
+        largest_g, sum_g = _interleave_g(
+            g_first, g_first + g_size, both, out_h * out_w, c_out, gradient, g_shift, g_limit
+        )
+        whole = sum_g * largest_x < FULL  # the products of all positions fit together
+        for i in range(0, out_h, rows_held):
+            rows = min(rows_held, out_h - i)
+            prefetch_part(x + following * x_size, 2 * x_size, i, i + rows, out_h)
+            prefetch_part(dz + following * g_size, 2 * g_size, i, i + rows, out_h)
+            for j in range(0, out_w, columns_held):
+                columns = min(columns_held, out_w - j)
+                need = 2 * rows * columns * largest_x * largest_g
+                if whole:
+                    need = sum_g * largest_x if i == 0 and j == 0 else np.int64(0)
+                if used + need > FULL:
+                    flush(sums, totals, count, first)
+                    first, used = False, np.int64(0)
+                used += need
+                _outer_products(
+                    image + i * stride * pitch + j * step * x_pixel, stride * pitch, step * x_pixel, pitch,
+                    kernel_h, run, gradient + (i * out_w + j) * g_pixel, out_w * g_pixel, g_pixel, rows, columns,
+                    blocks, sums,
+                )  # fmt: skip
         n = following
         if n < samples and waits(box):
             write_word(state, n + 1)
             write_word(state + 8, np.int64(not first))
             write_word(state + 16, used)
             return INTERRUPTED
-    _flush(sums, totals, count, first)
+    flush(sums, totals, count, first)
     return 1
 
 
@@ -385,19 +295,17 @@ def collect(
 
 
 def products_of(
-    kernel_h: int, kernel_w: int, stride: int, c_in: int, c_out: int, height: int, padding_h: int, out_w: int,
-    x_limit: int, g_limit: int,
+    kernel_w: int, stride: int, c_in: int, c_out: int, out_w: int, x_limit: int, g_limit: int
 ) -> int:  # fmt: skip
     """How many products stand for some positions side by side: 6 for four, 4 for two, or 1 for each.
 
     x_limit, g_limit: the largest |x| and |dz|. Six need gradients whose weighted sums (1, 2, 4, 8) fit 16 bits,
-    products of 128 positions that fit 32, and a second row of the image with its border, which is 0 beside the one
-    in work.
+    and products of 128 places that fit 32.
     """
     if kernel_w != 3 or stride != 1 or c_in % 16 or c_out % 16 or out_w < 4:
         return 1
-    fits = 15 * g_limit < 1 << 15 and 256 * 10 * x_limit * 15 * g_limit <= _FULL
-    return 6 if fits and height + 2 * padding_h > 1 else 4
+    fits = 15 * g_limit < 1 << 15 and 256 * 10 * x_limit * 15 * g_limit <= FULL
+    return 6 if fits else 4
 
 
 def sums_count(kernel_h: int, kernel_w: int, c_in: int, c_out: int, products: int) -> int:
@@ -410,12 +318,8 @@ def sums_count(kernel_h: int, kernel_w: int, c_in: int, c_out: int, products: in
 
 def scratch_size(
     height: int, width: int, c_in: int, out_h: int, out_w: int, c_out: int, padding_h: int, padding_w: int,
-    count: int, products: int,
+    count: int,
 ) -> int:  # fmt: skip
     """Bytes of scratch memory that `weight_gradient` needs per thread, what tiles read past x included."""
-    rows, g_pixel = height + 2 * padding_h, -(-c_out // 16) * 64
-    image = ((width + 2 * padding_w) * rows + 2) * c_in * 4 + 64 * 4
-    whole = 4 * count + image + out_h * out_w * g_pixel + 512
-    if products == 1:
-        return whole
-    return whole + (rows * c_in * 4 + out_h * g_pixel) * -(-out_w // (products - 2)) * products
+    image = ((width + 2 * padding_w) * (height + 2 * padding_h) + 2) * c_in * 4 + 64 * 4
+    return 4 * count + image + out_h * out_w * -(-c_out // 16) * 64 + 512

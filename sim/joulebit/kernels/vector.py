@@ -100,6 +100,7 @@ def _vector_intrinsic(result: Any, arguments: tuple[Any, ...], build: Callable[.
         1: lambda typing_context, a: typed(),
         2: lambda typing_context, a, b: typed(),
         3: lambda typing_context, a, b, c: typed(),
+        4: lambda typing_context, a, b, c, d: typed(),
     }
     function = by_count[len(arguments)]
     function.__doc__ = doc
@@ -173,13 +174,13 @@ def _narrow_saturating(builder: Any, value: Any) -> Any:
     return builder.trunc(_larger(builder, _smaller(builder, value, high), low), I32.llvm)
 
 
-def _fold(operation: str, kind: _Vector) -> Callable[..., Any]:
+def _fold(operation: str, bits: int, count: int = WIDTH) -> Callable[..., Any]:
     """Reduce all lanes to one 64-bit integer."""
-    element = kind.llvm.element
+    element = ir.IntType(bits)
 
     def build(builder: Any, value: Any) -> Any:
-        name = f"llvm.vector.reduce.{operation}.v{WIDTH}i{element.width}"
-        function_type = ir.FunctionType(element, [kind.llvm])
+        name = f"llvm.vector.reduce.{operation}.v{count}i{bits}"
+        function_type = ir.FunctionType(element, [ir.VectorType(element, count)])
         result = builder.call(cgutils.get_or_insert_function(builder.module, function_type, name), [value])
         return result if element == _I64 else builder.sext(result, _I64)
 
@@ -295,16 +296,57 @@ def _halves(operation: Callable[..., Any]) -> Callable[..., Any]:
     return build
 
 
+def _pairs(element: ir.IntType) -> Callable[..., Any]:
+    """16 integers at each of two addresses as pairs of 16-bit integers."""
+    load = _load(element, "zext", vector_type(element))
+    side_by_side = ir.Constant(ir.VectorType(_I32, 2 * WIDTH), [i // 2 + i % 2 * WIDTH for i in range(2 * WIDTH)])
+
+    def build(builder: Any, first: Any, second: Any, on: Any, on_second: Any) -> Any:
+        value = builder.shuffle_vector(load(builder, first, on), load(builder, second, on_second), side_by_side)
+        if element != _I16:
+            value = builder.zext(value, ir.VectorType(_I16, 2 * WIDTH))
+        return builder.bitcast(value, I32.llvm)
+
+    return build
+
+
+pairs_i16 = _make(
+    I32,
+    (_A, _A, LANES, LANES),
+    _pairs(_I16),
+    "pairs_i16(first, second, lanes, lanes of the second): int16 at two addresses, a pair per lane.",
+)
+pairs_u8 = _make(I32, (_A, _A, LANES, LANES), _pairs(_I8), "`pairs_i16` of uint8.")
+
+
+def _add_saturating(builder: Any, x: Any, y: Any) -> Any:
+    kind = ir.FunctionType(x.type, [x.type, x.type])
+    name = f"llvm.sadd.sat.v{x.type.count}i{x.type.element.width}"
+    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [x, y])
+
+
 add_halves = _make(I32, (I32, I32), _halves(lambda b, x, y: b.add(x, y)), "Sums of 16-bit halves, modulo 2^16.")
 sub_halves = _make(I32, (I32, I32), _halves(lambda b, x, y: b.sub(x, y)), "Differences of 16-bit halves.")
 mul_halves = _make(
     I32, (I32, I32), _halves(lambda b, x, y: b.mul(x, y)), "Products of 16-bit halves, modulo 2^16."
 )
+add_halves_saturating = _make(
+    I32, (I32, I32), _halves(_add_saturating), "Sums of signed 16-bit halves, clamped to 16 bits."
+)
+shift_halves = _make(
+    I32, (I32, I32), _halves(lambda b, x, y: b.ashr(x, y)), "Signed 16-bit halves >> 16-bit halves, floor."
+)
 smaller_halves = _make(I32, (I32, I32), _halves(_smaller), "Minimum of signed 16-bit halves.")
 larger_halves = _make(I32, (I32, I32), _halves(_larger), "Maximum of signed 16-bit halves.")
-fold_sum = _make(_A, (I32,), _fold("add", I32), "Sum of all lanes, modulo 2^32.")
-fold_max = _make(_A, (I32,), _fold("smax", I32), "The largest lane.")
-fold_max64 = _make(_A, (I64,), _fold("smax", I64), "The largest lane.")
+fold_sum = _make(_A, (I32,), _fold("add", 32), "Sum of all lanes, modulo 2^32.")
+fold_max = _make(_A, (I32,), _fold("smax", 32), "The largest lane.")
+fold_min_halves = _make(
+    _A,
+    (I32,),
+    lambda b, v: _fold("smin", 16, 2 * WIDTH)(b, b.bitcast(v, ir.VectorType(_I16, 2 * WIDTH))),
+    "The smallest of the signed 16-bit halves.",
+)
+fold_max64 = _make(_A, (I64,), _fold("smax", 64), "The largest lane.")
 
 
 @intrinsic

@@ -1,0 +1,74 @@
+"""Operands of weight gradients: two images interleaved as pairs of 16-bit integers, narrowed for the predictor.
+
+A pair holds x (or dz) of image 2n and of image 2n + 1 at the same place, so that one instruction multiplies and
+adds both (`dot`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from joulebit.kernels.compile import inline
+from joulebit.kernels.dot import add_products
+from joulebit.kernels.scalar import Int
+from joulebit.kernels.vector import (
+    add_halves_saturating,
+    fold_max,
+    fold_min_halves,
+    lanes,
+    larger,
+    larger_halves,
+    pairs_i16,
+    pairs_u8,
+    shift_halves,
+    smaller_halves,
+    splat_halves,
+    sub_halves,
+    zeros,
+)
+
+
+@inline
+def narrowed(value: Int, shift: Int, low: Int, high: Int) -> Int:
+    """clamp(RND(value, shift), low, high) of 16-bit halves (spec, section 6); with shift < 0 as they are.
+
+    low <= 0; high <= 2^(15 - shift) - 1, or shift > 1.
+    """
+    if shift >= 0:
+        one = splat_halves(np.int64(shift > 0))
+        value = shift_halves(value, splat_halves(max(shift - 1, np.int64(0))))
+        value = shift_halves(add_halves_saturating(value, one), one)
+        value = smaller_halves(larger_halves(value, splat_halves(low)), splat_halves(high))
+    return value
+
+
+@inline
+def pairs_of_x(first: Int, second: Int, on: Int, other: Int, flip: Int) -> Int:
+    """16 bytes of two images, those that are `on` in the first and `other` in the second; flip: 128 if signed."""
+    value = pairs_u8(first, second, on, other)
+    if flip != 0:
+        turn = splat_halves(flip)
+        value = sub_halves(value ^ turn, turn)
+    return value
+
+
+@inline
+def magnitudes(
+    first: Int, second: Int, both: Int, pixels: Int, channels: Int, shift: Int, limit: Int
+) -> tuple[Int, Int]:
+    """The largest |dz| of two images (both: 0 if there is no second), and the largest sum of |dz| over a channel.
+
+    With shift >= 0 dz is narrowed to +-limit after RND(dz, shift). -|dz| is formed, since 16 bits have no 2^15.
+    """
+    none, ones = zeros(), splat_halves(1)
+    lowest, totals = none, none
+    for c in range(0, channels, 16):
+        on, other = lanes(channels - c), lanes((channels - c) * both)
+        total = none
+        for place in range(2 * c, 2 * pixels * channels, 2 * channels):
+            value = narrowed(pairs_i16(first + place, second + place, on, other), shift, -limit, limit)
+            value = smaller_halves(value, sub_halves(none, value))
+            lowest = smaller_halves(lowest, value)
+            total = add_products(total, value, ones)
+        totals = larger(totals, none - total)
+    return -fold_min_halves(lowest), fold_max(totals)
