@@ -11,9 +11,10 @@ from joulebit.engine.base import ConvGeometry, ConvOutput, Quantised
 from joulebit.engine.input_gradient_epilogue import InputGradientEpilogue
 from joulebit.engine.vector_kernels import Later, VectorKernels
 from joulebit.fixed.arithmetic import Arithmetic
-from joulebit.kernels import depthwise, fast_forward, fast_input
+from joulebit.kernels import depthwise, depthwise_3x3, fast_forward, fast_input
 from joulebit.kernels.memory import Pool
 from joulebit.kernels.scratch import Scratch, address
+from joulebit.kernels.streaming import streams
 from joulebit.kernels.workers import Begun, Workers
 
 _BYTES = (np.dtype(np.uint8), np.dtype(np.int8))
@@ -48,19 +49,31 @@ class DepthwiseKernels(VectorKernels):
             return None
         z = self._pool.empty((samples, out_h, out_w, channels), np.int16)
         blocks = -(-channels // 16)
-        packed, zero = np.zeros((blocks, kernel_h, kernel_w, 16), np.int32), np.zeros(blocks * 16, np.int32)
-        depthwise.pack(w, packed, 0)
         threads = self._threads(samples)
         statistics = np.zeros((threads, 2, blocks * 16), np.int64)
-        scratch = self._addresses(height, width, channels, out_h, out_w, geometry)
-        shared = (
-            self._workers.counter, samples, address(x), height, width, channels, 128 if x.dtype == np.int8 else 0,
-            address(packed), address(zero), kernel_h, kernel_w, geometry.stride, geometry.padding_h,
-            geometry.padding_w, address(z), out_h, out_w, shift,
-        )  # fmt: skip
         sums, size = address(statistics), statistics.strides[0]
+        flip = 128 if x.dtype == np.int8 else 0
+        packed: NDArray[Any]
+        own: tuple[int, ...]
+        excess = np.zeros(blocks * 16, np.int32)
+        if _joins_rows(geometry):
+            kernel, packed = depthwise_3x3.forward, np.zeros((blocks, 2, 3, 16, 4), np.int8)
+            depthwise_3x3.pack_forward(w, flip, packed, excess)
+            scratch = self._scratch.addresses(depthwise_3x3.scratch_size(max(width, out_w), channels))
+            streamed = int(streams(z, 2 * out_w * channels))
+            own = (geometry.stride, address(z), streamed, out_h, out_w, shift)
+        else:
+            kernel, packed = depthwise.forward, np.zeros((blocks, kernel_h, kernel_w, 16), np.int32)
+            depthwise.pack(w, packed, 0)
+            scratch = self._addresses(height, width, channels, out_h, out_w, geometry)
+            padding = (geometry.padding_h, geometry.padding_w)
+            own = (kernel_h, kernel_w, geometry.stride, *padding, address(z), out_h, out_w, shift)
+        shared = (
+            self._workers.counter, samples, address(x), height, width, channels, flip, address(packed),
+            address(excess), *own,
+        )  # fmt: skip
         rows = [(*shared, scratch[thread], sums + thread * size) for thread in range(threads)]
-        peak, saturated = self._peak(depthwise.forward, rows)
+        peak, saturated = self._peak(kernel, rows)
         total, squares = statistics.sum(0)[:, :channels]
         return ConvOutput(z, peak, saturated, total, squares)
 
@@ -78,19 +91,31 @@ class DepthwiseKernels(VectorKernels):
         if not self._takes(dz, w, geometry) or not epilogue.covered(width):
             return None
         stride = geometry.stride
-        packed = np.zeros((-(-channels // 16), *w.shape[:2], 16), np.int32)
-        largest = depthwise.pack(w, packed, int(stride == 1))
+        blocks, joins = -(-channels // 16), _joins_rows(geometry)
+        packed: NDArray[Any]
+        own: tuple[int, ...]
+        if joins:
+            packed = np.zeros((blocks, depthwise_3x3.VECTORS, 16, 2), np.int16)
+            largest = depthwise_3x3.pack_input(w, packed, stride)
+        else:
+            packed = np.zeros((blocks, *w.shape[:2], 16), np.int32)
+            largest = depthwise.pack(w, packed, int(stride == 1))
         if largest > fast_input.MAX_WEIGHT_SUM:
             return None
         g = self._pool.empty((samples, height, width, channels), np.int16)
-        scratch = self._addresses(height, width, channels, out_h, out_w, geometry)
+        if joins:
+            kernel, own = depthwise_3x3.input_gradient, (stride, address(g), int(streams(g, 2 * width * channels)))
+            scratch = self._scratch.addresses(depthwise_3x3.scratch_size(max(width, out_w), channels))
+        else:
+            sizes = (geometry.kernel_h, geometry.kernel_w, stride, geometry.padding_h, geometry.padding_w)
+            kernel, own = depthwise.input_gradient, (*sizes, address(g))
+            scratch = self._addresses(height, width, channels, out_h, out_w, geometry)
         shared = (
-            self._workers.counter, samples, address(dz), out_h, out_w, channels, address(packed),
-            geometry.kernel_h, geometry.kernel_w, stride, geometry.padding_h, geometry.padding_w, address(g),
-            height, width, int(epilogue.is_wide(largest)), *epilogue.arguments(self._g_limit),
+            self._workers.counter, samples, address(dz), out_h, out_w, channels, address(packed), *own, height,
+            width, int(epilogue.is_wide(largest)), *epilogue.arguments(self._g_limit),
         )  # fmt: skip
         rows = [(*shared, scratch[thread]) for thread in range(self._threads(samples))]
-        return self._quantised(g, depthwise.input_gradient, rows)
+        return self._quantised(g, kernel, rows)
 
     def begin_weight_gradient(
         self,
@@ -153,3 +178,9 @@ class DepthwiseKernels(VectorKernels):
         sizes = (geometry.kernel_h, geometry.kernel_w, geometry.padding_h, geometry.padding_w)
         size = depthwise.scratch_size(height, width, channels, out_h, out_w, *sizes)
         return (scratch or self._scratch).addresses(size)
+
+
+def _joins_rows(geometry: ConvGeometry) -> bool:
+    """Whether `depthwise_3x3` takes it."""
+    sizes = (geometry.kernel_h, geometry.kernel_w, geometry.padding_h, geometry.padding_w)
+    return sizes == (3, 3, 1, 1) and geometry.stride <= 2

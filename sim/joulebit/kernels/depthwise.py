@@ -2,8 +2,8 @@
 
 An image is copied to scratch memory as 16-bit integers with a border of zeros and channels up to a multiple of
 16. A lane multiplies by the instruction for pairs of 16-bit integers with the upper half of one factor zero, which
-makes it a multiply-add. For 3 x 3 kernels at stride 1 every input is loaded once per row of results and meets its
-nine weights in registers. The ends of the rows are those of the dense kernels.
+makes it a multiply-add. The ends of the rows are those of the dense kernels. The forward pass and the input
+gradient of 3 x 3 kernels with a border of 1 are those of `depthwise_3x3`.
 
 Bounds: a forward sum is at most taps * 255 * 127, an input gradient's at most 2^15 times the sum of |w| of its
 channel (`pack` returns the largest), a weight gradient's 2^23 per position, so that 255 positions fit.
@@ -19,6 +19,7 @@ from joulebit.kernels.fast_forward import finish_row
 from joulebit.kernels.fast_input import finish_narrow, finish_wide
 from joulebit.kernels.launch import INTERRUPTED, read_word, waits, write_word
 from joulebit.kernels.padding import fill, prefetch_part
+from joulebit.kernels.portions import ahead_of_row
 from joulebit.kernels.scalar import Int
 from joulebit.kernels.vector import (
     fetch_add,
@@ -113,40 +114,11 @@ def _copy_g(
 
 
 @inline
-def _gather_3x3(top: Int, pitch: Int, pixel: Int, count: Int, blocks: Int, packed: Int, sums: Int) -> None:
-    """sums[count][blocks][16] of a row of a 3 x 3 convolution at stride 1 whose first window starts at `top`."""
-    full = lanes(16)
-    for block in range(blocks):
-        w = packed + block * 576
-        w00, w01, w02 = load_all(w), load_all(w + 64), load_all(w + 128)
-        w10, w11, w12 = load_all(w + 192), load_all(w + 256), load_all(w + 320)
-        w20, w21, w22 = load_all(w + 384), load_all(w + 448), load_all(w + 512)
-        x, y = top + block * 32, sums + block * 64
-        a, b, c = load_i16(x, full), load_i16(x + pitch, full), load_i16(x + 2 * pitch, full)
-        partial = add_products(add_products(add_products(zeros(), a, w00), b, w10), c, w20)
-        x += pixel
-        a, b, c = load_i16(x, full), load_i16(x + pitch, full), load_i16(x + 2 * pitch, full)
-        partial = add_products(add_products(add_products(partial, a, w01), b, w11), c, w21)
-        before = add_products(add_products(add_products(zeros(), a, w00), b, w10), c, w20)
-        for _ in range(count):
-            x += pixel
-            a, b, c = load_i16(x, full), load_i16(x + pitch, full), load_i16(x + 2 * pitch, full)
-            done = add_products(add_products(add_products(partial, a, w02), b, w12), c, w22)
-            store_all(y, done)
-            y += blocks * 64
-            partial = add_products(add_products(add_products(before, a, w01), b, w11), c, w21)
-            before = add_products(add_products(add_products(zeros(), a, w00), b, w10), c, w20)
-
-
-@inline
 def _gather(
     top: Int, pitch: Int, pixel: Int, count: Int, blocks: Int, packed: Int, kernel_h: Int, kernel_w: Int,
     stride: Int, sums: Int,
 ) -> None:  # fmt: skip
     """sums[count][blocks][16] of a row of any convolution whose first window starts at `top`."""
-    if kernel_h == 3 and kernel_w == 3 and stride == 1:
-        _gather_3x3(top, pitch, pixel, count, blocks, packed, sums)
-        return
     full = lanes(16)
     for j in range(count):
         for block in range(blocks):
@@ -189,7 +161,8 @@ def forward(
     blocks = (channels + 15) // 16
     pixel = blocks * 32
     pitch = (width + 2 * padding_w) * pixel
-    size = height * width * channels
+    size, z_row = height * width * channels, out_w * channels * 2
+    ahead = ahead_of_row(z_row)
     sums = scratch + pitch * (height + 2 * padding_h) + 64
     squares = statistics + blocks * 128
     peak, saturated = zeros(), zeros()
@@ -206,8 +179,8 @@ def forward(
             top = scratch + i * stride * pitch
             _gather(top, pitch, pixel, out_w, blocks, packed, kernel_h, kernel_w, stride, sums)
             peak, saturated = finish_row(
-                sums, out_w, blocks, channels, zero, shift, z + (n * out_h + i) * out_w * channels * 2, statistics,
-                squares, peak, saturated,
+                sums, out_w, 0, blocks, channels, zero, shift, z + (n * out_h + i) * z_row, statistics, squares,
+                ahead, peak, saturated,
             )  # fmt: skip
         rejected += fold_sum(saturated)
         saturated = zeros()
@@ -237,6 +210,7 @@ def input_gradient(
     size = out_h * out_w * channels * 2
     sums = scratch + pitch * rows + 64
     row_sums = width * blocks * 64
+    ahead = ahead_of_row(width * channels * 2)
     peak, saturated = zeros(), zeros()
     peak64 = zeros64()
     rejected = np.int64(0)
@@ -267,13 +241,15 @@ def input_gradient(
                 added = add + (n * add_h + i // add_stride) * add_w * add_channels * 2
             if wide != 0:
                 peak64, saturated = finish_wide(
-                    sums, width, blocks, channels, align, added, add_stride, add_channels, add_align,
-                    mask + place * masked, masked, below, shift, limit, g + place * 2, peak64, saturated,
+                    sums, width, 0, blocks, channels, align, added, add_stride, add_channels, add_align,
+                    mask + place * masked, masked, below, shift, limit, g + place * 2, ahead, ahead, peak64,
+                    saturated,
                 )  # fmt: skip
             else:
                 peak, saturated = finish_narrow(
-                    sums, width, blocks, channels, align, added, add_stride, add_channels, add_align,
-                    mask + place * masked, masked, below, shift, limit, g + place * 2, peak, saturated,
+                    sums, width, 0, blocks, channels, align, added, add_stride, add_channels, add_align,
+                    mask + place * masked, masked, below, shift, limit, g + place * 2, ahead, ahead, peak,
+                    saturated,
                 )  # fmt: skip
         rejected += fold_sum(saturated)
         saturated = zeros()

@@ -42,24 +42,25 @@ MAX_ROW = 32_767  #: pixels of z whose statistics are summed in 32 bits
 
 @inline
 def finish_row(
-    sums: Int, pixels: Int, blocks: Int, channels: Int, excess: Int, shift: Int, z: Int, total: Int, squares: Int,
-    peak: Int, saturated: Int,
+    sums: Int, pixels: Int, first: Int, last: Int, channels: Int, excess: Int, shift: Int, z: Int, total: Int,
+    squares: Int, ahead: Int, peak: Int, saturated: Int,
 ) -> Int:  # fmt: skip
     """z = SAT16(RND(sum - excess, shift)) for a row of at most MAX_ROW pixels, and its statistics; shift 0..31.
 
-    RND(v, s) is ((v >> s - 1) + 1) >> 1, which cannot overflow. Halves of the squares are summed apart: they fit.
+    sums: int32 [pixels][last - first][16], of the blocks of 16 channels from first to last - 1. ahead: bytes ahead
+    of its use at which memory of z is asked for. RND(v, s) is ((v >> s - 1) + 1) >> 1, which cannot overflow.
+    Halves of the squares are summed apart: they fit.
     """
     before, last_bit = splat(max(shift - 1, 0)), splat(1 if shift > 0 else 0)
     high, low = splat(32767), splat(-32767)
     none, sixteen, low_half, sixteen64 = zeros(), splat(16), splat(65535), splat64(16)
-    ahead = ahead_of_row(pixels * channels * 2)
-    for block in range(blocks):
+    for block in range(first, last):
         mask = lanes(channels - 16 * block)
         over = load_all(excess + 64 * block)
         plain_total, squares_low, squares_high = zeros(), zeros(), zeros()
         for j in range(pixels):
             prefetch_write(z + (j * channels + block * 16) * 2 + ahead)
-            v = load_all(sums + (j * blocks + block) * 64) - over
+            v = load_all(sums + (j * (last - first) + block - first) * 64) - over
             peak = larger(peak, larger(v, none - v))
             rounded = ((v >> before) + last_bit) >> last_bit
             q = smaller(larger(rounded, low), high)
@@ -102,6 +103,7 @@ def forward(
     squares = statistics + blocks * 128
     peak, saturated = zeros(), zeros()
     largest, rejected = zeros(), np.int64(0)
+    ahead = ahead_of_row(min(part, out_w) * c_out * 2)
     at_once = samples_at_once(samples, out_h * out_w * c_out * 2)
     n = at_once * fetch_add(counter, 1)
     if n < samples:
@@ -142,8 +144,9 @@ def forward(
                 line = n * out_h + i + row
                 for first in range(0, out_w, part):
                     peak, saturated = finish_row(
-                        sums + row * sums_row + first * pixel, min(part, out_w - first), blocks, c_out, excess,
-                        shift, z + (line * out_w + first) * c_out * 2, statistics, squares, peak, saturated,
+                        sums + row * sums_row + first * pixel, min(part, out_w - first), 0, blocks, c_out, excess,
+                        shift, z + (line * out_w + first) * c_out * 2, statistics, squares, ahead, peak,
+                        saturated,
                     )  # fmt: skip
                     if records != 0:
                         record = records + (line * ((out_w + part - 1) // part) + first // part) * 16

@@ -145,28 +145,29 @@ def _transform(image: Int, pitch: Int, rows: Int, couples: Int, size: Int, targe
 
 @inline
 def finish_narrow(
-    sums: Int, pixels: Int, blocks: Int, channels: Int, align: Int, add: Int, add_stride: Int, add_channels: Int,
-    add_align: Int, mask: Int, mask_step: Int, below: Int, shift: Int, limit: Int, g: Int, peak: Int,
-    saturated: Int,
+    sums: Int, pixels: Int, first: Int, last: Int, channels: Int, align: Int, add: Int, add_stride: Int,
+    add_channels: Int, add_align: Int, mask: Int, mask_step: Int, below: Int, shift: Int, limit: Int, g: Int,
+    ahead: Int, g_ahead: Int, peak: Int, saturated: Int,
 ) -> Int:  # fmt: skip
     """g = SAT(RND(v, shift)) for a row of pixels, v = (sum << align) + (add << add_align) where the mask passes.
 
-    v fits 32 bits. add: address of the row of the shortcut's gradient, or 0. mask_step: 0 for no mask, else 1.
+    v fits 32 bits. sums: int32 [pixels][last - first][16], of the blocks of 16 channels from first to last - 1.
+    add: address of the row of the shortcut's gradient, or 0. mask_step: 0 for no mask, else 1. ahead, g_ahead:
+    bytes (of gradients) ahead of its use at which memory is asked for, that of what is read and that of g.
     """
     before, last_bit = splat(max(shift - 1, 0)), splat(1 if shift > 0 else 0)
     high, low = splat(limit), splat(-limit)
     left, add_left = splat(align), splat(add_align)
     none, top = zeros(), splat(below)
-    ahead = ahead_of_row(pixels * channels * 2)
-    for block in range(blocks):
+    for block in range(first, last):
         on = lanes(channels - 16 * block)
         added = lanes(min(channels, add_channels) - 16 * block)
         source, next_added = add + block * 32, (0 if add != 0 else pixels)
         for j in range(pixels):
-            v = load_all(sums + (j * blocks + block) * 64) << left
+            v = load_all(sums + (j * (last - first) + block - first) * 64) << left
             place = j * channels + block * 16
             prefetch(mask + (place + ahead // 2) * mask_step)
-            prefetch_write(g + place * 2 + ahead)
+            prefetch_write(g + place * 2 + g_ahead)
             if j == next_added:
                 prefetch(source + ahead)
                 v = v + (load_i16(source, added) << add_left)
@@ -184,9 +185,9 @@ def finish_narrow(
 
 @inline
 def finish_wide(
-    sums: Int, pixels: Int, blocks: Int, channels: Int, align: Int, add: Int, add_stride: Int, add_channels: Int,
-    add_align: Int, mask: Int, mask_step: Int, below: Int, shift: Int, limit: Int, g: Int, peak: Int,
-    saturated: Int,
+    sums: Int, pixels: Int, first: Int, last: Int, channels: Int, align: Int, add: Int, add_stride: Int,
+    add_channels: Int, add_align: Int, mask: Int, mask_step: Int, below: Int, shift: Int, limit: Int, g: Int,
+    ahead: Int, g_ahead: Int, peak: Int, saturated: Int,
 ) -> Int:  # fmt: skip
     """As `finish_narrow` with v in 64 bits and alignments of either sign (negative ones round half up)."""
     left, right = splat64(max(align, 0)), splat64(max(-align, 0))
@@ -196,16 +197,15 @@ def finish_wide(
     whole, last_half = splat64(shift), splat64((np.int64(1) << shift) >> 1)
     high, low = splat(limit), splat(-limit)
     none, none64, top = zeros(), zeros64(), splat(below)
-    ahead = ahead_of_row(pixels * channels * 2)
-    for block in range(blocks):
+    for block in range(first, last):
         on = lanes(channels - 16 * block)
         added = lanes(min(channels, add_channels) - 16 * block)
         source, next_added = add + block * 32, (0 if add != 0 else pixels)
         for j in range(pixels):
-            v = ((widen(load_all(sums + (j * blocks + block) * 64)) << left) + half) >> right
+            v = ((widen(load_all(sums + (j * (last - first) + block - first) * 64)) << left) + half) >> right
             place = j * channels + block * 16
             prefetch(mask + (place + ahead // 2) * mask_step)
-            prefetch_write(g + place * 2 + ahead)
+            prefetch_write(g + place * 2 + g_ahead)
             if j == next_added:
                 prefetch(source + ahead)
                 u = widen(load_i16(source, added))
@@ -224,18 +224,19 @@ def finish_wide(
 
 @inline
 def _finish_raw(
-    sums: Int, pixels: Int, blocks: Int, channels: Int, mask: Int, mask_step: Int, below: Int, g: Int, peak: Int,
+    sums: Int, pixels: Int, first: Int, last: Int, channels: Int, mask: Int, mask_step: Int, below: Int, g: Int,
+    peak: Int,
 ) -> Int:  # fmt: skip
     """g (int64) = the sums of a row of pixels where the mask passes, else 0."""
     none, top = zeros(), splat(below)
-    for block in range(blocks):
+    for block in range(first, last):
         on = lanes(channels - 16 * block)
         for j in range(pixels):
             place = j * channels + block * 16
             prefetch_write(g + place * 8 + 4096)
             prefetch_write(g + place * 8 + 4160)
             a = load_u8(mask + place * mask_step, on)
-            v = keep(where_between(a, none, top), load_all(sums + (j * blocks + block) * 64))
+            v = keep(where_between(a, none, top), load_all(sums + (j * (last - first) + block - first) * 64))
             peak = larger(peak, larger(v, none - v))
             store_i64(g + place * 8, widen(v), on)
     return peak
@@ -275,6 +276,7 @@ def input_gradient(
     part_size = couples * step + 64
     operands = sums + 2 * (sums_row + 8 * pixel) + 64
     coupled_block = kernel_h * pairs * 256
+    ahead = ahead_of_row(min(part, width) * c_in * 2)
     at_once = samples_at_once(samples, height * width * c_in * 2)
     n = at_once * fetch_add(counter, 1)
     if n < samples:
@@ -371,19 +373,20 @@ def input_gradient(
                         own = sums + row * sums_row + first * pixel
                         if wide == 2:
                             peak = _finish_raw(
-                                own, pixels, blocks, c_in, mask + start * masked, masked, below, g + start * 8,
+                                own, pixels, 0, blocks, c_in, mask + start * masked, masked, below, g + start * 8,
                                 peak,
                             )  # fmt: skip
                         elif wide == 1:
                             peak64, saturated = finish_wide(
-                                own, pixels, blocks, c_in, align, added, add_stride, add_channels, add_align,
-                                mask + start * masked, masked, below, shift, limit, g + start * 2, peak64,
-                                saturated,
+                                own, pixels, 0, blocks, c_in, align, added, add_stride, add_channels, add_align,
+                                mask + start * masked, masked, below, shift, limit, g + start * 2,
+                                ahead, ahead, peak64, saturated,
                             )  # fmt: skip
                         else:
                             peak, saturated = finish_narrow(
-                                own, pixels, blocks, c_in, align, added, add_stride, add_channels, add_align,
-                                mask + start * masked, masked, below, shift, limit, g + start * 2, peak, saturated,
+                                own, pixels, 0, blocks, c_in, align, added, add_stride, add_channels, add_align,
+                                mask + start * masked, masked, below, shift, limit, g + start * 2,
+                                ahead, ahead, peak, saturated,
                             )  # fmt: skip
                         if records != 0:
                             parts = (width + part - 1) // part

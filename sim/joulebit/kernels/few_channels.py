@@ -18,7 +18,7 @@ from joulebit.kernels.compile import inline, kernel
 from joulebit.kernels.dot import window_columns, window_rows, window_tile
 from joulebit.kernels.fast_input import finish_narrow, finish_wide
 from joulebit.kernels.padding import copy_i16, fill, prefetch_part
-from joulebit.kernels.portions import next_sample, samples_at_once
+from joulebit.kernels.portions import ahead_of_row, next_sample, samples_at_once
 from joulebit.kernels.scalar import Int
 from joulebit.kernels.vector import (
     fetch_add,
@@ -73,6 +73,7 @@ def input_gradient(
     sums = parts + 2 * parts_row + 64
     size, row_size = out_h * out_w * c_out * 2, width * c_in
     row_blocks = (row_size + 15) // 16
+    ahead = ahead_of_row(2 * row_size)
     peak, saturated = zeros(), zeros()
     peak64 = zeros64()
     rejected = np.int64(0)
@@ -111,13 +112,15 @@ def input_gradient(
                 added = add + 2 * place if add != 0 else np.int64(0)
                 if wide != 0:
                     peak64, saturated = finish_wide(
-                        sums, 1, row_blocks, row_size, align, added, 1, row_size, add_align,
-                        mask + place * masked, masked, below, shift, limit, g + 2 * place, peak64, saturated,
+                        sums, 1, 0, row_blocks, row_size, align, added, 1, row_size, add_align,
+                        mask + place * masked, masked, below, shift, limit, g + 2 * place, ahead, ahead,
+                        peak64, saturated,
                     )  # fmt: skip
                 else:
                     peak, saturated = finish_narrow(
-                        sums, 1, row_blocks, row_size, align, added, 1, row_size, add_align,
-                        mask + place * masked, masked, below, shift, limit, g + 2 * place, peak, saturated,
+                        sums, 1, 0, row_blocks, row_size, align, added, 1, row_size, add_align,
+                        mask + place * masked, masked, below, shift, limit, g + 2 * place, ahead, ahead,
+                        peak, saturated,
                     )  # fmt: skip
         rejected += fold_sum(saturated)
         saturated = zeros()
