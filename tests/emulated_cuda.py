@@ -32,7 +32,8 @@ from __future__ import annotations
 import json
 import weakref
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -135,15 +136,12 @@ def _check_devices(name: str, operation: Any, tensors: list[torch.Tensor], place
             return tensor.place == place
         if name in ("index", "index_put_") and position:
             return tensor.dtype == torch.int64 or tensor.dim() == 0
-        return tensor.dim() == 0 and torch.Tag.pointwise in operation.tags and not _written(operation, position)
+        written = operation._schema.is_mutable and position == 0
+        return tensor.dim() == 0 and torch.Tag.pointwise in operation.tags and not written
 
     if name != "copy_" and not all(allowed(position, tensor) for position, tensor in enumerate(tensors)):
         devices = ", ".join(sorted({str(tensor.device) for tensor in tensors}))
         raise RuntimeError(f"{name}: expected all tensors to be on the same device, but found {devices}")
-
-
-def _written(operation: Any, position: int) -> bool:
-    return bool(operation._schema.is_mutable) and position == 0
 
 
 def _check_dtypes(name: str, tensors: list[torch.Tensor]) -> None:
@@ -156,7 +154,7 @@ def _check_dtypes(name: str, tensors: list[torch.Tensor]) -> None:
         _check_int8_product(*tensors)
     elif name == "allreduce_":
         _refuse(name, dtypes - _NCCL)
-    elif name in _FLOATS or name.endswith("_backward"):
+    elif name in _FLOATS or "_backward" in name:
         _refuse(name, dtypes - {torch.float32, torch.float64, torch.int64})  # int64: labels, positions
     else:
         known = next((each for each in (_ALIASES.get(name, name), name.rstrip("_")) if each in MISSING), None)
@@ -192,13 +190,25 @@ def _check_order(name: str, args: tuple[Any, ...], tensors: list[torch.Tensor]) 
         emulated = EmulatedCuda.current
         if emulated is None or not emulated.float32:
             raise RuntimeError(f"{name}: not exact in float32")
-        cudnn = torch.backends.cudnn
-        if torch.backends.cuda.matmul.allow_tf32 or cudnn.allow_tf32 or not cudnn.deterministic:
+        cudnn, precision = torch.backends.cudnn, torch.backends.cuda.matmul.fp32_precision
+        free = (cudnn.allow_tf32 or not cudnn.deterministic) if "conv" in name else precision == "tf32"
+        if free:
             raise RuntimeError(f"{name}: TF32 is allowed, or cuDNN need not be deterministic")
     accumulates = name == "index_put_" and len(args) > 3 and args[3]
     overlapping = name == "max_pool2d_with_indices_backward" and args[2] != args[3]
     if floats and (name in _UNORDERED or accumulates or overlapping):
         raise RuntimeError(f"{name}: the order of the sums is not fixed on CUDA")
+
+
+@contextmanager
+def tf32_switched_on() -> Iterator[None]:
+    """As by TORCH_ALLOW_TF32_CUBLAS_OVERRIDE=1, which NVIDIA's containers set."""
+    matmul = torch.backends.cuda.matmul
+    before, matmul.fp32_precision = matmul.fp32_precision, "tf32"
+    try:
+        yield
+    finally:
+        matmul.fp32_precision = before
 
 
 class EmulatedCuda(TorchFunctionMode):

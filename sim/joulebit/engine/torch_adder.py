@@ -34,7 +34,7 @@ def clipped_gradient(
     step, c_in = geometry.stride, x.shape[3]
     total = torch.zeros(x.shape, dtype=torch.int64, device=x.device)
     wide, kernel, gradient = x.to(torch.float64), w.to(torch.float64), dz.to(torch.float64)
-    for part in patch_chunks(x.shape[0], out_h * out_w * c_in * w.shape[3], x.device):
+    for part in patch_chunks(x.shape[0], out_h * out_w * c_in * w.shape[3], 0, x.device):
         for row in range(geometry.kernel_h):
             for column in range(geometry.kernel_w):
                 rows = slice(row, row + (out_h - 1) * step + 1, step)

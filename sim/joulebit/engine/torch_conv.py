@@ -16,7 +16,9 @@ import torch
 from joulebit.engine.base import ConvGeometry
 from joulebit.engine.torch_products import limbs, multiply, sum_dtype
 
-_PATCH_ELEMENTS = {"cpu": 1 << 22, "cuda": 1 << 28}  # of one chunk of samples
+# Of one chunk of samples: patches that a CPU's caches like, patches and outputs that fit a CUDA device's memory
+# (up to 48 bytes for each, with stochastic rounding: 3.2 GB).
+_PATCH_ELEMENTS = {"cpu": 1 << 22, "cuda": 1 << 26}
 
 
 def chunks(samples: int, elements: int, budget: int) -> Iterator[slice]:
@@ -26,8 +28,9 @@ def chunks(samples: int, elements: int, budget: int) -> Iterator[slice]:
         yield slice(start, min(start + step, samples))
 
 
-def patch_chunks(samples: int, elements: int, device: torch.device) -> Iterator[slice]:
-    """`chunks` for convolutions whose patches have so many elements per sample."""
+def patch_chunks(samples: int, patches: int, outputs: int, device: torch.device) -> Iterator[slice]:
+    """`chunks` for convolutions whose patches and outputs have so many elements per sample."""
+    elements = patches if device.type == "cpu" else patches + outputs
     return chunks(samples, elements, _PATCH_ELEMENTS[device.type])
 
 
@@ -57,7 +60,7 @@ def correlate(x: torch.Tensor, dz: torch.Tensor, geometry: ConvGeometry, int8: b
     groups, c_in = geometry.groups, x.shape[3] // geometry.groups
     taps = geometry.kernel_h * geometry.kernel_w
     total = torch.zeros((taps, c_in, c_out), dtype=torch.int64, device=x.device)
-    for part in patch_chunks(x.shape[0], out_h * out_w * taps * x.shape[3], x.device):
+    for part in patch_chunks(x.shape[0], out_h * out_w * taps * x.shape[3], dz[:1].numel(), x.device):
         framed, gradient = padded(x[part], geometry), dz[part]
         if groups > 1 and c_in == 1 and c_out == groups:
             dtype = sum_dtype(1, x.dtype, dz.dtype)

@@ -27,6 +27,7 @@ from joulebit.engine.base import (
 )
 from joulebit.engine.torch_adder import clipped_gradient, distances, largest_distance
 from joulebit.engine.torch_conv import chunks, convolve, correlate, dilated, padded, patch_chunks, turned
+from joulebit.engine.torch_device import named_device
 from joulebit.engine.torch_pooling import max_pool, max_pool_gradient
 from joulebit.engine.torch_products import int8_products_are_exact, largest_sum
 from joulebit.engine.torch_rounding import differing, peak_of, saturate, shift_round, to_int64
@@ -44,7 +45,8 @@ from joulebit.fixed.matmul import integer_matmul
 from joulebit.fixed.rounding import bit_length
 from joulebit.fixed.update import reciprocal
 
-_VALUE_ELEMENTS = {"cpu": 1 << 18, "cuda": 1 << 25}  # of one chunk of samples
+# Of one chunk of samples. Up to 106 bytes of a CUDA device's memory are in use for each: 0.9 GB.
+_VALUE_ELEMENTS = {"cpu": 1 << 18, "cuda": 1 << 23}
 
 
 class TorchEngine:
@@ -52,19 +54,13 @@ class TorchEngine:
 
     Args:
         arithmetic: widths and rounding modes.
-        device: "cpu", "cuda", "cuda:1", ..., or "auto" for a CUDA device when there is one.
+        device: see `named_device`; CUDA_VISIBLE_DEVICES chooses what "auto" and "cuda" mean.
     """
 
     name = "torch"
 
     def __init__(self, arithmetic: Arithmetic | None = None, device: str = "cpu") -> None:
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.device = torch.device(device)
-        if self.device.type not in _VALUE_ELEMENTS:
-            raise ValueError(f"device must be cpu, cuda or auto, got {device!r}")
-        if self.device.type == "cuda" and not torch.cuda.is_available():
-            raise ValueError(f"device {device!r} was asked for, but torch finds no CUDA device: use cpu or auto")
+        self.device = named_device(device)
         self.arithmetic = arithmetic or Arithmetic()
         self._mode = self.arithmetic.rounding_mode
         self._int8 = int8_products_are_exact(str(self.device))
@@ -104,7 +100,7 @@ class TorchEngine:
         shape = (x.shape[0], out_h, out_w, w.shape[3])
         z = torch.empty(shape, dtype=torch.int16, device=self.device)
         tally = Tally()
-        for part in patch_chunks(shape[0], out_h * out_w * w[..., 0].numel(), self.device):
+        for part in patch_chunks(shape[0], out_h * out_w * w[..., 0].numel(), z[:1].numel(), self.device):
             acc, clamped = self._accumulate(sums(part), largest)
             rounded = shift_round(acc, shift, self._mode, key, part.start * z[0].numel())
             kept = saturate(rounded, CONV_OUTPUT_BITS)
@@ -135,7 +131,8 @@ class TorchEngine:
         data = torch.empty((dz.shape[0], height, width, kernel.shape[3]), dtype=torch.int16, device=self.device)
         largest = largest_sum(kernel[..., 0].numel(), dz.dtype, w.dtype)
         tally = Tally()
-        for part in patch_chunks(dz.shape[0], height * width * kernel[..., 0].numel(), self.device):
+        patches = height * width * kernel[..., 0].numel()
+        for part in patch_chunks(dz.shape[0], patches, data[:1].numel(), self.device):
             spaced = dilated(dz[part], geometry, input_hw)
             acc, clamped = self._accumulate(convolve(spaced, kernel, steps, self._int8), largest)
             value = shift_round(acc, -align)

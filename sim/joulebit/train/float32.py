@@ -9,13 +9,14 @@ stochastic depth is neither computed nor updated (no momentum, no decay).
 **Determinism.** Two runs of one configuration give the same bits on one machine with the same PyTorch build,
 device and number of threads (`torch.get_num_threads()`); so does a run resumed from `state`. Nothing is promised
 across machines, builds, devices or thread counts: the order of floating-point sums differs. On CUDA, cuDNN is held
-to deterministic algorithms without TF32.
+to deterministic algorithms, and all products to float32 proper instead of TF32; only the gradient of pooling
+windows that overlap is summed in no fixed order there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 
 from joulebit.energy.accounting import Accountant
 from joulebit.energy.counters import Counters, counted_as
+from joulebit.engine.torch_device import named_device
 from joulebit.fixed.arithmetic import MASTER_FRACTION_BITS
 from joulebit.fixed.weights import CLIPPED
 from joulebit.nn.graph import ConvPlan, MaxPoolPlan, NetworkPlan, ResidualPlan
@@ -77,7 +79,7 @@ class Float32Network:
         plan: the network.
         seed: of the initial weights and of stochastic depth.
         method: what a training step does.
-        device: cpu, cuda or cuda:N.
+        device: see `joulebit.engine.torch_device.named_device`.
         channels_last: memory format of activations and weights; False is NCHW.
     """
 
@@ -94,7 +96,7 @@ class Float32Network:
         self.method = method or Float32Method()
         self.counters = Counters()
         self._accountant = Accountant(self.counters, None)
-        self._device = torch.device(device)
+        self._device = named_device(device)
         self._format = torch.channels_last if channels_last else torch.contiguous_format
         self._blocks = sum(1 for _ in plan.blocks())
         self._conv_weights = {f"{conv.name}.weight" for conv in plan.convs()}
@@ -297,13 +299,18 @@ class Float32Network:
     def _classify(self, features: Any) -> Any:
         return F.linear(features, self._classifier(), self._parameters["head.bias"])
 
-    def _backend(self) -> AbstractContextManager[Any]:
+    @contextmanager
+    def _backend(self) -> Iterator[None]:
         if self._device.type != "cuda":
-            return nullcontext()
-        context: AbstractContextManager[Any] = torch.backends.cudnn.flags(
-            enabled=True, benchmark=False, deterministic=True, allow_tf32=False
-        )
-        return context
+            yield
+            return
+        matmul = torch.backends.cuda.matmul
+        precision, matmul.fp32_precision = matmul.fp32_precision, "ieee"
+        try:
+            with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+                yield
+        finally:
+            matmul.fp32_precision = precision
 
     # --- evaluation ----------------------------------------------------------------------------------
 

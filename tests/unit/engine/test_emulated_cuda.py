@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from emulated_cuda import MISSING, TABLE, CudaTensor, EmulatedCuda
+from emulated_cuda import MISSING, TABLE, CudaTensor, EmulatedCuda, tf32_switched_on
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 
@@ -82,10 +82,14 @@ def test_what_a_device_allows_is_computed(cuda):
 def test_float32_products_need_tf32_switched_off():
     with EmulatedCuda(float32=True):
         a = ones(2, 2, dtype=torch.float32)
-        with pytest.raises(RuntimeError, match="TF32 is allowed"):
+        assert (a @ a).cpu().eq(2).all()
+        with tf32_switched_on(), pytest.raises(RuntimeError, match="mm: TF32 is allowed"):
             a @ a
+        image, kernel = a[None, None], a[None, None]
+        with pytest.raises(RuntimeError, match="convolution: TF32 is allowed"):
+            torch.nn.functional.conv2d(image, kernel)
         with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-            assert (a @ a).cpu().eq(2).all()
+            assert torch.nn.functional.conv2d(image, kernel).cpu().eq(4).all()
 
 
 def test_host_and_device_share_no_memory(cuda):

@@ -273,12 +273,12 @@ def test_float64_products_have_the_same_bits(arithmetic, device, monkeypatch):
 
 
 @pytest.mark.parametrize("int8", [True, False])
-def test_sums_longer_than_one_product_are_split(int8, monkeypatch):
+def test_sums_longer_than_one_product_are_split(int8, device, monkeypatch):
     monkeypatch.setattr(torch_products, "_LONGEST_SUM", 7)
     monkeypatch.setattr(torch_engine, "int8_products_are_exact", lambda _: int8)
     for arithmetic in (DEFAULT, WIDTHS[5]):
         geometry, c_in, c_out = GEOMETRIES["3x3"]
-        check_convolution(arithmetic, geometry, c_in, c_out, kind="ends")
+        check_convolution(arithmetic, geometry, c_in, c_out, device, kind="ends")
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (5, 27, 3), (17, 8, 8), (40, 147, 33)])
@@ -319,8 +319,8 @@ def test_images_of_one_row_or_column(device):
                 check_convolution(DEFAULT, geometry, c_in, c_out, device, batch, size)
 
 
-def test_an_empty_batch_gives_empty_results():
-    pair = engines(DEFAULT)
+def test_an_empty_batch_gives_empty_results(device):
+    pair = engines(DEFAULT, device)
     rng = np.random.default_rng(0)
     geometry = ConvGeometry(3, 3, padding_h=1, padding_w=1)
     w = weights(DEFAULT, rng, geometry, 3, 4)
@@ -342,9 +342,21 @@ def test_an_update_works_in_place_on_shared_memory():
     assert (momentum == 1).all()
 
 
-def test_an_unknown_device_is_refused():
-    with pytest.raises(ValueError, match="cpu, cuda or auto"):
-        TorchEngine(DEFAULT, "meta")
+@pytest.mark.parametrize("name", ["meta", "gpu", "cuda:one", ""])
+def test_an_unknown_device_is_refused(name):
+    with pytest.raises(ValueError, match=f"device must be cpu, cuda, cuda:N or auto, got '{name}'"):
+        TorchEngine(DEFAULT, name)
+
+
+@pytest.mark.skipif(HAS_CUDA, reason="there is a CUDA device")
+def test_a_device_beyond_the_last_one_is_named():
+    with EmulatedCuda(devices=2):
+        engine = TorchEngine(DEFAULT, "cuda:1")
+        assert engine.from_numpy(np.ones(2)).device == torch.device("cuda:1")
+        assert engine.with_arithmetic(SIGNED).device == engine.device
+        check_convolution(DEFAULT, *GEOMETRIES["3x3"], "cuda:1")
+        with pytest.raises(ValueError, match="'cuda:2' was asked for, but the last one is cuda:1"):
+            TorchEngine(DEFAULT, "cuda:2")
 
 
 @pytest.mark.skipif(HAS_CUDA, reason="needs a machine without a CUDA device")
@@ -354,13 +366,13 @@ def test_a_missing_cuda_device_is_named():
     assert TorchEngine(DEFAULT, "auto").device.type == "cpu"
 
 
-def test_wide_weights_with_one_channel_per_group() -> None:
+def test_wide_weights_with_one_channel_per_group(device):
     arithmetic = Arithmetic(w_bits=12)
     rng = np.random.default_rng(5)
     w = rng.integers(-2047, 2048, (1, 1, 1, 4)).astype(np.int16)
     dz = rng.integers(-32767, 32768, (2, 3, 3, 4)).astype(np.int16)
     geometry = ConvGeometry(1, 1, groups=2)
-    engine = TorchEngine(arithmetic, "cpu")
+    engine = TorchEngine(arithmetic, device)
     found = engine.conv_input_gradient(engine.from_numpy(dz), engine.from_numpy(w), geometry, (3, 3), 4)
     expected = NumpyEngine(arithmetic).conv_input_gradient(dz, w, geometry, (3, 3), 4)
     assert np.array_equal(engine.to_numpy(found.data), expected.data)
