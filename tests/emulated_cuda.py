@@ -237,7 +237,7 @@ class EmulatedCuda(TorchFunctionMode):
     def __enter__(self) -> EmulatedCuda:
         self._patches = ExitStack()
         for name, function in {
-            "is_available": lambda: True,
+            "is_available": lambda: self.devices > 0,
             "device_count": lambda: self.devices,
             "current_device": lambda: self._device,
             "set_device": lambda device: setattr(self, "_device", self._place(device).index),

@@ -132,16 +132,25 @@ def _join(size: int, timeout_s: float, backend: str) -> DistributedWorkers:
         if not os.environ.get(name):
             raise JoulebitError(f"WORLD_SIZE is {size}, but {name} is not set: start the workers by torchrun")
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # a lost worker is told in one line, by us
+    os.environ.setdefault("TORCH_NCCL_BLOCKING_WAIT", "1")  # else nccl ends a process that waits too long
     import torch
     import torch.distributed as dist
     from torch.distributed.rendezvous import rendezvous
 
-    threads = max(1, available_cpus() // _from_environment("LOCAL_WORLD_SIZE", 1))
+    neighbours = max(_from_environment("LOCAL_WORLD_SIZE", 1), local_rank + 1)
+    threads = max(1, available_cpus() // neighbours)
     torch.set_num_threads(threads)
-    if torch.cuda.is_available():
-        torch.cuda.set_device(local_rank % torch.cuda.device_count())
-    elif backend == "nccl":
+    devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if backend == "nccl" and not devices:
         raise JoulebitError("backend nccl needs a CUDA device, and torch finds none: use gloo")
+    if backend == "nccl" and neighbours > devices:
+        raise JoulebitError(
+            f"backend nccl needs a CUDA device for each worker, {neighbours} workers here have {devices}: "
+            "start fewer, or use gloo, with which they share"
+        )
+    if devices:
+        torch.cuda.set_device(local_rank % devices)
+    device = torch.device("cuda", local_rank) if backend == "nccl" else torch.device("cpu")
     timeout = timedelta(seconds=timeout_s)
     try:
         shared, _, _ = next(rendezvous("env://", rank, size, timeout=timeout))
@@ -150,12 +159,13 @@ def _join(size: int, timeout_s: float, backend: str) -> DistributedWorkers:
         store = dist.PrefixStore(f"joulebit{_from_environment('TORCHELASTIC_RESTART_COUNT', 0)}", shared)
         kinds = "cpu:gloo,cuda:nccl" if backend == "nccl" else "gloo"
         dist.init_process_group(kinds, store=store, rank=rank, world_size=size, timeout=timeout)
+        if backend == "nccl":  # which connects the workers at their first sum
+            dist.all_reduce(torch.zeros(1, dtype=torch.int64, device=device))
     except (RuntimeError, ValueError) as error:
         raise JoulebitError(
             f"the {size} workers did not meet at {os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']} within "
             f"{timeout_s:g} s: {str(error).splitlines()[0]}"
         ) from error
-    device = torch.device("cuda" if backend == "nccl" else "cpu")
     return DistributedWorkers(rank, size, threads, timeout_s, store, device)
 
 
