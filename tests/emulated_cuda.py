@@ -219,7 +219,7 @@ class EmulatedCuda(TorchFunctionMode):
         float32: products in float32 are meant.
 
     Attributes:
-        launches: how often each operation that runs a kernel was called.
+        launches: how often each operation that runs a kernel was called, and `synchronize`.
         waits: copies between host and device, and reads of single values: each waits for all that was launched.
         used, peak: bytes of the tensors that live on the devices, now and at most. What an operation allocates for
             itself is not seen.
@@ -242,7 +242,7 @@ class EmulatedCuda(TorchFunctionMode):
             "current_device": lambda: self._device,
             "set_device": lambda device: setattr(self, "_device", self._place(device).index),
             "get_device_name": lambda *_: "emulated",
-            "synchronize": lambda *_: None,
+            "synchronize": lambda *_: self.launched("synchronize", []),
             "max_memory_allocated": lambda *_: self.peak,
         }.items():
             self._patches.enter_context(mock.patch.object(torch.cuda, name, function))
@@ -257,7 +257,7 @@ class EmulatedCuda(TorchFunctionMode):
         """An operation runs on the device; reads of single values, and indices that are masks, wait."""
         self.launches[name] += 1
         picks = name in ("index", "index_put_") and any(tensor.dtype == torch.bool for tensor in tensors[1:])
-        self.waits += name in ("_local_scalar_dense", "nonzero", "masked_select") or picks
+        self.waits += name in ("_local_scalar_dense", "nonzero", "masked_select", "synchronize") or picks
 
     def hold(self, tensor: CudaTensor) -> None:
         """A tensor lives on a device."""

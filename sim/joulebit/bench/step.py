@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from joulebit.bench.fresh_process import measured_by, own_peak_memory
+from joulebit.engine.base import Engine
 from joulebit.engine.factory import make_engine
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.nn.context import Update
@@ -44,6 +45,7 @@ def bench_step(
     rounds: int = 10,
     note: Callable[[str], None] | None = None,
     memory: bool = True,
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """Time training steps on random images.
 
@@ -54,24 +56,37 @@ def bench_step(
         rounds: turns of each contestant: of one step, or of as many short ones as take 20 ms.
         note: hears what goes on.
         memory: also measure peak memory, which takes a process of its own for each.
+        device: of every contestant (see `joulebit.engine.torch_device.named_device`). On the CPU the integers are
+            computed by the numba engine, on a CUDA device by the torch engine; there a step ends when the device
+            has done it.
+
+    Raises:
+        ValueError: there is no such device.
 
     Returns:
         step_s and float32_step_s (medians, seconds; float32's is the faster memory format), ratio (median of
         paired ratios), ratio_low and ratio_high (10th and 90th percentile), cpu_ratio (of the processor time of
         all threads, which other processes on the machine disturb less), psg_ratio (integer PSG step against
         integer step), the medians of all contestants, relative (each to float32, with percentiles),
-        and with `memory` memory_ratio (peak resident bytes).
+        and with `memory` memory_ratio (peak resident bytes; on a CUDA device, bytes of its memory).
     """
+    if device != "cpu":
+        from joulebit.engine.torch_device import named_device
+
+        device = str(named_device(device))
     threads = threads or len(os.sched_getaffinity(0))
-    networks = {name: network(name, model, threads) for name in CONTESTANTS}
+    networks = {name: network(name, model, threads, device) for name in CONTESTANTS}
     batches = random_batches(networks["integer"].plan, batch)
-    times, cpu_times = alternate({name: stepper(each, batches) for name, each in networks.items()}, rounds, note)
+    steps = {name: stepper(each, batches, device) for name, each in networks.items()}
+    times, cpu_times = alternate(steps, rounds, note)
     medians = {name: median(values) for name, values in times.items()}
     fastest = min((name for name in CONTESTANTS if name.startswith("float32")), key=medians.__getitem__)
     relative = {name: ratio(times[name], times[fastest]) for name in CONTESTANTS}
-    peaks = {name: _peak_memory(name, model, batch, threads) for name in ("integer", fastest)} if memory else None
+    measured = ("integer", fastest) if memory else ()
+    peaks = {name: _peak_memory(name, model, batch, threads, device) for name in measured}
     return {
         "model": model,
+        "device": _device_name(device),
         "batch": batch,
         "threads": threads,
         "rounds": rounds,
@@ -139,24 +154,48 @@ def _steps_per_turn(step: Step) -> int:
     return max(1, math.ceil(_TURN_S / _turn(step, 1)[0]))
 
 
-def stepper(network: Network, batches: Sequence[Batch]) -> Step:
-    """The training steps of a network, on these batches in turn."""
-    return lambda number: network.train_step(batches[number % len(batches)], 0.1, 2**-9)
+def stepper(network: Network, batches: Sequence[Batch], device: str = "cpu") -> Step:
+    """The training steps of a network, on these batches in turn; each returns when the device has done it."""
+
+    def step(number: int) -> None:
+        network.train_step(batches[number % len(batches)], 0.1, 2**-9)
+        if device != "cpu":
+            import torch
+
+            torch.cuda.synchronize(device)
+
+    return step
 
 
-def network(name: str, model: str, threads: int) -> Network:
-    """One of CONTESTANTS for a model that `joulebit.nn.models` knows."""
+def network(name: str, model: str, threads: int, device: str = "cpu") -> Network:
+    """One of CONTESTANTS for a model that `joulebit.nn.models` knows; device: see `bench_step`."""
     resolved = plan(named_model(model, 10), image_shape(model))
     if name.startswith("integer"):
         update = Update.PSG if name == "integer_psg" else Update.SGD
-        engine = make_engine("numba", Arithmetic(), threads)
-        return IntegerNetwork(resolved, engine, 0, TrainingMethod(update=update))
+        return IntegerNetwork(resolved, _engine(threads, device), 0, TrainingMethod(update=update))
     import torch
 
     from joulebit.train.float32 import Float32Network
 
     torch.set_num_threads(threads)
-    return Float32Network(resolved, 0, channels_last=name == "float32_channels_last")
+    return Float32Network(resolved, 0, device=device, channels_last=name == "float32_channels_last")
+
+
+def _engine(threads: int, device: str) -> Engine:
+    if device == "cpu":
+        return make_engine("numba", Arithmetic(), threads)
+    from joulebit.engine.torch_engine import TorchEngine
+
+    return TorchEngine(Arithmetic(), device)
+
+
+def _device_name(device: str) -> str:
+    """As its maker calls it; the CPU is cpu."""
+    if device == "cpu":
+        return device
+    import torch
+
+    return str(torch.cuda.get_device_name(device))
 
 
 def image_shape(model: str) -> tuple[int, int, int]:
@@ -178,16 +217,21 @@ def random_batches(resolved: NetworkPlan, size: int) -> list[Batch]:
     ]
 
 
-def _peak_memory(name: str, model: str, batch: int, threads: int) -> int:
-    """Peak resident bytes of a process that trains three steps and does nothing else."""
-    return int(measured_by("joulebit.bench.step", json.dumps([name, model, batch, threads])))
+def _peak_memory(name: str, model: str, batch: int, threads: int, device: str) -> int:
+    """Peak bytes of a process that trains three steps and does nothing else: resident ones, or on the device."""
+    return int(measured_by("joulebit.bench.step", json.dumps([name, model, batch, threads, device])))
 
 
-def _train_and_print_peak(name: str, model: str, batch: int, threads: int) -> None:
-    contestant = network(name, model, threads)
+def _train_and_print_peak(name: str, model: str, batch: int, threads: int, device: str) -> None:
+    contestant = network(name, model, threads, device)
     for entry in random_batches(contestant.plan, batch)[:3]:
         contestant.train_step(entry, 0.1, 2**-9)
-    print(own_peak_memory())
+    if device == "cpu":
+        print(own_peak_memory())
+        return
+    import torch
+
+    print(torch.cuda.max_memory_allocated(device))
 
 
 if __name__ == "__main__":

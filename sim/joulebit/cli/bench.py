@@ -84,18 +84,24 @@ def bench() -> None:
 @bench.command()
 @model_options
 @rounds_option(10)
+@click.option(
+    "--device", default="cpu", show_default=True, metavar="cpu|cuda|cuda:N|auto",
+    help="Where both compute; the integers on a CUDA device by the torch engine.",
+)  # fmt: skip
 @json_option
-def step(model: str, batch: int, threads: int, rounds: int, as_json: bool) -> None:
+def step(model: str, batch: int, threads: int, rounds: int, device: str, as_json: bool) -> None:
     """One training step of the integer network against one of float32 PyTorch."""
     from joulebit.bench.step import bench_step
 
     with clean_stdout():
-        result: dict[str, Any] = bench_step(model=model, batch=batch, threads=threads, rounds=rounds)
+        result: dict[str, Any] = bench_step(
+            model=model, batch=batch, threads=threads, rounds=rounds, device=device
+        )
     if as_json:
         emit_json(result)
     else:
         show(
-            f"{model}, batch {batch}: {1000 * result['step_s']:.1f} ms in integers, "
+            f"{model}, batch {batch}, {result['device']}: {1000 * result['step_s']:.1f} ms in integers, "
             f"{1000 * result['float32_step_s']:.1f} ms in float32, ratio {result['ratio']:.3f}"
         )
 

@@ -300,9 +300,9 @@ def test_paper_shows_rows_and_takes_runs(capsys, stand_in):
 
 
 def test_bench_step_prints_a_ratio(capsys, stand_in):
-    def bench_step(*, model, batch, threads, rounds):
-        assert (model, batch, threads, rounds) == ("resnet20", 32, 1, 3)
-        return {"step_s": 0.1, "float32_step_s": 0.2, "ratio": 0.5}
+    def bench_step(*, model, batch, threads, rounds, device):
+        assert (model, batch, threads, rounds, device) == ("resnet20", 32, 1, 3, "cpu")
+        return {"step_s": 0.1, "float32_step_s": 0.2, "ratio": 0.5, "device": device}
 
     stand_in("joulebit.bench.step", bench_step=bench_step)
     options = ["bench", "step", "--batch", "32", "--threads", "1", "--rounds", "3"]
