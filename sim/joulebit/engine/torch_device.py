@@ -11,7 +11,7 @@ def named_device(name: str) -> torch.device:
     """cpu, cuda (the current CUDA device), cuda:N, or auto: cuda where there is one, else cpu.
 
     Raises:
-        ValueError: there is no such device on this machine.
+        ValueError: there is no such device on this machine, or this build of torch cannot use it.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -23,4 +23,8 @@ def named_device(name: str) -> torch.device:
     last = torch.cuda.device_count() - 1
     if kind == "cuda" and number and int(number) > last:
         raise ValueError(f"device {name!r} was asked for, but the last one is cuda:{last}")
+    try:
+        torch.zeros(1, device=name)
+    except RuntimeError as error:
+        raise ValueError(f"device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
     return torch.device(name)

@@ -359,6 +359,19 @@ def test_a_device_beyond_the_last_one_is_named():
             TorchEngine(DEFAULT, "cuda:2")
 
 
+def test_a_device_that_cannot_be_used_is_named(monkeypatch):
+    def fails(*_, **__):
+        raise RuntimeError(
+            "CUDA error: no kernel image is available for execution on the device\nCompile with ..."
+        )
+
+    monkeypatch.setattr(torch, "zeros", fails)
+    with pytest.raises(
+        ValueError, match="device 'cpu' cannot be used: CUDA error: no kernel image .* the device$"
+    ):
+        TorchEngine(DEFAULT, "cpu")
+
+
 @pytest.mark.skipif(HAS_CUDA, reason="needs a machine without a CUDA device")
 def test_a_missing_cuda_device_is_named():
     with pytest.raises(ValueError, match="no CUDA device"):

@@ -34,6 +34,7 @@ from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.nn.context import Update
 from joulebit.nn.graph import Conv, Dense, MaxPool, Model, Residual, plan
 from joulebit.nn.models import model
+from joulebit.train import float32
 from joulebit.train.float32 import Float32Method, Float32Network
 from joulebit.train.integer import IntegerNetwork, TrainingMethod
 
@@ -42,13 +43,21 @@ NEEDS_CUDA = [pytest.mark.gpu, pytest.mark.skipif(not HAS_CUDA, reason="needs a 
 EMULATED = pytest.mark.skipif(HAS_CUDA, reason="there is a CUDA device")
 DEVICES = [pytest.param("emulated", marks=EMULATED), pytest.param("cuda", marks=NEEDS_CUDA)]
 RUNS = {
-    "E2-Train": ("digits-resnet8-e2train", "training.iterations=4"),
+    "E2-Train": ("digits-resnet8-e2train",),
+    "adder layers": ("digits-resnet8-adder",),
+    "chosen neurons": ("digits-resnet8-neurons-per-parameter",),
+    "cyclic precision": ("digits-resnet8-cpt",),
+    "early bird": ("digits-resnet8-early-bird",),
+    "exits": ("digits-resnet8-exits",),
+    "growing": ("digits-resnet8-growing-width",),
+    "pruning": ("digits-resnet8-snip",),
+    "weights of few values": ("digits-resnet8-shift",),
+}
+LONG_RUNS = {
     "16 bits, stochastic rounding": (
         "digits-lenet-fixed", "data.name=digits32", "arithmetic.x_bits=16", "arithmetic.rounding=stochastic",
     ),
-    "adder layers": ("digits-resnet8-adder",),
     "Bayesian twin": ("digits-lenet-bayesian", "data.name=digits32"),
-    "early bird": ("digits-resnet8-early-bird",),
 }  # fmt: skip
 FLOATING = Model(
     "floating",
@@ -87,14 +96,13 @@ def test_operations_and_training_steps_have_the_bits_of_numpy(cuda: EmulatedCuda
         assert cuda.launches["_int_mm"] > 1000
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name == "E2-Train" else pytest.mark.slow) for name in RUNS]
-)
+@pytest.mark.parametrize("name", [*RUNS, *(pytest.param(name, marks=pytest.mark.slow) for name in LONG_RUNS)])
 def test_a_run_on_cuda_has_the_bits_of_one_on_the_processor(
     name: str, cuda: EmulatedCuda | None, tmp_path: Path
 ) -> None:
-    expected = outcome(small(*RUNS[name], engine="numba"), tmp_path / "processor")
-    assert outcome(small(*RUNS[name], engine="torch"), tmp_path / "cuda", stop_after=3) == expected
+    preset, *more = (*(RUNS | LONG_RUNS)[name], "training.iterations=4")
+    expected = outcome(small(preset, *more, engine="numba"), tmp_path / "processor")
+    assert outcome(small(preset, *more, engine="torch"), tmp_path / "cuda", stop_after=2) == expected
 
 
 def test_the_engine_of_a_run_is_on_cuda(cuda: EmulatedCuda | None) -> None:
@@ -196,6 +204,19 @@ def test_float32_steps_repeat_their_bits(update: str, channels_last: bool, float
             assert np.allclose(value, expected[name], rtol=1e-2, atol=1e-2), name
         else:
             assert np.array_equal(value, expected[name]), name
+
+
+@EMULATED
+@pytest.mark.parametrize("name", ["chosen neurons", "exits", "growing", "pruning", "weights of few values"])
+def test_techniques_in_float32_compute_on_the_device(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = small(*RUNS[name], "training.iterations=4", engine="float32")
+    expected = outcome(config, tmp_path / "processor")
+    monkeypatch.setattr(float32, "named_device", lambda _: torch.device("cuda"))
+    with EmulatedCuda(float32=True) as device:
+        assert outcome(config, tmp_path / "cuda", stop_after=2) == expected
+    assert device.launches["convolution_backward"] > 0
 
 
 @EMULATED
