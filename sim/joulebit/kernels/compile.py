@@ -50,3 +50,8 @@ def kernel(function: Callable[..., Any]) -> Any:
 def inline(function: Callable[..., Any]) -> Any:
     """A helper that is compiled into each kernel that calls it."""
     return numba.njit(nogil=True, error_model="numpy", inline="never", forceinline=True)(function)
+
+
+def called(function: Callable[..., Any]) -> Any:
+    """A helper that kernels call: worth it where its loop needs the registers that theirs would leave it."""
+    return numba.njit(nogil=True, error_model="numpy")(function)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from joulebit.kernels.compile import inline, kernel
+from joulebit.kernels.compile import called, kernel
 from joulebit.kernels.dot import sliding_tile, window_columns, window_rows, window_tile
 from joulebit.kernels.padding import copy_u8, fill, prefetch_part
 from joulebit.kernels.portions import ahead_of_row, next_sample, samples_at_once
@@ -40,7 +40,7 @@ MAX_REDUCTION = 66_311
 MAX_ROW = 32_767  #: pixels of z whose statistics are summed in 32 bits
 
 
-@inline
+@called
 def finish_row(
     sums: Int, pixels: Int, first: Int, last: Int, channels: Int, excess: Int, shift: Int, z: Int, total: Int,
     squares: Int, ahead: Int, peak: Int, saturated: Int,

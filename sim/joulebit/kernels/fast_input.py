@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from joulebit.kernels.compile import inline, kernel
+from joulebit.kernels.compile import called, inline, kernel
 from joulebit.kernels.dot import coupled_tile, sliding_tile, window_columns, window_rows, window_tile
 from joulebit.kernels.padding import copy_i16, fill, prefetch_part
 from joulebit.kernels.portions import ahead_of_row, next_sample, samples_at_once
@@ -143,7 +143,7 @@ def _transform(image: Int, pitch: Int, rows: Int, couples: Int, size: Int, targe
     return fold_sum(count_different(outside, bottom, larger_halves(bottom, low))) == 0
 
 
-@inline
+@called
 def finish_narrow(
     sums: Int, pixels: Int, first: Int, last: Int, channels: Int, align: Int, add: Int, add_stride: Int,
     add_channels: Int, add_align: Int, mask: Int, mask_step: Int, below: Int, shift: Int, limit: Int, g: Int,
@@ -183,7 +183,7 @@ def finish_narrow(
     return peak, saturated
 
 
-@inline
+@called
 def finish_wide(
     sums: Int, pixels: Int, first: Int, last: Int, channels: Int, align: Int, add: Int, add_stride: Int,
     add_channels: Int, add_align: Int, mask: Int, mask_step: Int, below: Int, shift: Int, limit: Int, g: Int,
@@ -222,7 +222,7 @@ def finish_wide(
     return peak, saturated
 
 
-@inline
+@called
 def _finish_raw(
     sums: Int, pixels: Int, first: Int, last: Int, channels: Int, mask: Int, mask_step: Int, below: Int, g: Int,
     peak: Int,
