@@ -14,10 +14,11 @@ refused here, with the rules' sources:
   An operation that neither the database nor the short lists below know is refused, too;
 - uint16, uint32 and uint64 in anything but copies and fills (AT_BAREBONES_UNSIGNED_TYPES of PyTorch's
   native/cuda/Copy.cu and FillKernel.cu);
-- `torch._int_mm` of sizes that `_int_mm_out_cuda` refuses (native/cuda/Blas.cpp) or in another layout than rows
-  times columns, the one with which PyTorch's `test__int_mm` expects the right result on all devices; operands at
+- `torch._int_mm` of sizes that `_int_mm_out_cuda` refuses (native/cuda/Blas.cpp) or with which cuBLAS was seen to
+  give wrong sums (rows that are no multiple of 8, pytorch/pytorch#107671); in another layout than rows times
+  columns, the one that PyTorch's `test__int_mm` expects to work on all devices; of operands that do not lie at
   multiples of 256 bytes, the alignment that cublasLtMatmul takes for granted where it chooses the algorithm
-  (CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES);
+  (CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, pytorch/pytorch#98975);
 - `torch.cdist` of more than 2^31 - 1 distances: its kernel has a block for each (native/cuda/DistanceKernel.cu).
 
 What a device would compute to other bits is refused as well: products in float32 unless `float32=True` says that
@@ -34,15 +35,16 @@ import weakref
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import torch
+from cuda_dtypes import DTYPES
+from cuda_dtypes import TABLE as TABLE_FILE
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-TABLE = json.loads(Path(__file__).with_name("cuda_dtypes.json").read_text(encoding="utf-8"))
+TABLE = json.loads(TABLE_FILE.read_text(encoding="utf-8"))
 MISSING = {
     name: missing.split() for missing, lines in TABLE["missing"].items() for line in lines for name in line.split()
 }
@@ -58,16 +60,7 @@ _UNORDERED = {  # atomic additions, or scans by blocks: exact for integers alone
     "cumsum", "index_add", "index_add_", "scatter_add", "scatter_add_", "scatter_reduce", "bincount", "histc",
     "put_", "embedding_dense_backward",
 }  # fmt: skip
-_TABLED = {
-    torch.bool,
-    torch.uint8,
-    torch.int8,
-    torch.int16,
-    torch.int32,
-    torch.int64,
-    torch.float32,
-    torch.float64,
-}
+_TABLED = {getattr(torch, name) for name in DTYPES}
 _NCCL = _TABLED - {torch.bool, torch.int16}  # ncclDataType_t has no 16-bit integers
 
 
@@ -172,7 +165,7 @@ def _refuse(name: str, dtypes: set[torch.dtype]) -> None:
 
 def _check_int8_product(a: torch.Tensor, b: torch.Tensor) -> None:
     (rows, length), columns = a.shape, b.shape[1]
-    sizes = rows > 16 and length > 0 and length % 8 == 0 and columns > 0 and columns % 8 == 0
+    sizes = rows > 16 and rows % 8 == 0 and length > 0 and length % 8 == 0 and columns > 0 and columns % 8 == 0
     layout = a.is_contiguous() and b.t().is_contiguous()
     aligned = a.storage_offset() % 256 == 0 and b.storage_offset() % 256 == 0
     if not (sizes and layout and aligned and {a.dtype, b.dtype} == {torch.int8}):

@@ -105,14 +105,15 @@ def int8_matmul(a: torch.Tensor, b: torch.Tensor, align: bool | None = None) -> 
     """a @ b as int32, for int8 [M, K] and [K, N] with K <= 2^16.
 
     align (default: on CUDA) lays the operands out as cuBLAS wants them: more than 16 rows, K and N multiples
-    of 8, a row-major and b column-major, both at addresses that suit any of its algorithms.
+    of 8, a row-major and b column-major, both at addresses that suit any of its algorithms. M becomes a multiple
+    of 16, too: with 17 rows a version of cuBLAS gave wrong sums (pytorch/pytorch#107671).
     """
     if align is None:
         align = a.is_cuda
     if not align:
         return torch._int_mm(_with_plain_strides(a), _with_plain_strides(b))
     (rows, length), columns = a.shape, b.shape[1]
-    a = _laid_out(a, max(17, rows), length + -length % 8)
+    a = _laid_out(a, max(32, rows + -rows % 16), length + -length % 8)
     b = _laid_out(b.t(), columns + -columns % 8, length + -length % 8)
     return torch._int_mm(a, b.t())[:rows, :columns]
 
@@ -144,18 +145,19 @@ def _with_plain_strides(matrix: torch.Tensor) -> torch.Tensor:
 def int8_products_are_exact(device: str) -> bool:
     """True when `int8_matmul` gives exact sums on a device.
 
-    Tried with operands that saturate 16-bit sums, and with random ones, which tell rows from columns.
+    Tried with operands that saturate 16-bit sums, and with random ones, which tell rows from columns; sizes from
+    those of a small layer to one for which a library takes its algorithms for large products.
     """
     rng = np.random.default_rng(0)
     low, high = -128, 127
-    for rows, length, columns in ((64, 256, 64), (33, 145, 17), (5, 27, 1)):
+    for rows, length, columns in ((2048, 576, 64), (64, 256, 64), (33, 145, 17), (5, 27, 1)):
         for ends in ((low, low), (low, high), (high, low), (high, high), None):
             a, b = np.empty((rows, length), np.int8), np.empty((length, columns), np.int8)
             for matrix, end in zip((a, b), ends or (None, None)):
                 matrix[:] = rng.integers(low, high, matrix.shape, endpoint=True) if end is None else end
             try:
                 product = int8_matmul(torch.from_numpy(a).to(device), torch.from_numpy(b).to(device))
-                exact = np.array_equal(product.cpu().numpy(), a.astype(np.int64) @ b.astype(np.int64))
+                exact = np.array_equal(product.cpu().numpy(), a.astype(np.float64) @ b.astype(np.float64))
             except torch.OutOfMemoryError:
                 raise
             except (RuntimeError, NotImplementedError):

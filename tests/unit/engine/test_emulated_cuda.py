@@ -40,8 +40,9 @@ FAULTS = {
     "a product of integer batches": (lambda: ones(2, 2, 2) @ ones(2, 2, 2), "bmm: not implemented"),
     "shifting floats": (lambda: ones(3, dtype=torch.float64) << 1, "bitwise_left_shift|__lshift__"),
     "an int8 product of 16 rows": (lambda: int8_product(16, 8, 8), "_int_mm: CUBLAS_STATUS_NOT_SUPPORTED"),
-    "an int8 product of length 12": (lambda: int8_product(17, 12, 8), "_int_mm"),
-    "an int8 product of 9 columns": (lambda: int8_product(17, 8, 9), "_int_mm"),
+    "an int8 product of length 12": (lambda: int8_product(24, 12, 8), "_int_mm"),
+    "an int8 product of 9 columns": (lambda: int8_product(24, 8, 9), "_int_mm"),
+    "an int8 product of 17 rows": (lambda: int8_product(17, 8, 8), "_int_mm"),
     "an int8 product of row-major operands": (
         lambda: torch._int_mm(ones(32, 8, dtype=torch.int8), ones(8, 8, dtype=torch.int8)), "_int_mm",
     ),
@@ -73,7 +74,7 @@ def test_what_a_device_allows_is_computed(cuda):
     assert (x.device, x.is_cuda, x.to("cpu").is_cuda) == (torch.device("cuda", 0), True, False)
     found = (x + torch.tensor(1))[torch.tensor([1])].to(torch.uint16).to(torch.int32)
     assert found.cpu().numpy().tolist() == [[4, 5, 6]]
-    assert int8_product(17, 8, 8).cpu().eq(8).all()
+    assert int8_product(24, 8, 8).cpu().eq(8).all()
     target = torch.zeros(6, dtype=torch.int64)
     target.copy_(x.reshape(-1).cpu())
     assert target.tolist() == list(range(6))

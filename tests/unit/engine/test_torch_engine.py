@@ -361,14 +361,10 @@ def test_a_device_beyond_the_last_one_is_named():
 
 def test_a_device_that_cannot_be_used_is_named(monkeypatch):
     def fails(*_, **__):
-        raise RuntimeError(
-            "CUDA error: no kernel image is available for execution on the device\nCompile with ..."
-        )
+        raise RuntimeError("CUDA error: no kernel image is available\nCompile with TORCH_USE_CUDA_DSA")
 
     monkeypatch.setattr(torch, "zeros", fails)
-    with pytest.raises(
-        ValueError, match="device 'cpu' cannot be used: CUDA error: no kernel image .* the device$"
-    ):
+    with pytest.raises(ValueError, match=r"device 'cpu' cannot be used: .* no kernel image is available$"):
         TorchEngine(DEFAULT, "cpu")
 
 
