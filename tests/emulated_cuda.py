@@ -9,7 +9,8 @@ refused here, with the rules' sources:
 
 - tensors of two devices in one operation; only elementwise operations take a 0-dimensional CPU tensor (operations
   tagged `pointwise`), and indexing takes CPU indices (PyTorch, "CUDA semantics": cross-GPU operations);
-- numpy's looking into device memory, and any aliasing of host and device memory: what is moved is copied;
+- numpy's looking into device memory, pinning it, and any aliasing of host and device memory: what is moved is
+  copied; copies to the host that do not wait;
 - dtypes for which an operation has no CUDA kernel: `cuda_dtypes.json`, from PyTorch's own database of operations.
   An operation that neither the database nor the short lists below know is refused, too;
 - uint16, uint32 and uint64 in anything but copies and fills (AT_BAREBONES_UNSIGNED_TYPES of PyTorch's
@@ -93,6 +94,9 @@ class CudaTensor(torch.Tensor):
         raise TypeError(f"can't convert {self.place} device type tensor to numpy. Use Tensor.cpu() first")
 
     __array__ = numpy
+
+    def pin_memory(self, *_: Any) -> Any:
+        raise RuntimeError("cannot pin a CUDA tensor: only dense CPU tensors can be pinned")
 
     def cpu(self) -> torch.Tensor:
         return self.to("cpu")
@@ -285,6 +289,8 @@ class EmulatedCuda(TorchFunctionMode):
             return function(*args, **kwargs)
         place = self._place(kwargs.pop("device"))
         if moving:
+            if kwargs.pop("non_blocking", False) and place.type == "cpu":
+                raise RuntimeError("to: the host may read a non-blocking copy before it is there")
             moved = self._moved(args[0], place)
             return function(moved, *args[1:], **kwargs) if args[1:] or kwargs else moved
         made = function(*args, **kwargs, device="cpu")

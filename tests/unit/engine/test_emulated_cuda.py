@@ -36,6 +36,8 @@ FAULTS = {
     "a GPU that is not there": (lambda: ones(3, device="cuda:2"), "invalid device ordinal"),
     "numpy": (lambda: ones(3).numpy(), "can't convert cuda:0 device type tensor to numpy"),
     "numpy.asarray": (lambda: np.asarray(ones(3)), "can't convert cuda:0 device type tensor to numpy"),
+    "pinned device memory": (lambda: ones(3).pin_memory(), "cannot pin a CUDA tensor"),
+    "a copy to the host that does not wait": (lambda: ones(3).to("cpu", non_blocking=True), "may read"),
     "a product of integer matrices": (lambda: ones(2, 2) @ ones(2, 2), "mm: not implemented .* torch.int64"),
     "a product of integer batches": (lambda: ones(2, 2, 2) @ ones(2, 2, 2), "bmm: not implemented"),
     "shifting floats": (lambda: ones(3, dtype=torch.float64) << 1, "bitwise_left_shift|__lshift__"),
