@@ -9,7 +9,11 @@ The three products, with the bounds that `tabulate_forward` and `tabulate_backwa
 
     x-hat   z * rsqrt:    b = floor((2^(s-1) - mean * rsqrt) / 2^8), since the product is z * rsqrt * 2^8; q = 1
     drift   x-hat * c2:   q = 15; |x-hat * l| < 2^30, |x-hat * h| <= 2^30 for |c2| < 2^30
-    dz      km * T:       T is split instead of km, q = 16; |km * l| <= 2^15 * (2^16 - 1) < 2^31, |T| < 2^27
+    dz      km * T:       T is split instead of km, q = 16, -2^15 <= l < 2^15; |km * l| <= 2^30, |T| < 2^27
+
+All factors of 32-bit products have 16 bits, so that one multiply-add of pairs of them (`dot.add_products`) makes a
+product and adds it: the half of a lane that has no part in it is 0 in the table. The halves of T + 2^15, with the
+bit of 2^15 turned over, are l and h as signed integers.
 
 Constants lie in tables of int32 rows, a row per constant and a column per channel. Channels come in multiples
 of 16: fewer are repeated, a tensor of 24 channels being one of 48 with half as many pixels.
@@ -20,6 +24,7 @@ from __future__ import annotations
 import numpy as np
 
 from joulebit.kernels.compile import inline, kernel
+from joulebit.kernels.dot import add_products
 from joulebit.kernels.portions import following, units_ahead
 from joulebit.kernels.scalar import Int
 from joulebit.kernels.vector import (
@@ -46,21 +51,23 @@ from joulebit.kernels.vector import (
     zeros,
 )
 
-FORWARD_ROWS, SUMS_ROWS, BACKWARD_ROWS = 7, 5, 11
+FORWARD_ROWS, SUMS_ROWS, BACKWARD_ROWS = 7, 5, 12
 
 
 @inline
 def _tabulate_normalised(mean: Int, rsqrt: Int, scale: Int, table: Int, c: Int) -> Int:
     """Rows 0..4 of channel c; whether all values of x-hat's computation fit."""
-    shift = 35 - scale[c] - 8
+    root, shift = rsqrt[c], 35 - scale[c] - 8
+    if root == 1 << 16:  # an even factor and its half are the same, a bit less to shift
+        root, shift = root >> 1, shift - 1
     if shift < 1 or shift > 31:
         return False
-    offset = ((np.int64(1) << (shift + 7)) - mean[c] * rsqrt[c]) >> 8
-    half = rsqrt[c] >> 1
+    offset = ((np.int64(1) << (shift + 7)) - mean[c] * root) >> 8
+    half = root >> 1
     if 32768 * half + abs(offset >> 1) + 32768 >= np.int64(1) << 31:
         return False
     table[0, c] = half
-    table[1, c] = -(rsqrt[c] & 1)
+    table[1, c] = root & 1
     table[2, c] = offset >> 1
     table[3, c] = offset & 1
     table[4, c] = shift - 1
@@ -81,7 +88,7 @@ def tabulate_forward(mean: Int, rsqrt: Int, scale: Int, gamma: Int, beta: Int, s
     for c in range(mean.size):
         if not _tabulate_normalised(mean, rsqrt, scale, table, c):
             return False
-        table[5, c] = gamma[c]
+        table[5, c] = gamma[c] & 0xFFFF
         table[6, c] = (beta[c] << 11) + ((np.int64(1) << shift) >> 1)
     _repeat(table, 0, FORWARD_ROWS, mean.size)
     return True
@@ -107,16 +114,19 @@ def tabulate_backward(mean_g: Int, mean_gx: Int, multiplier: Int, shift: Int, ta
     from 44 on gives 0.
     """
     for c in range(mean_g.size):
-        last = min(np.int64(46), shift[c])
+        factor, last = multiplier[c], min(np.int64(46), shift[c])
+        if factor == 1 << 15:
+            factor, last = factor >> 1, last - 1
         fits = abs(mean_gx[c]) < 1 << 30 and abs(mean_g[c]) <= 1 << 23 and last >= 17
-        if not fits or abs(multiplier[c]) > 32768:
+        if not fits or abs(factor) > 32768:
             return False
-        table[5, c] = mean_g[c]
-        table[6, c] = mean_gx[c] >> 15
+        table[5, c] = 32768 - mean_g[c]
+        table[6, c] = (mean_gx[c] >> 15) & 0xFFFF
         table[7, c] = mean_gx[c] & 32767
-        table[8, c] = multiplier[c]
-        table[9, c] = np.int64(1) << (last - 17)
-        table[10, c] = last - 16
+        table[8, c] = factor & 0xFFFF
+        table[9, c] = factor << 16
+        table[10, c] = np.int64(1) << (last - 17)
+        table[11, c] = last - 16
     _repeat(table, SUMS_ROWS, BACKWARD_ROWS, mean_g.size)
     return True
 
@@ -124,8 +134,8 @@ def tabulate_backward(mean_g: Int, mean_gx: Int, multiplier: Int, shift: Int, ta
 @inline
 def _normalised(z: Int, half: Int, odd: Int, offset: Int, low_bit: Int, shift: Int, low: Int, high: Int) -> Int:
     """x-hat, lane by lane."""
-    one = splat(1)
-    return smaller(larger((z * half + offset + (((z & odd) + low_bit) >> one)) >> shift, low), high)
+    last_bit = add_products(low_bit, z, odd) >> splat(1)
+    return smaller(larger((add_products(offset, z, half) + last_bit) >> shift, low), high)
 
 
 @kernel
@@ -176,7 +186,7 @@ def norm_forward(
                             load_i16(z + 2 * place, full), half, odd, offset, low_bit, right, bottom, top
                         )
                         x = (load_u8(source, full) ^ turn) - turn
-                        y = (weight * xhat + start + (x << left)) >> whole
+                        y = add_products(start + (x << left), xhat, weight) >> whole
                         over = count_greater(over, y, ceiling)
                         if below != 0:
                             over = count_greater(over, floor, y)
@@ -190,7 +200,7 @@ def norm_forward(
                         xhat = _normalised(
                             load_i16(z + 2 * place, full), half, odd, offset, low_bit, right, bottom, top
                         )
-                        y = (weight * xhat + start) >> whole
+                        y = add_products(start, xhat, weight) >> whole
                         over = count_greater(over, y, ceiling)
                         if below != 0:
                             over = count_greater(over, floor, y)
@@ -248,9 +258,10 @@ def norm_backward(
 ) -> tuple[Int, Int]:  # fmt: skip
     """`fast_norm.norm_backward` by a table; (peak, saturated). No result reaches the peak's limit of 2^30."""
     full = lanes(16)
-    top, bottom, eight, none = splat(32767), splat(-32767), splat(8), zeros()
+    top, bottom, none = splat(32767), splat(-32767), zeros()
     high, low = splat(limit), splat(-limit)
-    four, fifteen, sixteen, half_step, low_half = splat(4), splat(15), splat(16), splat(1 << 18), splat(65535)
+    four, fifteen, sixteen, half_step = splat(4), splat(15), splat(16), splat(1 << 18)
+    unit, middle = splat(1 << 8), splat(1 << 15)
     row = 4 * channels
     peak = zeros()
     saturated = np.int64(0)
@@ -268,20 +279,21 @@ def norm_backward(
                 load_all(t + 2 * row),
                 load_all(t + 3 * row),
             )
-            right, c1, c2_high, c2_low = (
+            right, start, c2_high, c2_low = (
                 load_all(t + 4 * row), load_all(t + 5 * row), load_all(t + 6 * row), load_all(t + 7 * row)
             )  # fmt: skip
-            factor, last_half, last_shift = load_all(t + 8 * row), load_all(t + 9 * row), load_all(t + 10 * row)
+            low_factor, high_factor = load_all(t + 8 * row), load_all(t + 9 * row)
+            last_half, last_shift = load_all(t + 10 * row), load_all(t + 11 * row)
             for j in range(first, last):
                 place = 2 * (j * channels + c)
                 prefetch(g + place + ahead)
                 prefetch(z + place + ahead)
                 prefetch_write(dz + place + ahead)
                 xhat = _normalised(load_i16(z + place, full), half, odd, offset, low_bit, right, bottom, top)
-                drift = (xhat * c2_high + ((xhat * c2_low + half_step) >> fifteen)) >> four
-                v = (load_i16(g + place, full) << eight) - c1 - drift
-                rest = (factor * (v & low_half)) >> sixteen
-                u = (factor * (v >> sixteen) + rest + last_half) >> last_shift
+                drift = add_products(add_products(half_step, xhat, c2_low) >> fifteen, xhat, c2_high) >> four
+                t_halves = (add_products(start, load_i16(g + place, full), unit) - drift) ^ middle
+                rest = add_products(none, t_halves, low_factor) >> sixteen
+                u = (add_products(last_half, t_halves, high_factor) + rest) >> last_shift
                 q = smaller(larger(u, low), high)
                 clamped = count_different(clamped, q, u)
                 peak = larger(peak, larger(u, none - u))

@@ -22,22 +22,25 @@ def extremes(rng: np.random.Generator, low: int, high: int, shape: tuple[int, ..
 
 
 def constants(rng: np.random.Generator, channels: int) -> NormConstants:
-    """Constants that all fit: scale -4 .. 26."""
+    """Constants that all fit: scale -4 .. 26, but 25 with the largest rsqrt."""
+    rsqrt = extremes(rng, 1 << 15, 1 << 16, (channels,))
     return NormConstants(
         extremes(rng, -(1 << 21), 1 << 21, (channels,)),
-        extremes(rng, 1 << 15, 1 << 16, (channels,)),
-        extremes(rng, -3, 26, (channels,)),
+        rsqrt,
+        np.minimum(extremes(rng, -3, 26, (channels,)), np.where(rsqrt == 1 << 16, 25, 26)),
         extremes(rng, -32767, 32767, (channels,)),
         extremes(rng, -32767, 32767, (channels,)),
     )
 
 
 def gradient(rng: np.random.Generator, channels: int) -> NormGradientConstants:
+    """Constants that all fit: shift 17 .. 62, but 18 with the largest multiplier."""
+    multiplier = extremes(rng, -(1 << 15), 1 << 15, (channels,))
     return NormGradientConstants(
         extremes(rng, -(1 << 23), 1 << 23, (channels,)),
         extremes(rng, -(1 << 30) + 1, (1 << 30) - 1, (channels,)),
-        extremes(rng, -(1 << 15), 1 << 15, (channels,)),
-        extremes(rng, 17, 62, (channels,)),
+        multiplier,
+        np.maximum(extremes(rng, 17, 62, (channels,)), np.where(multiplier == 1 << 15, 18, 17)),
     )
 
 
@@ -77,20 +80,24 @@ def test_edges_are_exact(channels: int, seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
+    "values",
     [
-        ("scale", 27),
-        ("scale", -5),
-        ("mean", 1 << 40),
-        ("mean_gx", 1 << 30),
-        ("mean_g", -(1 << 23) - 1),
-        ("shift", 16),
+        {"scale": 27},
+        {"scale": 26, "rsqrt": 1 << 16},
+        {"scale": -5, "rsqrt": 1 << 15},
+        {"mean": 1 << 40},
+        {"mean_gx": 1 << 30},
+        {"mean_g": -(1 << 23) - 1},
+        {"shift": 16},
+        {"shift": 17, "multiplier": 1 << 15},
     ],
+    ids=str,
 )
-def test_what_may_not_fit_is_refused(name: str, value: int) -> None:
+def test_what_may_not_fit_is_refused(values: dict[str, int]) -> None:
     rng = np.random.default_rng(0)
     norm, slopes = constants(rng, CHANNELS), gradient(rng, CHANNELS)
-    getattr(norm if hasattr(norm, name) else slopes, name)[3] = value
+    for name, value in values.items():
+        getattr(norm if hasattr(norm, name) else slopes, name)[3] = value
     table = np.zeros((narrow_norm.BACKWARD_ROWS, CHANNELS), np.int32)
     fits = narrow_norm.tabulate_sums(norm.mean, norm.rsqrt, norm.scale, table)
     factors = (slopes.mean_g, slopes.mean_gx, slopes.multiplier, slopes.shift)
