@@ -8,7 +8,7 @@ Work is cut into chunks of samples, which bounds the memory for patches and keep
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ from joulebit.engine.torch_products import int8_products_are_exact, largest_sum
 from joulebit.engine.torch_rounding import differing, peak_of, saturate, shift_round, to_int64
 from joulebit.engine.torch_tally import Tally, read_integers
 from joulebit.engine.torch_uint16 import calculable, is_unsigned, movable
+from joulebit.engine.torch_update import update
 from joulebit.engine.torch_weights import few_valued
 from joulebit.fixed.arithmetic import (
     CONV_OUTPUT_BITS,
@@ -43,7 +44,7 @@ from joulebit.fixed.arithmetic import (
 )
 from joulebit.fixed.matmul import integer_matmul
 from joulebit.fixed.rounding import bit_length
-from joulebit.fixed.update import reciprocal
+from joulebit.fixed.update import LayerUpdate
 
 # Of one chunk of samples. Up to 106 bytes of a CUDA device's memory are in use for each: 0.9 GB.
 _VALUE_ELEMENTS = {"cpu": 1 << 18, "cuda": 1 << 23}
@@ -430,8 +431,11 @@ class TorchEngine:
     def quantise_weights(self, master: Array, kind: str = "linear") -> tuple[Array, int]:
         if kind != "linear":
             return few_valued(master, kind, self.arithmetic.w_bits)
+        return self._quantised(master, int(peak_of(master)))
+
+    def _quantised(self, master: Array, peak: int) -> tuple[Array, int]:
         bits = self.arithmetic.w_bits
-        shift = max(0, bit_length(int(peak_of(master))) - (bits - 1))
+        shift = max(0, bit_length(peak) - (bits - 1))
         w = saturate(shift_round(to_int64(master), shift), bits)
         return w.to(torch.int8 if bits <= 8 else torch.int16), shift - 28
 
@@ -444,18 +448,14 @@ class TorchEngine:
         samples: int,
         rule: UpdateRule,
     ) -> None:
-        inverse, k = reciprocal(samples)
-        shift = exponent - k + 28
-        if shift > 0:
-            shift = min(shift, 40)
-            limit = ((1 << 43) - 1) >> shift
-            mean = gradient.clamp(-limit, limit) << shift
-        else:
-            mean = saturate(shift_round(gradient, min(62, -shift)), 44)
-        wide = to_int64(master)
-        step = saturate(shift_round(mean * inverse, 16), 38) + shift_round(wide * rule.decay_q24, 24)
-        momentum.copy_(saturate(shift_round(momentum * rule.momentum_q15, 15) + step, 42))
-        master.copy_(saturate(wide - shift_round(momentum * rule.learning_rate_q20, 20), 32))
+        update(master, momentum, gradient, exponent, samples, rule)
+
+    def update_layers(self, layers: Sequence[LayerUpdate]) -> list[tuple[Array, int]]:
+        """`update` of each, then its linear weights as by `quantise_weights`; all peaks are read at once."""
+        for layer in layers:
+            self.update(*layer)
+        peaks = read_integers(*(peak_of(layer.master) for layer in layers))
+        return [self._quantised(layer.master, peak) for layer, peak in zip(layers, peaks)]
 
     def zeros_like_momentum(self, master: Array) -> Array:
         return torch.zeros(master.shape, dtype=torch.int64, device=self.device)

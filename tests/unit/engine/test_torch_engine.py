@@ -24,6 +24,7 @@ from joulebit.engine.numpy_engine import NumpyEngine
 from joulebit.engine.torch_engine import TorchEngine
 from joulebit.engine.torch_products import int8_matmul
 from joulebit.fixed.arithmetic import Arithmetic
+from joulebit.fixed.update import LayerUpdate
 
 DEFAULT = Arithmetic()
 SIGNED = Arithmetic(x_signed=True)
@@ -56,6 +57,7 @@ GEOMETRIES = {
     "depthwise stride 2": (ConvGeometry(5, 5, stride=2, padding_h=2, padding_w=2, groups=3), 3, 3),
     "depthwise times 2": (ConvGeometry(3, 3, stride=3, padding_h=1, padding_w=1, groups=3), 3, 6),
 }
+MOVED = ("master", "momentum", "gradient")  # what an engine holds of a `LayerUpdate`
 HAS_CUDA = torch.cuda.is_available()
 
 
@@ -191,6 +193,7 @@ def check_everything_else(arithmetic, device="cpu", batch=3, size=(5, 7), channe
 
 
 def check_parameters(pair, rng):
+    check_layers(pair, rng)
     sums = rng.integers(-(2**40), 2**40, (3, 3, 4, 5))
     guess = rng.integers(-(2**20), 2**20, sums.shape)
     for threshold in (0, 205, 4096):
@@ -206,6 +209,26 @@ def check_parameters(pair, rng):
             for samples in (1, 100, 128):
                 momentum = rng.integers(-(2**41) + 1, 2**41, sums.shape)
                 check_update(pair, master, momentum, sums, exponent, samples)
+
+
+def check_layers(pair, rng):
+    """`update_layers` does what `update` and `quantise_weights` do."""
+    layers = [
+        LayerUpdate(
+            rng.integers(-peak, peak, (3, 3, 2, 4), endpoint=True).astype(np.int32),
+            rng.integers(-(2**41) + 1, 2**41, (3, 3, 2, 4)), rng.integers(-(2**40), 2**40, (3, 3, 2, 4)),
+            exponent, 100, UpdateRule(104858, 29491, 1678),
+        )
+        for peak, exponent in ((0, -60), (200, -30), (2**31 - 1, 0))
+    ]  # fmt: skip
+    reference, engine = pair
+    moved = [layer._replace(**{k: engine.from_numpy(v.copy()) for k, v in layer._asdict().items() if k in MOVED})
+             for layer in layers]  # fmt: skip
+    found = engine.update_layers(moved)
+    for layer, other, (w, exponent) in zip(layers, moved, found):
+        reference.update(*layer)
+        assert_same((layer.master, layer.momentum), (other.master, other.momentum), engine)
+        assert_same(reference.quantise_weights(layer.master), (w, exponent), engine)
 
 
 def check_update(pair, master, momentum, sums, exponent, samples):

@@ -112,9 +112,9 @@ def test_the_engine_of_a_run_is_on_cuda(cuda: EmulatedCuda | None) -> None:
 
 
 @EMULATED
-@pytest.mark.parametrize("update, waits", [(Update.SGD, 9.5), (Update.PSG, 10.5)])
+@pytest.mark.parametrize("update, waits", [(Update.SGD, 8.5), (Update.PSG, 9.5)])
 def test_a_step_waits_once_for_each_operation(update: Update, waits: float) -> None:
-    """Per layer: three copies to the device, and what seven operations tell the host; of predicted signs eight."""
+    """Per layer three copies to the device, and what five operations tell the host; of predicted signs six."""
     with EmulatedCuda() as device:
         resolved = plan(model("resnet20", 10), (32, 32, 3))
         network = IntegerNetwork(resolved, TorchEngine(device="cuda"), 0, TrainingMethod(update=update))
