@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from joulebit.engine.base import ConvGeometry, ConvOutput, Quantised
 from joulebit.engine.input_gradient_epilogue import InputGradientEpilogue
-from joulebit.engine.vector_kernels import Later, VectorKernels
+from joulebit.engine.vector_kernels import LaterAll, Narrowing, VectorKernels
 from joulebit.fixed.arithmetic import Arithmetic
-from joulebit.kernels import depthwise, depthwise_3x3, fast_forward, fast_input
+from joulebit.kernels import depthwise, depthwise_3x3, depthwise_weight, fast_forward, fast_input
 from joulebit.kernels.memory import Pool
 from joulebit.kernels.scratch import Scratch, address
 from joulebit.kernels.streaming import streams
@@ -117,47 +117,54 @@ class DepthwiseKernels(VectorKernels):
         rows = [(*shared, scratch[thread]) for thread in range(self._threads(samples))]
         return self._quantised(g, kernel, rows)
 
-    def begin_weight_gradient(
+    def begin_weight_gradients(
         self,
         x: NDArray[Any],
         dz: NDArray[Any],
         geometry: ConvGeometry,
-        narrow: tuple[int, int, int, int, int] | None,
+        exact: bool,
+        narrow: Narrowing | None,
         limit: int,
-    ) -> Later | None:
-        """`FastKernels.begin_weight_gradient`, or None."""
+    ) -> LaterAll | None:
+        """`FastKernels.begin_weight_gradients`, or None."""
         samples, height, width, channels = x.shape
         _, out_h, out_w, c_out = dz.shape
         depth = geometry.groups == channels == c_out
-        if not depth or x.dtype not in _BYTES or dz.dtype != np.int16 or out_w > depthwise.HELD:
+        if not depth or x.dtype not in _BYTES or dz.dtype != np.int16:
             return None
-        kernel_h, kernel_w, blocks = geometry.kernel_h, geometry.kernel_w, -(-channels // 16)
+        kernel_h, kernel_w, stride = geometry.kernel_h, geometry.kernel_w, geometry.stride
         x_shift, low, high, g_shift, g_high = narrow or (-1, 0, 0, -1, 0)
-        threads = self._threads(samples)
-        totals = np.zeros((threads, blocks, kernel_h, kernel_w, 16), np.int64)
+        threads = self._threads((samples + 1) // 2)
+        wanted = int(exact) + int(narrow is not None)
+        totals = np.zeros((threads, wanted, -(-channels // 16), kernel_h, kernel_w, 16), np.int64)
         shared = (
-            samples, address(x), height, width, channels, 128 if x.dtype == np.int8 else 0, x_shift, low, high,
-            address(dz), out_h, out_w, g_shift, g_high, kernel_h, kernel_w, geometry.stride, geometry.padding_h,
+            samples, address(x), height, width, channels, 128 if x.dtype == np.int8 else 0, int(exact), x_shift,
+            low, high, address(dz), out_h, out_w, g_shift, g_high, kernel_h, kernel_w, stride, geometry.padding_h,
             geometry.padding_w,
         )  # fmt: skip
         states = np.zeros(threads, np.int64)
         start, size, state = address(totals), totals.strides[0], address(states)
 
         def rows(begun: Begun) -> list[tuple[int, ...]]:
-            memory = self._begun_scratch[begun.number]
-            scratch = self._addresses(height, width, channels, out_h, out_w, geometry, memory)
+            needed = depthwise_weight.scratch_size(out_h, out_w, kernel_h, kernel_w, stride)
+            scratch = self._begun_scratch[begun.number].addresses(needed)
             return [
                 (begun.counter, *shared, scratch[i], start + i * size, begun.boxes[i], state + i * 8)
                 for i in range(threads)
             ]
 
-        begun = self._workers.begin(depthwise.weight_gradient, rows, (x, dz, totals, states))
+        begun = self._workers.begin(depthwise_weight.weight_gradient, rows, (x, dz, totals, states))
 
-        def collected() -> tuple[NDArray[np.int64], int]:
+        def collected() -> list[tuple[NDArray[np.int64], int]]:
             self._workers.finish(begun)
-            sums = totals.sum(0).transpose(1, 2, 0, 3).reshape(kernel_h, kernel_w, 1, -1)[..., :channels]
-            dw = np.clip(sums, -limit, limit)
-            return dw, int(np.count_nonzero(dw != sums))
+            sums = (
+                totals.sum(0).transpose(0, 2, 3, 1, 4).reshape(wanted, kernel_h, kernel_w, 1, -1)[..., :channels]
+            )
+            found = [(dw, 0) for dw in np.ascontiguousarray(sums)]
+            if exact:
+                dw = np.clip(sums[0], -limit, limit)
+                found[0] = dw, int(np.count_nonzero(dw != sums[0]))
+            return found
 
         return collected
 
@@ -172,12 +179,11 @@ class DepthwiseKernels(VectorKernels):
         )
 
     def _addresses(
-        self, height: int, width: int, channels: int, out_h: int, out_w: int, geometry: ConvGeometry,
-        scratch: Scratch | None = None,
-    ) -> list[int]:  # fmt: skip
+        self, height: int, width: int, channels: int, out_h: int, out_w: int, geometry: ConvGeometry
+    ) -> list[int]:
         sizes = (geometry.kernel_h, geometry.kernel_w, geometry.padding_h, geometry.padding_w)
         size = depthwise.scratch_size(height, width, channels, out_h, out_w, *sizes)
-        return (scratch or self._scratch).addresses(size)
+        return self._scratch.addresses(size)
 
 
 def _joins_rows(geometry: ConvGeometry) -> bool:

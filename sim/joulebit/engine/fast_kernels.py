@@ -17,7 +17,7 @@ from joulebit.engine.arrangement import as_larger_images, gradients_together, na
 from joulebit.engine.base import ConvGeometry, ConvOutput, Quantised
 from joulebit.engine.depthwise_kernels import DepthwiseKernels
 from joulebit.engine.input_gradient_epilogue import InputGradientEpilogue
-from joulebit.engine.vector_kernels import Later, VectorKernels
+from joulebit.engine.vector_kernels import Later, LaterAll, Narrowing, VectorKernels
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.kernels import fast_forward, fast_input, fast_weight, few_channels, filtered_weight, packing
 from joulebit.kernels.memory import Pool
@@ -205,21 +205,38 @@ class FastKernels(VectorKernels):
         rows = [(*row, scratch[thread]) for thread in range(self._threads(samples))]
         return self._quantised(g, few_channels.input_gradient, rows)
 
-    def begin_weight_gradient(
+    def begin_weight_gradients(
         self,
         x: NDArray[Any],
         dz: NDArray[Any],
         geometry: ConvGeometry,
-        narrow: tuple[int, int, int, int, int] | None,
+        exact: bool,
+        narrow: Narrowing | None,
         limit: int,
-    ) -> Later | None:
-        """`Engine.conv_weight_gradient` within +-limit, begun (`Workers.begin`); or None.
+    ) -> LaterAll | None:
+        """Weight gradients, begun (`Workers.begin`): the exact one if asked, the predictor's if narrow; or None.
 
-        narrow: (x_shift, x_low, x_high, g_shift, g_high) makes it the predictor's product (spec, section 6), of
-        clamp(RND(x, x_shift), x_low, x_high) and clamp(RND(dz, g_shift), -g_high, g_high).
+        exact: `Engine.conv_weight_gradient` within +-limit. narrow: the operands of `conv_weight_gradient_msb`.
         """
         if geometry.groups > 1:
-            return self._depthwise.begin_weight_gradient(x, dz, geometry, narrow, limit)
+            return self._depthwise.begin_weight_gradients(x, dz, geometry, exact, narrow, limit)
+        begun = []
+        for form in [None] * exact + [narrow] * (narrow is not None):
+            later = self._begin_weight_gradient(x, dz, geometry, form, _UNLIMITED if form else limit)
+            if later is None:
+                return None
+            begun.append(later)
+        return lambda: [later() for later in begun]
+
+    def _begin_weight_gradient(
+        self,
+        x: NDArray[Any],
+        dz: NDArray[Any],
+        geometry: ConvGeometry,
+        narrow: Narrowing | None,
+        limit: int,
+    ) -> Later | None:
+        """One of `begin_weight_gradients`."""
         samples, height, width, c_in = x.shape
         _, out_h, out_w, c_out = dz.shape
         if x.itemsize != 1 or dz.dtype != np.int16:
@@ -227,7 +244,7 @@ class FastKernels(VectorKernels):
         kernel_h, kernel_w = geometry.kernel_h, geometry.kernel_w
         if larger := as_larger_images(x.shape, geometry, _SUMMED):
             x, dz = x.reshape(larger), dz.reshape(*larger[:3], c_out)
-            result = self.begin_weight_gradient(x, dz, _POINTWISE, narrow, limit)
+            result = self._begin_weight_gradient(x, dz, _POINTWISE, narrow, limit)
             return result and _reshaped(result, (kernel_h, kernel_w, c_in, c_out))
         low, high = (-128, 127) if x.dtype == np.int8 else (0, 255)
         x_shift, low, high, g_shift, g_high = narrow or (-1, low, high, -1, 32768)

@@ -24,7 +24,7 @@ from joulebit.engine.channel_constants import CompiledConstants
 from joulebit.engine.numpy_arrays import NumpyArrays
 from joulebit.engine.parts import NO_MASK, NOTHING_TO_ADD, joined, joined_output, unsigned
 from joulebit.engine.update_kernels import UpdateKernels
-from joulebit.engine.vector_kernels import Later
+from joulebit.engine.vector_kernels import Later, LaterAll
 from joulebit.fixed import weights
 from joulebit.fixed.arithmetic import MASTER_FRACTION_BITS, PEAK_LIMIT, Arithmetic
 from joulebit.fixed.rounding import Rounding, bit_length
@@ -227,35 +227,37 @@ class NumbaEngine(NumpyArrays):
 
         A call of what is returned gives the gradient and how often it was clamped (0 with `msb`).
         """
-        if not msb:
-            return self._begin_weight_gradient(x, dz, geometry, None, self._acc_limit)
-        fmt = self.arithmetic
-        x_low, x_high = fmt.msb_activation_range(signed=x.dtype.kind != "u")
-        g_low, g_high = fmt.msb_gradient_range()
-        x_shift, g_shift = fmt.x_bits - fmt.x_msb_bits, fmt.g_bits - fmt.g_msb_bits
-        mode = fmt.msb_rounding_mode
-        narrowing: tuple[int, int, int, int, int] | None = (x_shift, x_low, x_high, g_shift, g_high)
-        if mode is not Rounding.HALF_UP:
-            x, dz = self._narrow(x, x_shift, x_low, x_high, mode), self._narrow(dz, g_shift, g_low, g_high, mode)
-            narrowing = None
-        return self._begin_weight_gradient(x, dz, geometry, narrowing, _UNLIMITED)
+        begun = self._begin_weight_gradients(x, dz, geometry, not msb, msb)
+        return lambda: begun()[0]
 
-    def _begin_weight_gradient(
-        self,
-        x: Array,
-        dz: Array,
-        geometry: ConvGeometry,
-        narrowing: tuple[int, int, int, int, int] | None,
-        limit: int,
-    ) -> Later:
-        """Sums within +-limit and how many were not, of operands narrowed half up if asked (spec, section 6)."""
-        fast = self._fast and self._fast.begin_weight_gradient(x, dz, geometry, narrowing, limit)
+    def begin_weight_gradients(self, x: Array, dz: Array, geometry: ConvGeometry) -> LaterAll:
+        """`begin_weight_gradient` without and with `msb`, where possible from one pass over x and dz."""
+        return self._begin_weight_gradients(x, dz, geometry, True, True)
+
+    def _begin_weight_gradients(
+        self, x: Array, dz: Array, geometry: ConvGeometry, exact: bool, msb: bool
+    ) -> LaterAll:
+        fmt, mode = self.arithmetic, self.arithmetic.msb_rounding_mode
+        (x_low, x_high), (g_low, g_high) = fmt.msb_activation_range(x.dtype.kind != "u"), fmt.msb_gradient_range()
+        x_shift, g_shift = fmt.x_bits - fmt.x_msb_bits, fmt.g_bits - fmt.g_msb_bits
+        if not msb or mode is Rounding.HALF_UP:
+            narrowing = (x_shift, x_low, x_high, g_shift, g_high) if msb else None
+            fast = self._fast and self._fast.begin_weight_gradients(
+                x, dz, geometry, exact, narrowing, self._acc_limit
+            )
+            if fast:
+                return fast
+        begun = [self._begin_sums(x, dz, geometry, self._acc_limit)] if exact else []
+        if msb:
+            x, dz = self._narrow(x, x_shift, x_low, x_high, mode), self._narrow(dz, g_shift, g_low, g_high, mode)
+            begun.append(self._begin_sums(x, dz, geometry, _UNLIMITED))
+        return lambda: [later() for later in begun]
+
+    def _begin_sums(self, x: Array, dz: Array, geometry: ConvGeometry, limit: int) -> Later:
+        """The weight gradient within +-limit, and how many of its sums were not."""
+        fast = self._fast and self._fast.begin_weight_gradients(x, dz, geometry, True, None, limit)
         if fast:
-            return fast
-        if narrowing:
-            x_shift, x_low, x_high, g_shift, g_high = narrowing
-            x = self._narrow(x, x_shift, x_low, x_high, Rounding.HALF_UP)
-            dz = self._narrow(dz, g_shift, -g_high, g_high, Rounding.HALF_UP)
+            return lambda: fast()[0]
         shape = (geometry.kernel_h, geometry.kernel_w, x.shape[3] // geometry.groups, dz.shape[3])
 
         def work(first: int, last: int) -> Int64Array:

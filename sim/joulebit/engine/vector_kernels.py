@@ -17,6 +17,10 @@ from joulebit.kernels.workers import Workers
 
 #: What was begun: a call gives the weight gradient, and how many of its sums were clamped.
 Later = Callable[[], tuple[NDArray[np.int64], int]]
+#: The same of several weight gradients: the exact one, the predictor's.
+LaterAll = Callable[[], list[tuple[NDArray[np.int64], int]]]
+#: The predictor's operands: clamp(RND(x, x_shift), x_low, x_high) and clamp(RND(dz, g_shift), -g_high, g_high).
+Narrowing = tuple[int, int, int, int, int]
 
 
 class VectorKernels:

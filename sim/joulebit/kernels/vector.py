@@ -319,6 +319,29 @@ pairs_i16 = _make(
 pairs_u8 = _make(I32, (_A, _A, LANES, LANES), _pairs(_I8), "`pairs_i16` of uint8.")
 
 
+def _side_by_side(first: int) -> Callable[..., Any]:
+    """Halves first .. first + 15 of two vectors as pairs."""
+    packed, both = ir.VectorType(_I16, 2 * WIDTH), ir.VectorType(_I32, 2 * WIDTH)
+    order = [first + i // 2 + i % 2 * 2 * WIDTH for i in range(2 * WIDTH)]
+
+    def build(builder: Any, x: Any, y: Any) -> Any:
+        value = builder.shuffle_vector(*(builder.bitcast(v, packed) for v in (x, y)), ir.Constant(both, order))
+        return builder.bitcast(value, I32.llvm)
+
+    return build
+
+
+def _bytes_as_halves(builder: Any, address: Any) -> Any:
+    memory = ir.VectorType(_I8, 2 * WIDTH)
+    value = builder.load(pointer(builder, address, memory), align=1)
+    return builder.bitcast(builder.zext(value, ir.VectorType(_I16, 2 * WIDTH)), I32.llvm)
+
+
+load_halves_u8 = _make(I32, (_A,), _bytes_as_halves, "32 uint8 as 16-bit halves.")
+low_pairs = _make(I32, (I32, I32), _side_by_side(0), "The first 16 halves of two vectors side by side, as pairs.")
+high_pairs = _make(I32, (I32, I32), _side_by_side(WIDTH), "The last 16 halves of two vectors, as pairs.")
+
+
 def _add_saturating(builder: Any, x: Any, y: Any) -> Any:
     kind = ir.FunctionType(x.type, [x.type, x.type])
     name = f"llvm.sadd.sat.v{x.type.count}i{x.type.element.width}"

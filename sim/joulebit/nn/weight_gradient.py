@@ -46,16 +46,13 @@ def weight_gradient(
         outputs = outputs_per_group(plan, channels)
         operands = neuron_operands(plan, x.data, dz, channels, engine)
     forming = [_forming(operand, run) for operand in operands]
-    guessing = [_forming(operand, run, msb=True) for operand in operands] if update is Update.PSG else []
     distance = DistanceGradient.of(weight.w, channels, engine) if plan.kind == "adder" else None
     distances = distance.sums(dz, update is Update.PSG) if distance else []
 
     def formed() -> None:
         found = [part() for part in forming]
-        arrays = [_joined([part[0] for part in found], engine)]
-        if guessing:
-            arrays.append(_joined([part()[0] for part in guessing], engine))
-        clamped = sum(part[1] for part in found)
+        arrays = [_joined([part[0] for part in parts], engine) for parts in zip(*found, strict=True)]
+        clamped = sum(part[0][1] for part in found)
         run.totals.later([*arrays, *distances], partial(finish, clamped), engine)
 
     def finish(saturated: int, *found: Array) -> None:  # keeps none of the operands alive
@@ -97,25 +94,30 @@ def _in_the_background(engine: Engine) -> bool:
     return hasattr(type(engine), "begin_weight_gradient")
 
 
-def _forming(
-    operand: tuple[Array, Array, ConvGeometry], run: Pass, msb: bool = False
-) -> Callable[[], tuple[Array, int]]:
+def _forming(operand: tuple[Array, Array, ConvGeometry], run: Pass) -> Callable[[], list[tuple[Array, int]]]:
     """(a weight gradient, how many of its sums were clamped), formed by now or when it is called.
 
-    With msb it is the predictor's product. Of several workers it is this one's part, not clamped.
+    With predicted signs the predictor's product follows. Of several workers it is this one's part, not clamped.
     """
     engine: Any = run.engine
-    if msb:
-        if _in_the_background(engine):
-            return engine.begin_weight_gradient(*operand, msb=True)  # type: ignore[no-any-return]
-        found = engine.conv_weight_gradient_msb(*operand), 0
-    elif not run.totals.alone:
-        found = exact_sums(*operand, engine if run.summing is None else run.summing), 0
+    psg, alone = run.update is Update.PSG, run.totals.alone
+    if psg and alone and hasattr(type(engine), "begin_weight_gradients"):
+        return engine.begin_weight_gradients(*operand)  # type: ignore[no-any-return]
+    begun: list[Callable[[], tuple[Array, int]]] = []
+    if not alone:
+        exact = exact_sums(*operand, engine if run.summing is None else run.summing), 0
+        begun.append(lambda: exact)
     elif _in_the_background(engine):
-        return engine.begin_weight_gradient(*operand)  # type: ignore[no-any-return]
+        begun.append(engine.begin_weight_gradient(*operand))
     else:
         found = engine.conv_weight_gradient(*operand)
-    return lambda: found
+        begun.append(lambda: found)
+    if psg and _in_the_background(engine):
+        begun.append(engine.begin_weight_gradient(*operand, msb=True))
+    elif psg:
+        guess = engine.conv_weight_gradient_msb(*operand), 0
+        begun.append(lambda: guess)
+    return lambda: [part() for part in begun]
 
 
 def _joined(parts: list[Array], engine: Engine) -> Array:

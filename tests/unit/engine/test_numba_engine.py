@@ -114,8 +114,18 @@ def check_convolution(
             ours.conv_input_gradient(*args, **options, key=KEY),
             reference.conv_input_gradient(*args, **options, key=KEY),
         )
-    same(ours.conv_weight_gradient(x, dz, geometry), reference.conv_weight_gradient(x, dz, geometry))
-    same(ours.conv_weight_gradient_msb(x, dz, geometry), reference.conv_weight_gradient_msb(x, dz, geometry))
+    check_weight_gradients(ours, reference, x, dz, geometry)
+
+
+def check_weight_gradients(
+    ours: NumbaEngine, reference: NumpyEngine, x: np.ndarray, dz: np.ndarray, geometry: ConvGeometry
+) -> None:
+    """The exact product and the predictor's, each by itself and both together."""
+    exact = reference.conv_weight_gradient(x, dz, geometry)
+    predicted = reference.conv_weight_gradient_msb(x, dz, geometry)
+    same(ours.conv_weight_gradient(x, dz, geometry), exact)
+    same(ours.conv_weight_gradient_msb(x, dz, geometry), predicted)
+    same(tuple(ours.begin_weight_gradients(x, dz, geometry)()), (exact, (predicted, 0)))
 
 
 SHAPES = [
@@ -174,6 +184,9 @@ def test_groups(channels: int, c_out: int, groups: int, stride: int) -> None:
         ((2, 6, 6, 16), 3, 1, 0, False),
         ((2, 5, 5, 16), 3, 1, 3, False),
         ((20, 16, 17, 16), 3, 1, 1, False),
+        ((3, 20, 12, 96), 3, 1, 1, True),
+        ((5, 3, 140, 50), 3, 1, 1, False),
+        ((1, 2, 300, 31), 3, 2, 1, False),
     ],
 )
 def test_depthwise(shape: tuple[int, ...], kernel: int, stride: int, padding: int, signed: bool) -> None:
@@ -233,6 +246,8 @@ def test_largest_sums(signed: bool, sign: int) -> None:
         ((2, 9, 11, 48), 24, 3),
         ((2, 3, 300, 16), 16, 3),
         ((4, 32, 32, 16), 16, 3),
+        ((39, 8, 8, 16), 32, 3),
+        ((5, 40, 20, 16), 16, 3),
     ],
 )
 def test_products_shared_by_two_positions(shape: tuple[int, ...], c_out: int, kernel_h: int, signed: bool) -> None:
@@ -255,8 +270,36 @@ def test_products_shared_by_two_positions(shape: tuple[int, ...], c_out: int, ke
         args = (gradient, kernel, geometry, shape[1:3], 9)
         same(ours.conv_input_gradient(*args), reference.conv_input_gradient(*args))
         args = (inputs, gradient, geometry)
-        same(ours.conv_weight_gradient(*args), reference.conv_weight_gradient(*args))
-        same(ours.conv_weight_gradient_msb(*args), reference.conv_weight_gradient_msb(*args))
+        check_weight_gradients(ours, reference, *args)
+
+
+@pytest.mark.parametrize(
+    ("shape", "c_out", "kernel", "groups"),
+    [
+        ((40, 8, 8, 16), 16, 3, 1),
+        ((40, 8, 8, 24), 40, 1, 1),
+        ((40, 8, 8, 24), 24, 3, 24),
+        ((40, 8, 8, 3), 8, 3, 1),
+    ],
+)
+@pytest.mark.parametrize("threads", [2, 4])
+def test_weight_gradients_between_other_kernels(
+    shape: tuple[int, ...], c_out: int, kernel: int, groups: int, threads: int
+) -> None:
+    """Helpers leave a weight gradient for what the caller waits for, and go on where they were."""
+    rng = np.random.default_rng(2)
+    ours, reference = engines(DEFAULT, threads)
+    geometry = ConvGeometry(kernel, kernel, 1, kernel // 2, kernel // 2, groups)
+    x = activations(rng, shape, DEFAULT, False)
+    dz = gradients(rng, (*shape[:3], c_out), DEFAULT)
+    exact = reference.conv_weight_gradient(x, dz, geometry)
+    predicted = reference.conv_weight_gradient_msb(x, dz, geometry)
+    pooled = reference.max_pool(x, 2)
+    for others in range(12):
+        begun = ours.begin_weight_gradients(x, dz, geometry)
+        for _ in range(others):
+            same(ours.max_pool(x, 2), pooled)
+        same(tuple(begun()), (exact, (predicted, 0)))
 
 
 def test_input_gradient_just_below_32_bits() -> None:
