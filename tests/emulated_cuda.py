@@ -22,9 +22,10 @@ refused here, with the rules' sources:
   (CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, pytorch/pytorch#98975);
 - `torch.cdist` of more than 2^31 - 1 distances: its kernel has a block for each (native/cuda/DistanceKernel.cu).
 
-What a device would compute to other bits is refused as well: products in float32 unless `float32=True` says that
-they are meant, and then with TF32; sums of floats in an order that changes from run to run (the list under
-`torch.use_deterministic_algorithms`).
+What a device would compute to other bits is refused as well: anything in float32 unless `float32=True` says that
+it is meant, and then products with TF32; sums of floats in an order that changes from run to run (the list under
+`torch.use_deterministic_algorithms`); products of batches of columns and rows whose result has 2^31 elements
+(pytorch/pytorch#196431).
 
 What it cannot show: faults in CUDA's kernels, races between streams, and speed.
 """
@@ -158,6 +159,8 @@ def _check_dtypes(name: str, tensors: list[torch.Tensor]) -> None:
         if known is None:
             raise RuntimeError(f"{name}: nothing says for which dtypes it is implemented on CUDA")
         _refuse(name, {dtype for dtype in dtypes if dtype not in _TABLED or str(dtype)[6:] in MISSING[known]})
+    if name == "bmm" and tensors[0].shape[2] == 1 and tensors[0].numel() * tensors[1].shape[2] >= 1 << 31:
+        raise RuntimeError(f"{name}: offsets of 32 bits wrap")
     if name == "_cdist_forward" and tensors[0].shape[-2] * tensors[1].shape[-2] >= 1 << 31:
         raise RuntimeError(f"{name}: more distances than CUDA has blocks: invalid configuration argument")
 
@@ -183,10 +186,10 @@ def _check_int8_product(a: torch.Tensor, b: torch.Tensor) -> None:
 def _check_order(name: str, args: tuple[Any, ...], tensors: list[torch.Tensor]) -> None:
     """Raises for what a CUDA device might compute to other bits."""
     floats = {tensor.dtype for tensor in tensors if tensor.dtype.is_floating_point}
+    emulated = EmulatedCuda.current
+    if torch.float32 in floats and not (emulated and emulated.float32):
+        raise RuntimeError(f"{name}: not exact in float32")
     if name in _PRODUCTS and torch.float32 in floats:
-        emulated = EmulatedCuda.current
-        if emulated is None or not emulated.float32:
-            raise RuntimeError(f"{name}: not exact in float32")
         cudnn, precision = torch.backends.cudnn, torch.backends.cuda.matmul.fp32_precision
         free = (cudnn.allow_tf32 or not cudnn.deterministic) if "conv" in name else precision == "tf32"
         if free:
@@ -213,7 +216,7 @@ class EmulatedCuda(TorchFunctionMode):
 
     Args:
         devices: how many.
-        float32: products in float32 are meant.
+        float32: arithmetic in float32 is meant.
 
     Attributes:
         launches: how often each operation that runs a kernel was called, and `synchronize`.

@@ -55,9 +55,10 @@ FAULTS = {
     "arithmetic in uint16": (lambda: ones(3, dtype=torch.uint16) + 1, "add: not implemented"),
     "an index into uint16": (lambda: ones(3, dtype=torch.uint16)[ones(1)], "index: not implemented"),
     "a float32 product": (lambda: ones(2, 2, dtype=torch.float32) @ ones(2, 2, dtype=torch.float32), "not exact"),
-    "a float scan": (lambda: ones(3, dtype=torch.float32).cumsum(0), "order of the sums"),
+    "a float32 sum": (lambda: ones(3, dtype=torch.float32).sum(), "sum: not exact in float32"),
+    "a float scan": (lambda: ones(3, dtype=torch.float64).cumsum(0), "order of the sums"),
     "float additions by index": (
-        lambda: ones(3, dtype=torch.float32).index_add_(0, ones(2), ones(2, dtype=torch.float32)), "order",
+        lambda: ones(3, dtype=torch.float64).index_add_(0, ones(2), ones(2, dtype=torch.float64)), "order",
     ),
     "an operation without a rule": (lambda: torch.ops.aten._fused_dropout(ones(3), 0.5), "nothing says"),
 }  # fmt: skip

@@ -171,9 +171,9 @@ def test_memory_follows_the_budget_not_the_batch(
         engine = TorchEngine(Arithmetic(rounding="stochastic"), "cuda")
         for samples in (32, 64):
             x = torch.ones((samples, 16, 16, c_in), dtype=torch.uint8, device="cuda")
-            w = torch.ones((geometry.kernel_h, geometry.kernel_w, c_in // geometry.groups, c_out), device="cuda")
+            kernel = (geometry.kernel_h, geometry.kernel_w, c_in // geometry.groups, c_out)
+            w = torch.ones(kernel, dtype=torch.int8, device="cuda")
             dz = torch.ones((samples, 16, 16, c_out), dtype=torch.int16, device="cuda")
-            w = w.to(torch.int8)
             device.peak = held = device.used
             engine.conv_forward(x, w, geometry, 6)
             engine.conv_weight_gradient(x, dz, geometry)
