@@ -132,8 +132,8 @@ def _check_devices(name: str, operation: Any, tensors: list[torch.Tensor], place
     def allowed(position: int, tensor: torch.Tensor) -> bool:
         if isinstance(tensor, CudaTensor):
             return tensor.place == place
-        if name in ("index", "index_put_") and position:
-            return tensor.dtype == torch.int64 or tensor.dim() == 0
+        if name in ("index", "index_put_") and position:  # the last tensor of index_put_ holds the values
+            return name == "index" or position < len(tensors) - 1 or tensor.dim() == 0
         written = operation._schema.is_mutable and position == 0
         return tensor.dim() == 0 and torch.Tag.pointwise in operation.tags and not written
 
@@ -254,9 +254,10 @@ class EmulatedCuda(TorchFunctionMode):
         self._patches.close()
 
     def launched(self, name: str, tensors: list[torch.Tensor]) -> None:
-        """An operation runs on the device; reads of single values, and indices that are masks, wait."""
+        """An operation runs on the device; it may wait to read a value, count a mask or copy what is elsewhere."""
         self.launches[name] += 1
         picks = name in ("index", "index_put_") and any(tensor.dtype == torch.bool for tensor in tensors[1:])
+        self.waits += any(tensor.dim() and not isinstance(tensor, CudaTensor) for tensor in tensors)
         self.waits += name in ("_local_scalar_dense", "nonzero", "masked_select", "synchronize") or picks
 
     def hold(self, tensor: CudaTensor) -> None:

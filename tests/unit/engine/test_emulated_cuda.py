@@ -33,6 +33,10 @@ FAULTS = {
     "writing into a CPU scalar": (lambda: torch.tensor(1).add_(ones()), "same device"),
     "a CPU scalar where it is no element": (lambda: torch.cat([ones(1), torch.ones(())]), "same device"),
     "a CPU index of index_select": (lambda: ones(3).index_select(0, torch.tensor([0])), "same device"),
+    "values of index_put_ on the CPU": (
+        lambda: ones(3).index_put_((ones(1),), torch.ones(1, dtype=torch.int64)), "same device",
+    ),
+    "a CPU tensor at device positions": (lambda: torch.ones(3)[ones(1)], "same device"),
     "a GPU that is not there": (lambda: ones(3, device="cuda:2"), "invalid device ordinal"),
     "numpy": (lambda: ones(3).numpy(), "can't convert cuda:0 device type tensor to numpy"),
     "numpy.asarray": (lambda: np.asarray(ones(3)), "can't convert cuda:0 device type tensor to numpy"),
@@ -105,15 +109,30 @@ def test_host_and_device_share_no_memory(cuda):
         assert (host.tolist(), tensor.cpu().tolist(), back.tolist()) == ([0, 0], [1, 1], [2, 2])
 
 
-def test_waits_and_bytes_are_counted(cuda):
-    x = torch.zeros(1000, dtype=torch.int64, device="cuda")
-    assert (cuda.waits, cuda.used) == (0, 8000)
-    y = x[:10] + 1
-    assert (cuda.waits, cuda.used, cuda.launches["add"]) == (0, 8080, 1)
-    assert int(y.sum()) == 10
+def test_waits_are_counted(cuda):
+    x = torch.zeros(10, dtype=torch.int64, device="cuda")
+    y = x[:5] + 1
+    assert (cuda.waits, cuda.launches["add"]) == (0, 1)
+    assert int(y.sum()) == 5
     assert cuda.waits == 1
-    del x, y
-    assert (cuda.used, cuda.peak) == (0, 8088)
+    y.copy_(torch.arange(5))
+    assert cuda.waits == 2
+    x[torch.tensor([2])] = 3  # positions from the CPU, and a value that is filled in
+    assert cuda.waits == 3
+    assert x[x > 0].cpu().tolist() == [3]  # the device counts, then copies
+    assert cuda.waits == 5
+
+
+def test_bytes_are_counted(cuda):
+    x = torch.zeros(1000, dtype=torch.int64, device="cuda")
+    y = x[:10]
+    assert cuda.used == 8000
+    z = y + 1
+    assert cuda.used == 8080
+    del x, z
+    assert (cuda.used, cuda.peak) == (8000, 8080)
+    del y
+    assert cuda.used == 0
 
 
 def test_the_device_is_gone_afterwards():
