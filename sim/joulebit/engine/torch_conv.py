@@ -9,7 +9,7 @@ hence no Winograd, FFT or TF32. Depthwise convolutions are sums of shifted integ
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 
@@ -54,16 +54,26 @@ def convolve(x: torch.Tensor, w: torch.Tensor, geometry: ConvGeometry, int8: boo
     return product.reshape(x.shape[0], *_padded_output_size(x, geometry), c_out)
 
 
-def correlate(x: torch.Tensor, dz: torch.Tensor, geometry: ConvGeometry, int8: bool) -> torch.Tensor:
-    """Sums over samples and positions of x * dz, int64 [kernel_h, kernel_w, c_in / groups, c_out]."""
+def correlate(
+    x: torch.Tensor,
+    dz: torch.Tensor,
+    geometry: ConvGeometry,
+    int8: bool,
+    narrowed: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]] | None = None,
+) -> torch.Tensor:
+    """Sums over samples and positions of x * dz, int64 [kernel_h, kernel_w, c_in / groups, c_out].
+
+    narrowed: what x and dz of some samples become first.
+    """
     _, out_h, out_w, c_out = dz.shape
     groups, c_in = geometry.groups, x.shape[3] // geometry.groups
     taps = geometry.kernel_h * geometry.kernel_w
     total = torch.zeros((taps, c_in, c_out), dtype=torch.int64, device=x.device)
     for part in patch_chunks(x.shape[0], out_h * out_w * taps * x.shape[3], dz[:1].numel(), x.device):
-        framed, gradient = padded(x[part], geometry), dz[part]
+        activation, gradient = narrowed(x[part], dz[part]) if narrowed else (x[part], dz[part])
+        framed = padded(activation, geometry)
         if groups > 1 and c_in == 1 and c_out == groups:
-            dtype = sum_dtype(1, x.dtype, dz.dtype)
+            dtype = sum_dtype(1, framed.dtype, gradient.dtype)
             wide, factor = framed.to(dtype), gradient.to(dtype)
             for tap in range(taps):
                 seen = _tap(wide, geometry, *divmod(tap, geometry.kernel_w))

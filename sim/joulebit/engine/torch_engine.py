@@ -238,10 +238,12 @@ class TorchEngine:
         return total, 0 if clamped is None else int(clamped)
 
     def conv_weight_gradient_msb(self, x: Array, dz: Array, geometry: ConvGeometry) -> Array:
+        return correlate(x, dz, geometry, self._int8, self._msb_operands)
+
+    def _msb_operands(self, x: Array, dz: Array) -> tuple[Array, Array]:
         fmt, mode = self.arithmetic, self.arithmetic.msb_rounding_mode
         part = shift_round(x.to(torch.int32), fmt.x_bits - fmt.x_msb_bits, mode)
-        x_msb = part.clamp(*fmt.msb_activation_range(not is_unsigned(x))).to(x.dtype)
-        return correlate(x_msb, self._msb_gradient(dz), geometry, self._int8)
+        return part.clamp(*fmt.msb_activation_range(not is_unsigned(x))).to(x.dtype), self._msb_gradient(dz)
 
     def _msb_gradient(self, dz: Array) -> Array:
         fmt = self.arithmetic
