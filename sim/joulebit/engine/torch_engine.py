@@ -3,7 +3,10 @@
 Convolutions are exact products of integer matrices (`torch_conv` over `torch_products`); the rest is int64
 arithmetic (`torch_rounding`).
 
-Work is cut into chunks of samples, which bounds the memory for patches and keeps a CPU's caches warm.
+Work is cut into chunks of samples, which bounds the memory for patches and keeps a CPU's caches warm. What an
+operation has to say besides its tensor is read once, since every read waits for a CUDA device.
+
+CUDA: checked on an emulated device (tests/emulated_cuda.py), not yet run on a GPU.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@
 
 torchrun gives each process RANK, WORLD_SIZE, LOCAL_WORLD_SIZE, MASTER_ADDR and MASTER_PORT; without them there is
 one worker, and nothing of torch is imported. All messages are int64 arrays in the memory of the processor, sent by
-gloo. With the backend nccl the large sum at the end of a step goes between CUDA devices instead.
+gloo. With the backend nccl the large sum at the end of a step goes between CUDA devices instead; that was checked
+with emulated devices and gloo in nccl's place, not yet between GPUs.
 """
 
 from __future__ import annotations
