@@ -19,14 +19,23 @@ from joulebit.engine.depthwise_kernels import DepthwiseKernels
 from joulebit.engine.input_gradient_epilogue import InputGradientEpilogue
 from joulebit.engine.vector_kernels import Later, LaterAll, Narrowing, VectorKernels
 from joulebit.fixed.arithmetic import Arithmetic
-from joulebit.kernels import fast_forward, fast_input, fast_weight, few_channels, filtered_weight, packing
+from joulebit.kernels import (
+    fast_forward,
+    fast_input,
+    fast_weight,
+    few_channels,
+    filtered_weight,
+    packing,
+    pointwise_weight,
+)
 from joulebit.kernels.memory import Pool
 from joulebit.kernels.scratch import Scratch, address
 from joulebit.kernels.workers import PLACES, Begun, Workers
 
 _POINTWISE = ConvGeometry(1, 1)
 _UNLIMITED = (1 << 63) - 1
-_TILED, _SUMMED = 32, 64  #: pixels of the images that single ones form, for rows of tiles and for sums over pixels
+_MOST_TOGETHER = 1 << 16  #: weights, of whose two gradients the sums fit the second-level cache together
+_TILED = 32  #: pixels of the images that single ones form, for rows of tiles
 _remembered = lru_cache(1 << 12)  #: sizes follow from a layer's shape: every step asks for the same ones
 _forward_scratch, _input_scratch, _weight_scratch, _filtered_scratch = (
     _remembered(module.scratch_size) for module in (fast_forward, fast_input, fast_weight, filtered_weight)
@@ -220,13 +229,78 @@ class FastKernels(VectorKernels):
         """
         if geometry.groups > 1:
             return self._depthwise.begin_weight_gradients(x, dz, geometry, exact, narrow, limit)
-        begun = []
-        for form in [None] * exact + [narrow] * (narrow is not None):
-            later = self._begin_weight_gradient(x, dz, geometry, form, _UNLIMITED if form else limit)
-            if later is None:
-                return None
-            begun.append(later)
-        return lambda: [later() for later in begun]
+        if x.itemsize != 1 or dz.dtype != np.int16:
+            return None
+        product = _is_product(geometry, x.shape[1], x.shape[2])
+        weights = geometry.kernel_h * geometry.kernel_w * x.shape[3] * dz.shape[3]
+        if exact and narrow and not (product and weights <= _MOST_TOGETHER):
+            both = [
+                self.begin_weight_gradients(x, dz, geometry, form is None, form, limit) for form in (None, narrow)
+            ]
+            return lambda: [later()[0] for later in both if later]
+        if product:
+            return self._begin_product(x, dz, geometry, exact, narrow, limit)
+        begun = self._begin_weight_gradient(x, dz, geometry, narrow, _UNLIMITED if narrow else limit)
+        return lambda: [begun()]
+
+    def _begin_product(
+        self,
+        x: NDArray[Any],
+        dz: NDArray[Any],
+        geometry: ConvGeometry,
+        exact: bool,
+        narrow: Narrowing | None,
+        limit: int,
+    ) -> LaterAll:
+        """`begin_weight_gradients` where every input meets one position of dz: a product of matrices."""
+        c_out = dz.shape[3]
+        positions = dz.size // c_out
+        c_in = x.size // positions
+        shape = (geometry.kernel_h, geometry.kernel_w, x.shape[3], c_out)
+        wanted = int(exact) + int(narrow is not None)
+        x_shift, low, high, g_shift, g_high = narrow or (-1, 0, 0, -1, 0)
+        threads = self._threads((positions + 1) // 2)
+        held = pointwise_weight.pairs_held(positions, c_in, threads)
+        count = _sums_count(1, 1, c_in, c_out, 1)
+        size = pointwise_weight.scratch_size(c_in, c_out, held, count, wanted)
+        totals, states = self._pool.empty((wanted, threads, count), np.int64), np.zeros(threads, np.int64)
+        flip, x_limit = (128, 128) if x.dtype == np.int8 else (0, 255)
+        shared = (
+            positions, held, address(x), c_in, flip, x_limit, int(exact), x_shift, low, high, address(dz), c_out,
+            g_shift, g_high,
+        )  # fmt: skip
+        sums, apart, state = address(totals), totals.strides[0], address(states)
+
+        def rows(begun: Begun) -> list[tuple[int, ...]]:
+            scratch, boxes = self._begun_scratch[begun.number].addresses(size), begun.boxes
+            return [
+                (begun.counter, *shared, scratch[i], sums + i * count * 8, count, apart, boxes[i], state + i * 8)
+                for i in range(threads)
+            ]
+
+        begun = self._workers.begin(pointwise_weight.weight_gradient, rows, (x, dz, totals, states))
+
+        def collected() -> list[tuple[NDArray[np.int64], int]]:
+            drew = self._workers.finish(begun)
+            limits = [limit] * exact + [_UNLIMITED] * (narrow is not None)
+            found = [
+                self._collected(own, drew, (1, 1, c_in, c_out), 1, bound)
+                for own, bound in zip(totals, limits, strict=True)
+            ]
+            return [(dw.reshape(shape), clamped) for dw, clamped in found]
+
+        return collected
+
+    def _collected(
+        self, totals: NDArray[np.int64], drew: list[list[int]], shape: tuple[int, ...], products: int, limit: int
+    ) -> tuple[NDArray[np.int64], int]:
+        """dw of `shape` within +-limit, and how often it was not; totals: [threads, sums], of those that drew."""
+        parts = [thread for thread, own in enumerate(drew) if own[0]]
+        own = totals[parts] if parts[-1] - parts[0] >= len(parts) else totals[parts[0] : parts[-1] + 1]
+        dw = self._pool.empty(shape, np.int64)
+        row = (self._workers.counter, address(own), *own.shape, address(dw), *shape, products, limit)
+        tasks = shape[0] * -(-shape[3] // 16)
+        return dw, self._count(fast_weight.collect, [row] * self._threads(tasks))
 
     def _begin_weight_gradient(
         self,
@@ -235,17 +309,11 @@ class FastKernels(VectorKernels):
         geometry: ConvGeometry,
         narrow: Narrowing | None,
         limit: int,
-    ) -> Later | None:
+    ) -> Later:
         """One of `begin_weight_gradients`."""
         samples, height, width, c_in = x.shape
         _, out_h, out_w, c_out = dz.shape
-        if x.itemsize != 1 or dz.dtype != np.int16:
-            return None
         kernel_h, kernel_w = geometry.kernel_h, geometry.kernel_w
-        if larger := as_larger_images(x.shape, geometry, _SUMMED):
-            x, dz = x.reshape(larger), dz.reshape(*larger[:3], c_out)
-            result = self._begin_weight_gradient(x, dz, _POINTWISE, narrow, limit)
-            return result and _reshaped(result, (kernel_h, kernel_w, c_in, c_out))
         low, high = (-128, 127) if x.dtype == np.int8 else (0, 255)
         x_shift, low, high, g_shift, g_high = narrow or (-1, low, high, -1, 32768)
         stride, whole = geometry.stride, c_out
@@ -282,12 +350,10 @@ class FastKernels(VectorKernels):
         begun = self._workers.begin(kernel, rows, (x, dz, totals, states))
 
         def collected() -> tuple[NDArray[np.int64], int]:
-            parts = [thread for thread, drew in enumerate(self._workers.finish(begun)) if drew[0]]
-            own = totals[parts] if parts[-1] - parts[0] >= len(parts) else totals[parts[0] : parts[-1] + 1]
-            dw = self._pool.empty((kernel_h, kernel_w, c_in, c_out), np.int64)
             bound = limit if together == 1 else _UNLIMITED
-            row = (self._workers.counter, address(own), len(own), count, address(dw), *dw.shape, products, bound)
-            clamped = self._count(fast_weight.collect, [row] * self._threads(kernel_h * -(-c_out // 16)))
+            dw, clamped = self._collected(
+                totals, self._workers.finish(begun), (kernel_h, kernel_w, c_in, c_out), products, bound
+            )
             if together == 1:
                 return dw, clamped
             exact = narrowed(dw, whole, stride)
@@ -306,11 +372,9 @@ class FastKernels(VectorKernels):
         )
 
 
-def _reshaped(gradient: Later, shape: tuple[int, ...]) -> Later:
-    """A weight gradient that was begun, in another shape."""
-
-    def reshaped() -> tuple[NDArray[np.int64], int]:
-        dw, clamped = gradient()
-        return dw.reshape(shape), clamped
-
-    return reshaped
+def _is_product(geometry: ConvGeometry, height: int, width: int) -> bool:
+    """Whether every input of an image meets one position of its gradient, side by side in memory."""
+    if geometry.padding_h or geometry.padding_w:
+        return False
+    kernel = (geometry.kernel_h, geometry.kernel_w)
+    return kernel == (height, width) or (kernel == (1, 1) and geometry.stride == 1)

@@ -14,23 +14,15 @@ import numpy as np
 from joulebit.kernels.compile import inline, kernel
 from joulebit.kernels.dot import add_products
 from joulebit.kernels.launch import INTERRUPTED, read_word, waits, write_word
-from joulebit.kernels.pairs import narrowed, pairs_of_x
+from joulebit.kernels.pairs import interleave_g, interleave_x, narrow_all
 from joulebit.kernels.scalar import Int
 from joulebit.kernels.vector import (
     fetch_add,
-    high_pairs,
-    lanes,
     load_all,
     load_all64,
-    load_halves_u8,
-    low_pairs,
-    pairs_i16,
     prefetch_far,
-    splat,
-    splat_halves,
     store_all,
     store_all64,
-    sub_halves,
     widen,
     zeros,
 )
@@ -44,32 +36,23 @@ def _row_of_x(
     first: Int, second: Int, both: Int, start: Int, count: Int, width: Int, channels: Int, flip: Int, size: Int,
     target: Int, plane: Int,
 ) -> None:  # fmt: skip
-    """Columns start .. start + count - 1 of a row of x, zeros beside the image, as pairs.
-
-    Of up to 32 channels (`size`) of `channels` per pixel; the second 16 go `plane` bytes further.
-    """
-    there, turn = splat(-both), splat_halves(flip)
+    """Columns start .. start + count - 1 of a row of x, zeros beside the image, as pairs (`interleave_x`)."""
     left, right = min(max(-start, 0), count), max(min(width - start, count), 0)
     right = max(left, right)
+    skip = (start + left) * channels
     _no_columns(target, 0, left, size, plane)
-    first, second = first + (start + left) * channels, second + (start + left) * channels
-    place, last = target + left * _VECTOR, target + right * _VECTOR
-    if size >= 32:
-        while place < last:
-            u, v = load_halves_u8(first), load_halves_u8(second)
-            if flip != 0:
-                u, v = sub_halves(u ^ turn, turn), sub_halves(v ^ turn, turn)
-            v = v & there
-            store_all(place, low_pairs(u, v))
-            store_all(place + plane, high_pairs(u, v))
-            first, second, place = first + channels, second + channels, place + _VECTOR
-    else:
-        on, other, on_16, other_16 = lanes(size), lanes(size * both), lanes(size - 16), lanes((size - 16) * both)
-        while place < last:
-            store_all(place, pairs_of_x(first, second, on, other, flip))
-            if size > 16:
-                store_all(place + plane, pairs_of_x(first + 16, second + 16, on_16, other_16, flip))
-            first, second, place = first + channels, second + channels, place + _VECTOR
+    interleave_x(
+        first + skip,
+        second + skip,
+        both,
+        right - left,
+        channels,
+        size,
+        flip,
+        target + left * _VECTOR,
+        np.int64(_VECTOR),
+        plane,
+    )
     _no_columns(target, right, count, size, plane)
 
 
@@ -80,34 +63,6 @@ def _no_columns(target: Int, first: Int, last: Int, size: Int, plane: Int) -> No
         store_all(place, zeros())
         if size > 16:
             store_all(place + plane, zeros())
-
-
-@inline
-def _row_of_g(
-    first: Int, second: Int, both: Int, count: Int, channels: Int, size: Int, target: Int, plane: Int
-) -> None:
-    """`count` columns of a row of dz, as `_row_of_x`."""
-    there = splat(-both)
-    if size >= 32:
-        for place in range(target, target + count * _VECTOR, _VECTOR):
-            u, v = load_all(first), load_all(second) & there
-            store_all(place, low_pairs(u, v))
-            store_all(place + plane, high_pairs(u, v))
-            first, second = first + 2 * channels, second + 2 * channels
-    else:
-        on, other, on_16, other_16 = lanes(size), lanes(size * both), lanes(size - 16), lanes((size - 16) * both)
-        for place in range(target, target + count * _VECTOR, _VECTOR):
-            store_all(place, pairs_i16(first, second, on, other))
-            if size > 16:
-                store_all(place + plane, pairs_i16(first + 32, second + 32, on_16, other_16))
-            first, second = first + 2 * channels, second + 2 * channels
-
-
-@inline
-def _narrow(start: Int, size: Int, shift: Int, low: Int, high: Int) -> None:
-    """`size` bytes of pairs become clamp(RND(value, shift), low, high)."""
-    for place in range(start, start + size, _VECTOR):
-        store_all(place, narrowed(load_all(place), shift, low, high))
 
 
 @inline
@@ -245,9 +200,9 @@ def weight_gradient(
                             _no_columns(target, np.int64(0), x_columns, size, plane)
                     for row in range(rows):
                         a = g_first + (i + row) * g_row + 2 * (j * channels + c)
-                        _row_of_g(
-                            a, a + g_size * both, both, columns, channels, size,
-                            gradient + row * columns * _VECTOR, plane,
+                        interleave_g(
+                            a, a + g_size * both, both, columns, 2 * channels, size,
+                            gradient + row * columns * _VECTOR, np.int64(_VECTOR), plane,
                         )  # fmt: skip
                     for k in range((size + 15) // 16):
                         start, g, place = scratch + k * plane, gradient + k * plane, totals + (c // 16 + k) * taps
@@ -259,8 +214,8 @@ def weight_gradient(
                             )
                             place += blocks * taps
                         if x_shift >= 0:
-                            _narrow(start, x_rows * pitch, x_shift, x_low, x_high)
-                            _narrow(g, rows * columns * _VECTOR, g_shift, -g_limit, g_limit)
+                            narrow_all(start, start, x_rows * pitch, x_shift, x_low, x_high)
+                            narrow_all(g, g, rows * columns * _VECTOR, g_shift, -g_limit, g_limit)
                             _outer(
                                 start, pitch, stride, g, rows, columns, kernel_h, kernel_w, place, soon_x, soon_g
                             )

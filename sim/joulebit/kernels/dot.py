@@ -23,7 +23,7 @@ from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
 from joulebit.kernels.cpu import CpuLevel, cpu_level
-from joulebit.kernels.vector import I32, pointer, splat_value
+from joulebit.kernels.vector import I32, pointer, request, splat_value
 
 _I16, _I32, _I64 = (ir.IntType(bits) for bits in (16, 32, 64))
 _SUM = I32.llvm
@@ -321,19 +321,22 @@ def coupled_tile(  # type: ignore[no-untyped-def]
 
 @intrinsic(prefer_literal=True)
 def outer_tile(  # type: ignore[no-untyped-def]
-    typing_context, blocks, x, x_row, x_pixel, g, g_row, g_pixel, height, width, sums
-):
+    typing_context, blocks, x, x_row, x_pixel, g, g_row, g_pixel, height, width, sums, next_x, x_ahead, next_g,
+    g_ahead,
+):  # fmt: skip
     """Adds outer products of pairs over height x width positions to columns x (blocks * 16) sums in memory.
 
     Literal: blocks (1 or 2). At position (i, j) the pairs x[0 .. columns - 1], 4 bytes each from
     x + i * x_row + j * x_pixel, meet blocks * 16 pairs from g + i * g_row + j * g_pixel. sums is
-    [columns][blocks][16] int32.
+    [columns][blocks][16] int32. Meanwhile x_ahead bytes from next_x on, and g_ahead from next_g on, are fetched at
+    every position: single requests, since processors drop many at once.
     """
     (tile_blocks,) = literals(blocks)
     tile_columns = outer_columns(tile_blocks)
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        x, x_row, x_pixel, g, g_row, g_pixel, height, width, sums = args[1:]
+        x, x_row, x_pixel, g, g_row, g_pixel, height, width, sums, next_x, x_ahead, next_g, g_ahead = args[1:]
+        soon = [(_Cursor(builder, next_x), x_ahead), (_Cursor(builder, next_g), g_ahead)]
         tile = [(c, b) for c in range(tile_columns) for b in range(tile_blocks)]
         slots = {place: cgutils.alloca_once(builder, _SUM) for place in tile}
 
@@ -361,11 +364,14 @@ def outer_tile(  # type: ignore[no-untyped-def]
                         builder.store(multiply_add(builder, False, builder.load(slot), same, gradient), slot)
                 cursors[0].advance(x_pixel)
                 cursors[1].advance(g_pixel)
+                for cursor, step in soon:
+                    request(builder, cursor.value, 0, 2)
+                    cursor.advance(step)
         for place, slot in slots.items():
             _store_vector(builder, builder.load(slot), place_of(*place))
         return context.get_dummy_value()
 
-    return types.void(blocks, *[types.int64] * 9), generate
+    return types.void(blocks, *[types.int64] * 13), generate
 
 
 def _tile_size(pick: Callable[[int], int], doc: str) -> Any:

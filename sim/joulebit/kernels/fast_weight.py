@@ -134,7 +134,7 @@ def _outer_products(
             source = x + tap * x_tap
             for _ in range(groups_2):
                 outer_tile(
-                    2, source, x_row, x_pixel, g + block * 64, g_row, g_pixel, rows, columns, place
+                    2, source, x_row, x_pixel, g + block * 64, g_row, g_pixel, rows, columns, place, g, 0, g, 0
                 )  # fmt: skip
                 source += outer_channels(2) * 4
                 place += outer_channels(2) * 128
@@ -143,7 +143,8 @@ def _outer_products(
             source = x + tap * x_tap
             for _ in range(groups_1):
                 outer_tile(
-                    1, source, x_row, x_pixel, g + (blocks - 1) * 64, g_row, g_pixel, rows, columns, place
+                    1, source, x_row, x_pixel, g + (blocks - 1) * 64, g_row, g_pixel, rows, columns, place, g, 0,
+                    g, 0,
                 )  # fmt: skip
                 source += outer_channels(1) * 4
                 place += outer_channels(1) * 64

@@ -13,7 +13,7 @@ from joulebit.kernels.dot import outer_channels, outer_tile
 from joulebit.kernels.fast_weight import FULL, flush
 from joulebit.kernels.launch import INTERRUPTED, read_word, waits, write_word
 from joulebit.kernels.minimal_filtering import PART, transform_g, transform_g_6, transform_x, transform_x_6
-from joulebit.kernels.padding import fill, prefetch_bytes
+from joulebit.kernels.padding import fill
 from joulebit.kernels.pairs import magnitudes
 from joulebit.kernels.scalar import Int
 from joulebit.kernels.vector import fetch_add
@@ -70,7 +70,7 @@ def _outer_products(
     """
     tiles = (blocks // 2 * (16 // outer_channels(2)) + blocks % 2 * (16 // outer_channels(1))) * c_in // 16
     tiles *= products * taps
-    x_step, g_step = x_bytes // tiles + 1, g_bytes // tiles + 1
+    x_step, g_step = x_bytes // (tiles * images * units) + 1, g_bytes // (tiles * images * units) + 1
     place = sums
     for pair in range(blocks // 2):
         for part in range(products):
@@ -80,12 +80,11 @@ def _outer_products(
                     outer_tile(
                         2, source + c // 16 * x_group + c % 16 * 4, x_image, 64,
                         g + part * g_part + pair * g_group + unit * 128, g_image, 128, images, units, place,
+                        next_x, x_step, next_g, g_step,
                     )  # fmt: skip
                     place += outer_channels(2) * 128
-                    prefetch_bytes(next_x, x_step)
-                    prefetch_bytes(next_g, g_step)
-                    next_x += x_step
-                    next_g += g_step
+                    next_x += x_step * images * units
+                    next_g += g_step * images * units
     if blocks % 2 == 1:
         for part in range(products):
             for tap in range(taps):
@@ -94,12 +93,11 @@ def _outer_products(
                     outer_tile(
                         1, source + c // 16 * x_group + c % 16 * 4, x_image, 64,
                         g + part * g_part + blocks // 2 * g_group + unit * 64, g_image, 64, images, units, place,
+                        next_x, x_step, next_g, g_step,
                     )  # fmt: skip
                     place += outer_channels(1) * 64
-                    prefetch_bytes(next_x, x_step)
-                    prefetch_bytes(next_g, g_step)
-                    next_x += x_step
-                    next_g += g_step
+                    next_x += x_step * images * units
+                    next_g += g_step * images * units
 
 
 @kernel

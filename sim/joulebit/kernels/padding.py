@@ -59,10 +59,3 @@ def prefetch_part(start: Int, size: Int, part: Int, next_part: Int, parts: Int) 
     """Fetch parts part .. next_part - 1 of `parts` of the next image, while this one is worked on."""
     for offset in range(size * part // parts, size * min(next_part, parts) // parts, 64):
         prefetch_far(start + offset)
-
-
-@inline
-def prefetch_bytes(start: Int, size: Int) -> None:
-    """Fetch `size` bytes that are used in a while. A few at a time: a long row of these holds up the processor."""
-    for offset in range(0, size, 64):
-        prefetch_far(start + offset)

@@ -394,16 +394,21 @@ def fetch_add(typing_context, address, amount):  # type: ignore[no-untyped-def]
     return _A(_A, _A), generate
 
 
+def request(builder: Any, address: Any, write: int, level: int) -> None:
+    """Ask for the cache line at an address, which need not exist."""
+    byte = _I8.as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    hints = [ir.Constant(_I32, value) for value in (write, level, 1)]
+    builder.call(function, [builder.inttoptr(address, byte), *hints])
+
+
 def _prefetch(write: int, level: int, doc: str) -> Any:
-    """An intrinsic that asks for the cache line at an address, which need not exist."""
+    """An intrinsic of `request`."""
 
     def ahead(typing_context, address):  # type: ignore[no-untyped-def]
         def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            byte = _I8.as_pointer()
-            kind = ir.FunctionType(ir.VoidType(), [byte, _I32, _I32, _I32])
-            function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-            hints = [ir.Constant(_I32, value) for value in (write, level, 1)]
-            builder.call(function, [builder.inttoptr(args[0], byte), *hints])
+            request(builder, args[0], write, level)
             return context.get_dummy_value()
 
         return types.void(_A), generate

@@ -273,6 +273,32 @@ def test_products_shared_by_two_positions(shape: tuple[int, ...], c_out: int, ke
         check_weight_gradients(ours, reference, *args)
 
 
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize(
+    ("shape", "c_out"),
+    [
+        ((5, 16, 15, 24), 144),
+        ((3, 20, 20, 33), 17),
+        ((1, 1, 1, 5), 3),
+        ((7, 3, 5, 320), 30),
+        ((40, 4, 4, 160), 420),
+    ],
+)
+def test_products_of_matrices(shape: tuple[int, ...], c_out: int, threads: int, signed: bool) -> None:
+    """1 x 1: several chunks and a last odd position, sums that just fit 32 bits, many weights."""
+    rng = np.random.default_rng(3)
+    ours, reference = engines(DEFAULT, threads)
+    x, geometry = activations(rng, shape, DEFAULT, signed), ConvGeometry(1, 1)
+    dz = gradients(rng, (*shape[:3], c_out), DEFAULT)
+    largest = np.full(dz.shape, 32767, np.int16)
+    largest[..., ::3] = -32767
+    extreme = np.full(shape, x.max(), x.dtype)
+    extreme[..., 1::2] = x.min()
+    for inputs, gradient in ((x, dz), (extreme, largest), (extreme, dz)):
+        check_weight_gradients(ours, reference, inputs, gradient, geometry)
+
+
 @pytest.mark.parametrize(
     ("shape", "c_out", "kernel", "groups"),
     [
