@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from joulebit.accelerator.tiling import Layer
+from joulebit.bench.step import alternate, image_shape, random_batches, ratio, stepper
 from joulebit.engine.factory import make_engine
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.nn.context import Update
 from joulebit.nn.graph import plan
 from joulebit.nn.models import model as named_model
 from joulebit.train.integer import IntegerNetwork, TrainingMethod
-from joulebit.train.network import Batch
 from joulebit_host.boards import open_board
 from joulebit_host.boards.fabric import FunctionalFabric
 from joulebit_host.boards.virtual import VirtualBoard
@@ -31,8 +31,7 @@ from joulebit_host.engine.session import OverlaySession
 
 __all__ = ["bench_cosim"]
 
-_BATCHES = 4
-_PAUSE_S = 0.005  #: until the threads of the contestant before have stopped looking for work
+_COMPARED = 3  #: steps after which both engines must have the same weights
 _METHODS = {"sgd": Update.SGD, "psg": Update.PSG}
 _RTL_LAYER = Layer(1, 8, 8, 16, 16, 3, 3, 1, 1, 1)  #: small: the RTL does some 10,000 cycles a second
 
@@ -49,10 +48,10 @@ def bench_cosim(
     """Measure both tiers.
 
     Args:
-        model: a name that `joulebit.nn.models` knows, on random images of 32 x 32 x 3.
+        model: a name that `joulebit.nn.models` knows, on random images.
         batch: samples per step.
         threads: of the plain engine and of the virtual board; 0: all processors that this process may use.
-        rounds: each contestant takes one step per round, after two that do not count.
+        rounds: turns of each contestant, as `joulebit.bench.step.bench_step` takes them.
         rtl: also run one small layer on the Verilated RTL of array_config (compiled on first use: minutes).
 
     Returns:
@@ -91,9 +90,11 @@ def bench_cosim(
 def _steps(
     model: str, batch: int, threads: int, rounds: int, say: Callable[[str], None]
 ) -> tuple[dict[str, dict[str, float]], bool]:
-    """Training steps of both engines by both methods; and whether all weights are the same in the end."""
-    resolved = plan(named_model(model, 10), (32, 32, 3))
-    networks: dict[tuple[str, str], IntegerNetwork] = {}
+    """Training steps of both engines by both methods; and whether the weights are the same after some of them."""
+    resolved = plan(named_model(model, 10), image_shape(model))
+    batches = random_batches(resolved, batch)
+    networks: dict[str, IntegerNetwork] = {}
+    identical = True
     sessions = []
     try:
         for name, update in _METHODS.items():
@@ -102,45 +103,30 @@ def _steps(
             board.fabric.threads = threads
             session = OverlaySession(board, selective=update is Update.PSG)
             sessions.append(session)
+            weights = []
             for engine in (make_engine("numba", Arithmetic(), threads), session.make(Arithmetic(), threads)):
-                networks[name, engine.name] = IntegerNetwork(resolved, engine, 0, TrainingMethod(update=update))
-        rng = np.random.default_rng(0)
-        batches = [_random_batch(rng, batch, resolved.head.classes, step) for step in range(_BATCHES)]
-        times: dict[tuple[str, str], list[float]] = {key: [] for key in networks}
-        for number in range(-2, rounds):
-            say(f"round {max(0, number + 1)} of {rounds}")
-            for key, network in networks.items():
-                time.sleep(_PAUSE_S)
-                started = time.perf_counter()
-                network.train_step(batches[number % _BATCHES], 0.1, 2**-9)
-                if number >= 0:
-                    times[key].append(time.perf_counter() - started)
+                network = IntegerNetwork(resolved, engine, 0, TrainingMethod(update=update))
+                for number in range(_COMPARED):
+                    network.train_step(batches[number % len(batches)], 0.1, 2**-9)
+                weights.append(network.weights())
+                networks[f"{name} {engine.name}"] = network
+            plain, overlay = weights
+            identical = identical and all(np.array_equal(plain[key], overlay[key]) for key in plain)
+        times, _ = alternate({name: stepper(each, batches) for name, each in networks.items()}, rounds, say)
     finally:
         for session in sessions:
             session.close()
     found = {}
     for name in _METHODS:
-        plain, overlay = times[name, "numba"], times[name, "overlay"]
-        ratios = np.array(overlay) / np.array(plain)
+        plain_s, overlay_s = times[f"{name} numba"], times[f"{name} overlay"]
+        relative = ratio(overlay_s, plain_s)
         found[name] = {
-            "step_s": median(overlay),
-            "numba_step_s": median(plain),
-            "ratio": float(np.median(ratios)),
-            "ratio_low": float(np.percentile(ratios, 10)),
-            "ratio_high": float(np.percentile(ratios, 90)),
-            "loss": float(1 - 1 / np.median(ratios)),
+            "step_s": median(overlay_s),
+            "numba_step_s": median(plain_s),
+            **relative,
+            "loss": 1 - 1 / relative["ratio"],
         }
-    same = all(
-        np.array_equal(value, networks[name, "overlay"].weights()[weight])
-        for name in _METHODS
-        for weight, value in networks[name, "numba"].weights().items()
-    )
-    return found, same
-
-
-def _random_batch(rng: np.random.Generator, size: int, classes: int, step: int) -> Batch:
-    images = rng.integers(0, 256, (size, 32, 32, 3)).astype(np.uint8)
-    return Batch(images, rng.integers(0, classes, size), np.arange(size), step)
+    return found, identical
 
 
 def _passes(board_name: str, array_config: str, layer: Layer, repeats: int) -> dict[str, Any]:

@@ -88,7 +88,7 @@ class OverlaySession:
     ) -> None:
         self.board = board
         functional = board.name == "virtual"
-        self.part_bytes = (32 if functional else 64) << 20
+        self.part_bytes = (6 if functional else 64) << 20
         self.beside = not functional
         self.selective = selective
         self.verify_every = verify_every
