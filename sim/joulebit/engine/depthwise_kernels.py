@@ -14,7 +14,6 @@ from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.kernels import depthwise, depthwise_3x3, depthwise_weight, fast_forward, fast_input
 from joulebit.kernels.memory import Pool
 from joulebit.kernels.scratch import Scratch, address
-from joulebit.kernels.streaming import streams
 from joulebit.kernels.workers import Begun, Workers
 
 _BYTES = (np.dtype(np.uint8), np.dtype(np.int8))
@@ -60,8 +59,7 @@ class DepthwiseKernels(VectorKernels):
             kernel, packed = depthwise_3x3.forward, np.zeros((blocks, 2, 3, 16, 4), np.int8)
             depthwise_3x3.pack_forward(w, flip, packed, excess)
             scratch = self._scratch.addresses(depthwise_3x3.scratch_size(max(width, out_w), channels))
-            streamed = int(streams(z, 2 * out_w * channels))
-            own = (geometry.stride, address(z), streamed, out_h, out_w, shift)
+            own = (geometry.stride, address(z), out_h, out_w, shift)
         else:
             kernel, packed = depthwise.forward, np.zeros((blocks, kernel_h, kernel_w, 16), np.int32)
             depthwise.pack(w, packed, 0)
@@ -104,7 +102,7 @@ class DepthwiseKernels(VectorKernels):
             return None
         g = self._pool.empty((samples, height, width, channels), np.int16)
         if joins:
-            kernel, own = depthwise_3x3.input_gradient, (stride, address(g), int(streams(g, 2 * width * channels)))
+            kernel, own = depthwise_3x3.input_gradient, (stride, address(g))
             scratch = self._scratch.addresses(depthwise_3x3.scratch_size(max(width, out_w), channels))
         else:
             sizes = (geometry.kernel_h, geometry.kernel_w, stride, geometry.padding_h, geometry.padding_w)

@@ -214,13 +214,13 @@ def input_gradient(
             if wide != 0:
                 peak64, saturated = finish_wide(
                     sums, width, 0, blocks, channels, align, added, add_stride, add_channels, add_align,
-                    mask + place * masked, masked, below, shift, limit, g + place * 2, ahead, ahead, peak64,
+                    mask + place * masked, masked, below, shift, limit, g + place * 2, ahead, peak64,
                     saturated,
                 )  # fmt: skip
             else:
                 peak, saturated = finish_narrow(
                     sums, width, 0, blocks, channels, align, added, add_stride, add_channels, add_align,
-                    mask + place * masked, masked, below, shift, limit, g + place * 2, ahead, ahead, peak,
+                    mask + place * masked, masked, below, shift, limit, g + place * 2, ahead, peak,
                     saturated,
                 )  # fmt: skip
         rejected += fold_sum(saturated)

@@ -25,7 +25,6 @@ from joulebit.kernels.joined_rows import add_quads, load_pairs, load_quads
 from joulebit.kernels.padding import fill
 from joulebit.kernels.portions import ahead_of_row, next_sample, samples_at_once
 from joulebit.kernels.scalar import Int
-from joulebit.kernels.streaming import drain, stream
 from joulebit.kernels.vector import (
     fetch_add,
     fold_max,
@@ -143,13 +142,9 @@ def _gather_every_second(
 @kernel
 def forward(
     counter: Int, samples: Int, x: Int, height: Int, width: Int, channels: Int, flip: Int, packed: Int,
-    excess: Int, stride: Int, z: Int, streamed: Int, out_h: Int, out_w: Int, shift: Int, scratch: Int,
-    statistics: Int,
+    excess: Int, stride: Int, z: Int, out_h: Int, out_w: Int, shift: Int, scratch: Int, statistics: Int,
 ) -> tuple[Int, Int]:  # fmt: skip
-    """`fast_forward.forward` for a depthwise convolution, see above.
-
-    packed, excess: of `pack_forward`. streamed: 1 for rows of z past the caches (`streaming`).
-    """
+    """`fast_forward.forward` for a depthwise convolution, see above; packed, excess: of `pack_forward`."""
     blocks = (channels + 15) // 16
     row = width * channels
     size = height * row
@@ -158,8 +153,7 @@ def forward(
     second = sums + out_w * 64
     rows = 2 if stride == 1 else 1
     z_row = out_w * channels * 2
-    buffer = second + (out_w * 64 if stride == 1 else np.int64(0))
-    ahead = np.int64(0) if streamed else ahead_of_row(rows * z_row)
+    ahead = ahead_of_row(rows * z_row)
     turn = splat(flip * 0x01010101)
     squares = statistics + blocks * 128
     peak, saturated = zeros(), zeros()
@@ -176,7 +170,6 @@ def forward(
             c = b + row if i * stride + 1 < height else outside
             d = b + 2 * row if i * stride + 2 < height and stride == 1 else outside
             place = z + (n * out_h + i) * z_row
-            target = buffer if streamed else place
             held = min(rows, out_h - i)
             coming = b + 3 * row if i * stride + 4 < height else x + following * size
             for block in range(blocks):
@@ -196,14 +189,11 @@ def forward(
                 for result in range(held):
                     peak, saturated = finish_row(
                         sums + result * out_w * 64, out_w, block, block + 1, channels, excess, shift,
-                        target + result * z_row, statistics, squares, ahead, peak, saturated,
+                        place + result * z_row, statistics, squares, ahead, peak, saturated,
                     )  # fmt: skip
-            if streamed:
-                stream(place, buffer, held * z_row)
         rejected += fold_sum(saturated)
         saturated = zeros()
         n = following
-    drain()
     return fold_max(peak), rejected
 
 
@@ -267,14 +257,10 @@ def _spread_pairs(
 @kernel
 def input_gradient(
     counter: Int, samples: Int, dz: Int, out_h: Int, out_w: Int, channels: Int, packed: Int, stride: Int, g: Int,
-    streamed: Int, height: Int, width: Int, wide: Int, align: Int, add: Int, add_h: Int, add_w: Int,
-    add_channels: Int, add_stride: Int, add_align: Int, mask: Int, masked: Int, below: Int, shift: Int, limit: Int,
-    scratch: Int,
+    height: Int, width: Int, wide: Int, align: Int, add: Int, add_h: Int, add_w: Int, add_channels: Int,
+    add_stride: Int, add_align: Int, mask: Int, masked: Int, below: Int, shift: Int, limit: Int, scratch: Int,
 ) -> tuple[Int, Int]:  # fmt: skip
-    """`fast_input.input_gradient` for a depthwise convolution, see above.
-
-    packed: of `pack_input`. streamed: 1 for rows of g past the caches (`streaming`).
-    """
+    """`fast_input.input_gradient` for a depthwise convolution, see above; packed: of `pack_input`."""
     blocks = (channels + 15) // 16
     row, step = out_w * channels * 2, channels * 2
     size = out_h * row
@@ -283,9 +269,7 @@ def input_gradient(
     sums_row = (width + 1) * 64
     second = sums + sums_row
     g_row = width * channels * 2
-    buffer = second + sums_row
     ahead = ahead_of_row(2 * g_row)
-    g_ahead = np.int64(0) if streamed else ahead
     peak, saturated = zeros(), zeros()
     peak64 = zeros64()
     rejected = np.int64(0)
@@ -302,7 +286,6 @@ def input_gradient(
             c = b + row if line + 1 < out_h else outside
             d = b + 2 * row if line + 2 < out_h else outside
             place = g + (n * height + i) * g_row
-            target = buffer if streamed else place
             held = min(2, height - i)
             coming = b + 3 * row if line + 4 < out_h else dz + following * size
             for block in range(blocks):
@@ -325,23 +308,20 @@ def input_gradient(
                         peak64, saturated = finish_wide(
                             sums + result * sums_row, width, block, block + 1, channels, align, added, add_stride,
                             add_channels, add_align, own_mask, masked, below, shift, limit,
-                            target + result * g_row, ahead, g_ahead, peak64, saturated,
+                            place + result * g_row, ahead, peak64, saturated,
                         )  # fmt: skip
                     else:
                         peak, saturated = finish_narrow(
                             sums + result * sums_row, width, block, block + 1, channels, align, added, add_stride,
                             add_channels, add_align, own_mask, masked, below, shift, limit,
-                            target + result * g_row, ahead, g_ahead, peak, saturated,
+                            place + result * g_row, ahead, peak, saturated,
                         )  # fmt: skip
-            if streamed:
-                stream(place, buffer, held * g_row)
         rejected += fold_sum(saturated)
         saturated = zeros()
         n = following
-    drain()
     return max(fold_max(peak), fold_max64(peak64)), rejected
 
 
 def scratch_size(width: int, channels: int) -> int:
     """Bytes of scratch memory that either pass needs per thread; width: the wider of input and output."""
-    return 6 * width * channels + 2 * 64 * (width + 2) + 256
+    return 2 * width * channels + 2 * 64 * (width + 2) + 256

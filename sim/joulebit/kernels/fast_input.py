@@ -147,13 +147,13 @@ def _transform(image: Int, pitch: Int, rows: Int, couples: Int, size: Int, targe
 def finish_narrow(
     sums: Int, pixels: Int, first: Int, last: Int, channels: Int, align: Int, add: Int, add_stride: Int,
     add_channels: Int, add_align: Int, mask: Int, mask_step: Int, below: Int, shift: Int, limit: Int, g: Int,
-    ahead: Int, g_ahead: Int, peak: Int, saturated: Int,
+    ahead: Int, peak: Int, saturated: Int,
 ) -> Int:  # fmt: skip
     """g = SAT(RND(v, shift)) for a row of pixels, v = (sum << align) + (add << add_align) where the mask passes.
 
     v fits 32 bits. sums: int32 [pixels][last - first][16], of the blocks of 16 channels from first to last - 1.
-    add: address of the row of the shortcut's gradient, or 0. mask_step: 0 for no mask, else 1. ahead, g_ahead:
-    bytes (of gradients) ahead of its use at which memory is asked for, that of what is read and that of g.
+    add: address of the row of the shortcut's gradient, or 0. mask_step: 0 for no mask, else 1. ahead: bytes of g
+    ahead of its use at which memory is asked for.
     """
     before, last_bit = splat(max(shift - 1, 0)), splat(1 if shift > 0 else 0)
     high, low = splat(limit), splat(-limit)
@@ -167,7 +167,7 @@ def finish_narrow(
             v = load_all(sums + (j * (last - first) + block - first) * 64) << left
             place = j * channels + block * 16
             prefetch(mask + (place + ahead // 2) * mask_step)
-            prefetch_write(g + place * 2 + g_ahead)
+            prefetch_write(g + place * 2 + ahead)
             if j == next_added:
                 prefetch(source + ahead)
                 v = v + (load_i16(source, added) << add_left)
@@ -187,7 +187,7 @@ def finish_narrow(
 def finish_wide(
     sums: Int, pixels: Int, first: Int, last: Int, channels: Int, align: Int, add: Int, add_stride: Int,
     add_channels: Int, add_align: Int, mask: Int, mask_step: Int, below: Int, shift: Int, limit: Int, g: Int,
-    ahead: Int, g_ahead: Int, peak: Int, saturated: Int,
+    ahead: Int, peak: Int, saturated: Int,
 ) -> Int:  # fmt: skip
     """As `finish_narrow` with v in 64 bits and alignments of either sign (negative ones round half up)."""
     left, right = splat64(max(align, 0)), splat64(max(-align, 0))
@@ -205,7 +205,7 @@ def finish_wide(
             v = ((widen(load_all(sums + (j * (last - first) + block - first) * 64)) << left) + half) >> right
             place = j * channels + block * 16
             prefetch(mask + (place + ahead // 2) * mask_step)
-            prefetch_write(g + place * 2 + g_ahead)
+            prefetch_write(g + place * 2 + ahead)
             if j == next_added:
                 prefetch(source + ahead)
                 u = widen(load_i16(source, added))
@@ -380,13 +380,13 @@ def input_gradient(
                             peak64, saturated = finish_wide(
                                 own, pixels, 0, blocks, c_in, align, added, add_stride, add_channels, add_align,
                                 mask + start * masked, masked, below, shift, limit, g + start * 2,
-                                ahead, ahead, peak64, saturated,
+                                ahead, peak64, saturated,
                             )  # fmt: skip
                         else:
                             peak, saturated = finish_narrow(
                                 own, pixels, 0, blocks, c_in, align, added, add_stride, add_channels, add_align,
                                 mask + start * masked, masked, below, shift, limit, g + start * 2,
-                                ahead, ahead, peak, saturated,
+                                ahead, peak, saturated,
                             )  # fmt: skip
                         if records != 0:
                             parts = (width + part - 1) // part

@@ -113,14 +113,14 @@ def input_gradient(
                 if wide != 0:
                     peak64, saturated = finish_wide(
                         sums, 1, 0, row_blocks, row_size, align, added, 1, row_size, add_align,
-                        mask + place * masked, masked, below, shift, limit, g + 2 * place, ahead, ahead,
-                        peak64, saturated,
+                        mask + place * masked, masked, below, shift, limit, g + 2 * place, ahead, peak64,
+                        saturated,
                     )  # fmt: skip
                 else:
                     peak, saturated = finish_narrow(
                         sums, 1, 0, row_blocks, row_size, align, added, 1, row_size, add_align,
-                        mask + place * masked, masked, below, shift, limit, g + 2 * place, ahead, ahead,
-                        peak, saturated,
+                        mask + place * masked, masked, below, shift, limit, g + 2 * place, ahead, peak,
+                        saturated,
                     )  # fmt: skip
         rejected += fold_sum(saturated)
         saturated = zeros()

@@ -11,8 +11,6 @@ from joulebit.engine.base import ConvGeometry
 from joulebit.engine.numba_engine import NumbaEngine
 from joulebit.engine.numpy_engine import NumpyEngine
 from joulebit.fixed.arithmetic import Arithmetic
-from joulebit.kernels import streaming
-from joulebit.kernels.memory import Pool
 
 REFERENCE = NumpyEngine(Arithmetic())
 SIZES = [(1, 1), (1, 4), (2, 2), (3, 1), (5, 7), (8, 8), (9, 6), (2, 33)]
@@ -63,19 +61,3 @@ def test_images_of_all_sizes(size: tuple[int, int], stride: int, kind: str) -> N
 def test_any_channels_and_threads(channels: int, stride: int) -> None:
     for threads in (1, 3):
         check((7, 6, 9, channels), stride, "unsigned", threads)
-
-
-@pytest.mark.parametrize("stride", [1, 2])
-def test_results_past_the_caches(stride: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What only large results do: rows of whole cache lines, and others that have to go the usual way."""
-    monkeypatch.setattr(streaming, "_LARGE", 0)
-    for shape in ((8, 17, 16, 16), (7, 18, 32, 24), (4, 6, 6, 5)):
-        check(shape, stride, "unsigned", 2)
-
-
-def test_only_large_results_of_whole_lines_go_past_the_caches() -> None:
-    large = Pool().empty((streaming._LARGE + 64,), np.uint8)
-    assert streaming.streams(large, 128)
-    assert not streaming.streams(large, 96)
-    assert not streaming.streams(large[:-65], 128)
-    assert not streaming.streams(large[1:], 128)
