@@ -27,6 +27,7 @@ from joulebit.kernels.vector import I32, pointer, request, splat_value
 
 _I16, _I32, _I64 = (ir.IntType(bits) for bits in (16, 32, 64))
 _SUM = I32.llvm
+_QUAD = 4  # steps that one load brings to all quarters of a vector
 _BLOCK = 64  # bytes of one vector: 16 lanes of 32 bits
 
 
@@ -102,6 +103,21 @@ def _store_vector(builder: Any, value: Any, address: Any) -> None:
 
 def _broadcast(builder: Any, address: Any) -> Any:
     return splat_value(builder, builder.load(pointer(builder, address, _I32), align=4), _SUM)
+
+
+def _broadcast_quad(builder: Any, address: Any) -> Any:
+    """Four steps of 4 bytes, in every quarter of a vector. The optimiser must not make four loads of it again."""
+    quad = ir.VectorType(_I32, _QUAD)
+    four = builder.load(pointer(builder, address, quad), align=4)
+    lanes = ir.Constant(ir.VectorType(_I32, 16), [lane % _QUAD for lane in range(16)])
+    wide = builder.shuffle_vector(four, ir.Constant(quad, ir.Undefined), lanes)
+    return builder.asm(ir.FunctionType(_SUM, [_SUM]), "", "=v,0", [wide], side_effect=False)
+
+
+def _spread(builder: Any, quads: Any, step: int) -> Any:
+    """One of the steps of `_broadcast_quad` in all lanes."""
+    lanes = ir.Constant(ir.VectorType(_I32, 16), [lane // _QUAD * _QUAD + step for lane in range(16)])
+    return builder.shuffle_vector(quads, quads, lanes)
 
 
 def _store_tile(builder: Any, sums: dict[tuple[int, int, int], Any], y: Any, y_row: Any, y_pixel: Any) -> None:
@@ -333,6 +349,8 @@ def outer_tile(  # type: ignore[no-untyped-def]
     """
     (tile_blocks,) = literals(blocks)
     tile_columns = outer_columns(tile_blocks)
+    # one block has as many loads as products, which wait for them: the last four inputs take one load together
+    shuffled = tile_columns - (_QUAD if tile_blocks == 1 and cpu_level() > CpuLevel.AVX2 else 0)
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         x, x_row, x_pixel, g, g_row, g_pixel, height, width, sums, next_x, x_ahead, next_g, g_ahead = args[1:]
@@ -358,7 +376,10 @@ def outer_tile(  # type: ignore[no-untyped-def]
                     for b in range(tile_blocks)
                 ]
                 for c in range(tile_columns):
-                    same = _broadcast(builder, builder.add(pairs, ir.Constant(_I64, 4 * c)))
+                    here = builder.add(pairs, ir.Constant(_I64, 4 * c))
+                    if c == shuffled:
+                        quad = _broadcast_quad(builder, here)
+                    same = _broadcast(builder, here) if c < shuffled else _spread(builder, quad, c - shuffled)
                     for b, gradient in enumerate(loaded):
                         slot = slots[c, b]
                         builder.store(multiply_add(builder, False, builder.load(slot), same, gradient), slot)
