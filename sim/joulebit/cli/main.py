@@ -110,6 +110,9 @@ def _explain(error: BaseException) -> int:
     if isinstance(error, OSError) and error.filename is not None:
         return _fail(f"{error.filename}: {error.strerror or error}", BAD_INPUT)
     kind = type(error).__name__
+    if isinstance(error, MemoryError) or kind == "OutOfMemoryError":  # torch's, of a CUDA device
+        told = str(error).partition("\n")[0].rstrip(".") or "no more memory"
+        return _fail(f"out of memory: {told}: take a smaller batch (training.batch_size) or network", BAD_INPUT)
     return _fail(f"internal error: {kind}: {error} (`joulebit --debug ...` shows where)", INTERNAL_ERROR)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from cli_calls import one_json_object, one_line_error
 
 from joulebit.cli.console import si
@@ -102,6 +103,13 @@ def test_bad_input_is_one_line_and_exit_code_2(capsys, arguments, part):
         (ModuleNotFoundError("No module named 'joulebit.x'", name="joulebit.x"), 70, "internal error"),
         (TypeError("None is not callable"), 70, "internal error: TypeError: None is not callable"),
         (AssertionError(), 70, "internal error: AssertionError"),
+        (MemoryError(), 2, "out of memory: no more memory: take a smaller batch"),
+        (MemoryError("Unable to allocate 9 GiB for an array"), 2, "out of memory: Unable to allocate 9 GiB"),
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB.\nGPU 0 has ..."),
+            2,
+            "CUDA out of memory. Tried to allocate 9 GiB: take a smaller batch (training.batch_size)",
+        ),
         (KeyboardInterrupt(), 130, "stopped"),
     ],
 )
