@@ -166,12 +166,12 @@ class FastKernels(VectorKernels):
             return self._few_channels_gradient(dz, w, geometry, input_hw, epilogue)
         stride = geometry.stride
         blocks, pairs = -(-c_in // 16), -(-c_out // 2)
-        packed = np.zeros(kernel_h * kernel_w * blocks * pairs * 32, np.int16)
-        largest = fast_input.pack(w, packed, stride)
+        packed = np.empty(fast_input.packed_size(*w.shape), np.int16)
+        largest = fast_input.pack(np.ascontiguousarray(w), packed, stride)
         coupled = None
         if stride == 1 and kernel_w == 3 and width >= 4 and blocks > 1 and c_out % 4 == 0:
-            coupled = np.zeros((blocks, 2, kernel_h, pairs, 2, 16, 2), np.int16)
-            fast_input.pack_coupled(w, coupled)
+            coupled = np.empty((blocks, 2, kernel_h, pairs, 2, 16, 2), np.int16)
+            fast_input.pack_coupled(address(packed), kernel_h, blocks, pairs, address(coupled))
         if largest > fast_input.MAX_WEIGHT_SUM:
             return None
         g = self._pool.empty((samples, height, width, c_in), np.int16) if out is None else out
@@ -202,8 +202,8 @@ class FastKernels(VectorKernels):
         if largest > fast_input.MAX_WEIGHT_SUM:
             return None
         columns = w.reshape(kernel_h, 1, kernel_w * c_in, c_out)
-        packed = np.zeros(kernel_h * -(-kernel_w * c_in // 16) * -(-c_out // 2) * 32, np.int16)
-        fast_input.pack(columns, packed, 1)
+        packed = np.empty(fast_input.packed_size(*columns.shape), np.int16)
+        fast_input.pack(np.ascontiguousarray(columns), packed, 1)
         g = self._pool.empty((samples, *input_hw, c_in), np.int16)
         kernel = (kernel_h, kernel_w, geometry.padding_h, geometry.padding_w)
         scratch = self._scratch.addresses(few_channels.scratch_size(out_h, out_w, c_out, *kernel, *input_hw, c_in))

@@ -16,8 +16,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from joulebit.kernels.compile import called, inline, kernel
+from joulebit.kernels.compile import called, kernel
 from joulebit.kernels.dot import coupled_tile, sliding_tile, window_columns, window_rows, window_tile
+from joulebit.kernels.packing import TURNED, turn_pairs
 from joulebit.kernels.padding import copy_i16, fill, prefetch_part
 from joulebit.kernels.portions import ahead_of_row, next_sample, samples_at_once
 from joulebit.kernels.scalar import Int
@@ -65,24 +66,22 @@ def pack(w: Int, packed: Int, stride: Int) -> Int:
     """Weights as `window_tile` reads them, phase after phase (row phase, then column phase).
 
     A phase is [block of 16 c_in][its kernel rows][its kernel columns][c_out / 2][16][2] int16, the last row and
-    column first. packed: flat, zeros. Returns the largest sum of |w| over an input channel.
+    column first. w is contiguous; packed: flat, `packed_size` elements, the last ones for what is written behind
+    the end. Returns the largest sum of |w| over an input channel.
     """
     kernel_h, kernel_w, c_in, c_out = w.shape
-    blocks, pairs = (c_in + 15) // 16, (c_out + 1) // 2
-    start = 0
+    pairs = (c_out + 1) // 2
+    source, target = np.int64(w.ctypes.data), np.int64(packed.ctypes.data)
     for phase_h in range(stride):
-        taps_h = (kernel_h - phase_h + stride - 1) // stride if phase_h < kernel_h else 0
         for phase_w in range(stride):
-            taps_w = (kernel_w - phase_w + stride - 1) // stride if phase_w < kernel_w else 0
-            for tap_h in range(taps_h):
-                row = phase_h + stride * (taps_h - 1 - tap_h)
-                for tap_w in range(taps_w):
-                    column = phase_w + stride * (taps_w - 1 - tap_w)
-                    for c in range(c_in):
-                        place = ((c // 16 * taps_h + tap_h) * taps_w + tap_w) * pairs * 32 + c % 16 * 2
-                        for k in range(c_out):
-                            packed[start + place + k // 2 * 32 + k % 2] = w[row, column, c, k]
-            start += blocks * taps_h * taps_w * pairs * 32
+            for c in range(0, c_in, TURNED):
+                for row in range(kernel_h - 1, -1, -1):
+                    for column in range(kernel_w - 1, -1, -1):
+                        if row % stride == phase_h and column % stride == phase_w:
+                            weights = source + ((row * kernel_w + column) * c_in + c) * c_out
+                            for k in range(0, c_out, 2 * TURNED):
+                                turn_pairs(weights + k, c_out, c_in - c, c_out - k, target + 32 * k)
+                            target += 64 * pairs
     largest = np.int64(0)
     for c in range(c_in):
         total = np.int64(0)
@@ -95,25 +94,27 @@ def pack(w: Int, packed: Int, stride: Int) -> Int:
 
 
 @kernel
-def pack_coupled(w: Int, packed: Int) -> None:
-    """Weights [kernel_h, 3, c_in, c_out] as `coupled_tile` reads them.
+def pack_coupled(packed: Int, kernel_h: Int, blocks: Int, pairs: Int, coupled: Int) -> None:
+    """Weights of a kernel 3 wide as `coupled_tile` reads them, from those of `pack` at stride 1.
 
-    packed: int16 [block of 16 c_in][2][kernel_h][c_out / 2][2][16][2], zeros.
+    Addresses; coupled: int16 [block of 16 c_in][2][kernel_h][c_out / 2][2][16][2].
     """
-    kernel_h, _, c_in, c_out = w.shape
-    for tap in range(kernel_h):
-        for c in range(c_in):
-            block, lane = c // 16, c % 16
-            for k in range(c_out):
-                row = w[kernel_h - 1 - tap]
-                first, middle, last = np.int64(row[2, c, k]), np.int64(row[1, c, k]), np.int64(row[0, c, k])
-                packed[block, 0, tap, k // 2, 0, lane, k % 2] = first + middle + last
-                packed[block, 0, tap, k // 2, 1, lane, k % 2] = first - middle + last
-                packed[block, 1, tap, k // 2, 0, lane, k % 2] = 2 * first
-                packed[block, 1, tap, k // 2, 1, lane, k % 2] = -2 * last
+    for block in range(blocks):
+        for tap in range(kernel_h):
+            source = packed + (block * kernel_h + tap) * 3 * pairs * 64
+            outer = coupled + (block * 2 * kernel_h + tap) * pairs * 128
+            inner = outer + kernel_h * pairs * 128
+            for k in range(pairs):
+                first, last = load_all(source), load_all(source + 2 * pairs * 64)
+                middle, both = load_all(source + pairs * 64), add_halves(first, last)
+                store_all(outer + 128 * k, add_halves(both, middle))
+                store_all(outer + 128 * k + 64, sub_halves(both, middle))
+                store_all(inner + 128 * k, add_halves(first, first))
+                store_all(inner + 128 * k + 64, sub_halves(zeros(), add_halves(last, last)))
+                source += 64
 
 
-@inline
+@called
 def _transform(image: Int, pitch: Int, rows: Int, couples: Int, size: Int, target: Int, part: Int) -> Int:
     """d0 - d2, d1 + d2, d2 - d1, d1 - d3 of four gradients side by side from every second on; whether they fit.
 
@@ -403,6 +404,11 @@ def input_gradient(
         saturated = zeros()
         n = following
     return max(largest, fold_max(peak), fold_max64(peak64)), rejected
+
+
+def packed_size(kernel_h: int, kernel_w: int, c_in: int, c_out: int) -> int:
+    """Elements that `pack` needs."""
+    return kernel_h * kernel_w * -(-c_in // 16) * -(-c_out // 2) * 32 + TURNED * 32
 
 
 def scratch_size(

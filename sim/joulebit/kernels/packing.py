@@ -2,9 +2,66 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
 from joulebit.kernels.compile import kernel
 from joulebit.kernels.scalar import Int
-from joulebit.kernels.vector import lanes, load_u8, splat, store_all, zeros
+from joulebit.kernels.vector import lanes, load_u8, pointer, splat, splat_value, store_all, zeros
+
+TURNED = 16  #: rows, and pairs of columns, that `turn_pairs` takes at once
+_I8, _I16, _I32, _I64 = (ir.IntType(bits) for bits in (8, 16, 32, 64))
+
+
+@intrinsic
+def turn_pairs(typing_context, source, step, rows, columns, target):  # type: ignore[no-untyped-def]
+    """int16 [16 pairs of columns][16 rows][2] of int8 [16 rows][32 columns], rows `step` bytes apart.
+
+    0 for what is not in the first `rows` and `columns`, of which nothing is read.
+    """
+    memory, pairs = ir.VectorType(_I8, 2 * TURNED), ir.VectorType(_I16, TURNED)
+    mask_type = ir.VectorType(ir.IntType(1), 2 * TURNED)
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        source, step, rows, columns, target = args
+        kind = ir.FunctionType(memory, [memory.as_pointer(), _I32, mask_type, memory])
+        load = cgutils.get_or_insert_function(builder.module, kind, "llvm.masked.load.v32i8.p0")
+        numbers = ir.VectorType(_I32, 2 * TURNED)
+        every, nothing = ir.Constant(numbers, list(range(2 * TURNED))), ir.Constant(memory, [0] * (2 * TURNED))
+        lines = []
+        for row in range(TURNED):
+            present = builder.icmp_signed(">", rows, ir.Constant(_I64, row))
+            count = builder.trunc(builder.select(present, columns, ir.Constant(_I64, 0)), _I32)
+            mask = builder.icmp_signed("<", every, splat_value(builder, count, numbers))
+            place = builder.add(source, builder.mul(step, ir.Constant(_I64, row)))
+            line = builder.call(load, [pointer(builder, place, memory), ir.Constant(_I32, 1), mask, nothing])
+            lines.append(builder.bitcast(line, pairs))
+        half = TURNED // 2
+        for _ in range(4):  # each turns the bits of (row, pair) by one place
+            lines = [
+                builder.shuffle_vector(
+                    lines[i],
+                    lines[i + half],
+                    ir.Constant(
+                        ir.VectorType(_I32, TURNED), [first + j + k for j in range(half) for k in (0, TURNED)]
+                    ),
+                )
+                for i in range(half)
+                for first in (0, half)
+            ]
+        wide = ir.VectorType(_I16, 2 * TURNED)
+        for pair, line in enumerate(lines):
+            place = builder.add(target, ir.Constant(_I64, 64 * pair))
+            builder.store(
+                builder.sext(builder.bitcast(line, memory), wide), pointer(builder, place, wide), align=2
+            )
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 5), generate
 
 
 @kernel
