@@ -5,7 +5,7 @@ that one instruction multiplies and adds both. For a kernel row the inputs of al
 in memory (kernel_w * c_in of them): `dot.outer_tile` takes them 16 or 8 at a time. Sums of 32 bits are added to
 64-bit totals before they could overflow, by a bound from the largest |dz| of each pair of images.
 
-The predictor's operands (spec, section 6) are narrowed while they are interleaved. Kernels 3 wide at stride 1 take
+The predictor's operands (spec, section 6) are narrowed where they lie. Kernels 3 wide at stride 1 take
 fewer products (`filtered_weight`); `collect` forms dw from either's sums.
 """
 
@@ -17,24 +17,17 @@ from joulebit.kernels.compile import inline, kernel
 from joulebit.kernels.dot import outer_channels, outer_columns, outer_tile
 from joulebit.kernels.launch import INTERRUPTED, read_word, waits, write_word
 from joulebit.kernels.padding import fill, prefetch_part
+from joulebit.kernels.pairs import interleave_g, interleave_x, magnitudes, narrow_all
 from joulebit.kernels.scalar import Int
 from joulebit.kernels.vector import (
     count_different64,
     fetch_add,
-    fold_max,
     fold_sum,
-    join_halves,
-    join_unsigned,
     lanes,
-    larger,
     larger64,
     load_all,
     load_all64,
-    load_i16,
-    load_u8,
-    smaller,
     smaller64,
-    splat,
     splat64,
     store_all,
     store_all64,
@@ -47,65 +40,48 @@ FULL = (1 << 31) - 1
 
 
 @inline
-def _rounded(value: Int, half: Int, shift: Int, low: Int, high: Int) -> Int:
-    """clamp(RND(value, shift), low, high), lane by lane."""
-    return smaller(larger((value + half) >> shift, low), high)
-
-
-@inline
 def _interleave_x(
     first: Int, second: Int, both: Int, height: Int, length: Int, target: Int, pitch: Int, flip: Int, shift: Int,
     low: Int, high: Int,
 ) -> None:  # fmt: skip
-    """Rows of `length` bytes of two images as pairs, at rows `pitch` bytes apart; both: 0 if there is no second.
-
-    With shift >= 0 the values are narrowed to clamp(RND(x, shift), low, high).
-    """
+    """Rows of `length` bytes of two images as pairs, at rows `pitch` bytes apart; narrowed if shift >= 0."""
+    whole = length // 32
     for i in range(height):
         a, b, place = first + i * length, second + i * length, target + i * pitch
-        if flip == 0 and shift < 0:
-            for c in range(0, length, 16):
-                mask, other = lanes(length - c), lanes((length - c) * both)
-                store_all(place + 4 * c, join_unsigned(load_u8(a + c, mask), load_u8(b + c, other)))
-        else:
-            turn, half, right = splat(flip), splat((np.int64(1) << max(shift, 0)) >> 1), splat(max(shift, 0))
-            bottom, top = splat(low), splat(high)
-            for c in range(0, length, 16):
-                mask, other = lanes(length - c), lanes((length - c) * both)
-                u = (load_u8(a + c, mask) ^ turn) - turn
-                v = (load_u8(b + c, other) ^ turn) - turn
-                if shift >= 0:
-                    u = _rounded(u, half, right, bottom, top)
-                    v = _rounded(v, half, right, bottom, top)
-                store_all(place + 4 * c, join_halves(u, v))
+        interleave_x(a, b, both, whole, 32, 32, flip, place, 128, 64)
+        if length % 32 > 0:
+            interleave_x(
+                a + 32 * whole, b + 32 * whole, both, 1, 0, length % 32, flip, place + 128 * whole, 128, 64
+            )
+        if shift >= 0:
+            narrow_all(place, place, length * 4, shift, low, high)
 
 
 @inline
 def _interleave_g(
     first: Int, second: Int, both: Int, pixels: Int, channels: Int, target: Int, shift: Int, limit: Int
 ) -> tuple[Int, Int]:
-    """dz of two images as pairs, channels padded with zeros to a multiple of 16.
+    """dz of two images as pairs, channels padded to a multiple of 16; narrowed to +-limit if shift >= 0.
 
-    With shift >= 0 the values are narrowed to +-limit after RND(dz, shift). Returns the largest magnitude, and a
-    bound on the sum of the magnitudes in one channel.
+    Returns the largest magnitude, and the largest sum of magnitudes of a channel.
     """
-    blocks = (channels + 15) // 16
-    pieces, length = (1, pixels * channels) if channels % 16 == 0 else (pixels, channels)
-    none, peak, total = zeros(), zeros(), zeros()
-    half, right = splat((np.int64(1) << max(shift, 0)) >> 1), splat(max(shift, 0))
-    bottom, top = splat(-limit), splat(limit)
-    for j in range(pieces):
-        a, b, place = first + j * length * 2, second + j * length * 2, target + j * blocks * 64
-        for k in range(0, length, 16):
-            mask, other = lanes(length - k), lanes((length - k) * both)
-            u, v = load_i16(a + 2 * k, mask), load_i16(b + 2 * k, other)
-            if shift >= 0:
-                u, v = _rounded(u, half, right, bottom, top), _rounded(v, half, right, bottom, top)
-            above, below = larger(u, none - u), larger(v, none - v)
-            peak = larger(peak, larger(above, below))
-            total = total + above + below
-            store_all(place + 4 * k, join_halves(u, v))
-    return fold_max(peak), fold_max(total)
+    size = (channels + 15) // 16 * 64
+    for c in range(0, channels, 32):
+        interleave_g(
+            first + 2 * c,
+            second + 2 * c,
+            both,
+            pixels,
+            2 * channels,
+            min(channels - c, 32),
+            target + 4 * c,
+            size,
+            64,
+        )
+    if shift >= 0:
+        narrow_all(target, target, pixels * size, shift, -limit, limit)
+    largest, total = magnitudes(target, pixels, size // 64)
+    return largest, total
 
 
 @inline
@@ -190,12 +166,22 @@ def weight_gradient(
         following = 2 * fetch_add(counter, 1)
         both = 1 if n + 1 < samples else 0
         x_first, g_first = x + n * x_size, dz + n * g_size
+        inside = image + padding_h * pitch + padding_w * x_pixel
         _interleave_x(
-            x_first, x_first + x_size, both, height, width * c_in, image + padding_h * pitch + padding_w * x_pixel,
-            pitch, flip, x_shift, x_low, x_high,
-        )  # fmt: skip
+            x_first,
+            x_first + x_size * both,
+            both,
+            height,
+            width * c_in,
+            inside,
+            pitch,
+            flip,
+            x_shift,
+            x_low,
+            x_high,
+        )
         largest_g, sum_g = _interleave_g(
-            g_first, g_first + g_size, both, out_h * out_w, c_out, gradient, g_shift, g_limit
+            g_first, g_first + g_size * both, both, out_h * out_w, c_out, gradient, g_shift, g_limit
         )
         whole = sum_g * largest_x < FULL  # the products of all positions fit together
         for i in range(0, out_h, rows_held):

@@ -9,16 +9,49 @@ from __future__ import annotations
 import numpy as np
 
 from joulebit.kernels.compile import inline, kernel
-from joulebit.kernels.dot import outer_channels, outer_tile
+from joulebit.kernels.dot import add_products, outer_channels, outer_tile
 from joulebit.kernels.fast_weight import FULL, flush
 from joulebit.kernels.launch import INTERRUPTED, read_word, waits, write_word
 from joulebit.kernels.minimal_filtering import PART, transform_g, transform_g_6, transform_x, transform_x_6
 from joulebit.kernels.padding import fill
-from joulebit.kernels.pairs import magnitudes
+from joulebit.kernels.pairs import narrowed
 from joulebit.kernels.scalar import Int
-from joulebit.kernels.vector import fetch_add
+from joulebit.kernels.vector import (
+    fetch_add,
+    fold_max,
+    fold_min_halves,
+    lanes,
+    larger,
+    pairs_i16,
+    smaller_halves,
+    splat_halves,
+    sub_halves,
+    zeros,
+)
 
 HELD = 128  #: couples or quads of positions that are held at once, if a row is no longer
+
+
+@inline
+def _magnitudes(
+    first: Int, second: Int, both: Int, pixels: Int, channels: Int, shift: Int, limit: Int
+) -> tuple[Int, Int]:
+    """The largest |dz| of two images (both: 0 if there is no second), and the largest sum of |dz| over a channel.
+
+    As `pairs.magnitudes`; with shift >= 0 dz is narrowed to +-limit after RND(dz, shift).
+    """
+    none, ones = zeros(), splat_halves(1)
+    lowest, totals = none, none
+    for c in range(0, channels, 16):
+        on, other = lanes(channels - c), lanes((channels - c) * both)
+        total = none
+        for place in range(2 * c, 2 * pixels * channels, 2 * channels):
+            value = narrowed(pairs_i16(first + place, second + place, on, other), shift, -limit, limit)
+            value = smaller_halves(value, sub_halves(none, value))
+            lowest = smaller_halves(lowest, value)
+            total = add_products(total, value, ones)
+        totals = larger(totals, none - total)
+    return -fold_min_halves(lowest), fold_max(totals)
 
 
 @inline
@@ -142,7 +175,7 @@ def weight_gradient(
             both = np.int64(n + 2 * image + 1 < samples)
             a = dz + (n + 2 * image) * g_size
             if products == 4:
-                largest, total = magnitudes(a, a + g_size, both, out_h * out_w, c_out, g_shift, g_limit)
+                largest, total = _magnitudes(a, a + g_size, both, out_h * out_w, c_out, g_shift, g_limit)
                 largest_g, sum_g = max(largest_g, largest), sum_g + total
             else:
                 largest_g, sum_g = 15 * g_limit, sum_g + 2 * out_h * across * 15 * g_limit

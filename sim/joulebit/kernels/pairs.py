@@ -59,20 +59,17 @@ def pairs_of_x(first: Int, second: Int, on: Int, other: Int, flip: Int) -> Int:
 
 
 @inline
-def magnitudes(
-    first: Int, second: Int, both: Int, pixels: Int, channels: Int, shift: Int, limit: Int
-) -> tuple[Int, Int]:
-    """The largest |dz| of two images (both: 0 if there is no second), and the largest sum of |dz| over a channel.
+def magnitudes(panel: Int, pixels: Int, vectors: Int) -> tuple[Int, Int]:
+    """The largest magnitude of pairs [pixels][vectors][16], and the largest sum of a channel's.
 
-    With shift >= 0 dz is narrowed to +-limit after RND(dz, shift). -|dz| is formed, since 16 bits have no 2^15.
+    -|value| is formed, since 16 bits have no 2^15.
     """
     none, ones = zeros(), splat_halves(1)
     lowest, totals = none, none
-    for c in range(0, channels, 16):
-        on, other = lanes(channels - c), lanes((channels - c) * both)
+    for vector in range(vectors):
         total = none
-        for place in range(2 * c, 2 * pixels * channels, 2 * channels):
-            value = narrowed(pairs_i16(first + place, second + place, on, other), shift, -limit, limit)
+        for place in range(panel + vector * 64, panel + pixels * vectors * 64, vectors * 64):
+            value = load_all(place)
             value = smaller_halves(value, sub_halves(none, value))
             lowest = smaller_halves(lowest, value)
             total = add_products(total, value, ones)

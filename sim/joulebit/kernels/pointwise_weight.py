@@ -13,38 +13,16 @@ from __future__ import annotations
 import numpy as np
 
 from joulebit.kernels.compile import inline, kernel
-from joulebit.kernels.dot import add_products, outer_channels, outer_tile
+from joulebit.kernels.dot import outer_channels, outer_tile
 from joulebit.kernels.fast_weight import FULL, flush
 from joulebit.kernels.launch import INTERRUPTED, read_word, waits, write_word
 from joulebit.kernels.padding import fill
-from joulebit.kernels.pairs import interleave_g, interleave_x, narrow_all
+from joulebit.kernels.pairs import interleave_g, interleave_x, magnitudes, narrow_all
 from joulebit.kernels.scalar import Int
-from joulebit.kernels.vector import (
-    fetch_add,
-    fold_max,
-    larger,
-    load_all,
-    smaller_halves,
-    splat_halves,
-    sub_halves,
-    zeros,
-)
+from joulebit.kernels.vector import fetch_add
 
 MOST_HELD = 128  #: pairs of positions whose products fit 32 bits: 2 * 128 * 255 * 2^15 < 2^31
 _PANELS = 512 << 10  #: bytes of the panels of the inputs, so that they and the sums in work stay in the cache
-
-
-@inline
-def _largest_sum(panel: Int, pairs: Int, vectors: Int) -> Int:
-    """The largest sum of magnitudes over a channel of dz, of [pairs][vectors][16] pairs."""
-    none, ones, largest = zeros(), splat_halves(1), zeros()
-    for vector in range(vectors):
-        total = none  # of -|dz|, since 16 bits have no 2^15
-        for place in range(panel + vector * 64, panel + pairs * vectors * 64, vectors * 64):
-            value = load_all(place)
-            total = add_products(total, smaller_halves(value, sub_halves(none, value)), ones)
-        largest = larger(largest, none - total)
-    return fold_max(largest)
 
 
 @inline
@@ -146,7 +124,7 @@ def weight_gradient(
             next_g = dz + 2 * (following * c_out + 2 * pairs * c_out * panel // panels)
             for product in range(exact + predicted):
                 if product < exact:
-                    need, source = x_limit * _largest_sum(gradients, pairs, vectors), inputs
+                    need, source = x_limit * magnitudes(gradients, pairs, vectors)[1], inputs
                 else:
                     need, source = 2 * pairs * narrow_limit, narrow_inputs
                     narrow_all(gradients, gradients, pairs * vectors * 64, g_shift, -g_limit, g_limit)
