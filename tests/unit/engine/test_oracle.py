@@ -53,6 +53,8 @@ GEOMETRIES = {
     "groups": (ConvGeometry(3, 3, padding_h=1, padding_w=1, groups=3), 6, 3),
     "groups stride 2": (ConvGeometry(3, 3, stride=2, padding_h=1, padding_w=1, groups=2), 4, 6),
     "depthwise": (ConvGeometry(3, 3, padding_h=1, padding_w=1, groups=4), 4, 4),
+    "depthwise 3x3 stride 2": (ConvGeometry(3, 3, stride=2, padding_h=1, padding_w=1, groups=3), 3, 3),
+    "depthwise 18 channels": (ConvGeometry(3, 3, padding_h=1, padding_w=1, groups=18), 18, 18),
     "depthwise padding 4": (ConvGeometry(3, 3, padding_h=4, padding_w=3, groups=3), 3, 3),
     "depthwise stride 2": (ConvGeometry(5, 5, stride=2, padding_h=2, padding_w=2, groups=3), 3, 3),
     "depthwise times 2": (ConvGeometry(3, 3, stride=2, padding_h=1, padding_w=1, groups=3), 3, 6),
