@@ -41,47 +41,24 @@ FULL = (1 << 31) - 1
 
 @inline
 def _interleave_x(
-    first: Int, second: Int, both: Int, height: Int, length: Int, target: Int, pitch: Int, flip: Int, shift: Int,
-    low: Int, high: Int,
-) -> None:  # fmt: skip
-    """Rows of `length` bytes of two images as pairs, at rows `pitch` bytes apart; narrowed if shift >= 0."""
-    whole = length // 32
+    first: Int, second: Int, both: Int, height: Int, length: Int, target: Int, pitch: Int, flip: Int
+) -> None:
+    """Rows of `length` bytes of two images as pairs, at rows `pitch` bytes apart."""
+    whole, rest = length // 32, length % 32
     for i in range(height):
         a, b, place = first + i * length, second + i * length, target + i * pitch
         interleave_x(a, b, both, whole, 32, 32, flip, place, 128, 64)
-        if length % 32 > 0:
-            interleave_x(
-                a + 32 * whole, b + 32 * whole, both, 1, 0, length % 32, flip, place + 128 * whole, 128, 64
-            )
-        if shift >= 0:
-            narrow_all(place, place, length * 4, shift, low, high)
+        if rest > 0:
+            a, b = a + 32 * whole, b + 32 * whole
+            interleave_x(a, b, both, 1, 0, rest, flip, place + 128 * whole, 128, 64)
 
 
 @inline
-def _interleave_g(
-    first: Int, second: Int, both: Int, pixels: Int, channels: Int, target: Int, shift: Int, limit: Int
-) -> tuple[Int, Int]:
-    """dz of two images as pairs, channels padded to a multiple of 16; narrowed to +-limit if shift >= 0.
-
-    Returns the largest magnitude, and the largest sum of magnitudes of a channel.
-    """
-    size = (channels + 15) // 16 * 64
+def _interleave_g(first: Int, second: Int, both: Int, pixels: Int, channels: Int, target: Int, size: Int) -> None:
+    """dz of two images as pairs, `size` bytes per pixel: channels padded with zeros to a multiple of 16."""
     for c in range(0, channels, 32):
-        interleave_g(
-            first + 2 * c,
-            second + 2 * c,
-            both,
-            pixels,
-            2 * channels,
-            min(channels - c, 32),
-            target + 4 * c,
-            size,
-            64,
-        )
-    if shift >= 0:
-        narrow_all(target, target, pixels * size, shift, -limit, limit)
-    largest, total = magnitudes(target, pixels, size // 64)
-    return largest, total
+        some = min(channels - c, 32)
+        interleave_g(first + 2 * c, second + 2 * c, both, pixels, 2 * channels, some, target + 4 * c, size, 64)
 
 
 @inline
@@ -94,6 +71,22 @@ def flush(sums: Int, totals: Int, count: Int, first: Int) -> None:
             total = total + load_all64(totals + 8 * i)
         store_all64(totals + 8 * i, total)
         store_all(sums + 4 * i, none)
+
+
+@inline
+def make_room(sums: Int, totals: Int, count: Int, mark: Int, need: Int) -> None:
+    """Flush the sums if `need` more may not fit 32 bits; mark: int64 (bound on sums, whether totals are set)."""
+    if read_word(mark) + need > FULL:
+        flush_marked(sums, totals, count, mark)
+    write_word(mark, read_word(mark) + need)
+
+
+@inline
+def flush_marked(sums: Int, totals: Int, count: Int, mark: Int) -> None:
+    """`flush`, by and to the mark of `make_room`."""
+    flush(sums, totals, count, read_word(mark + 8) == 0)
+    write_word(mark, np.int64(0))
+    write_word(mark + 8, np.int64(1))
 
 
 @inline
@@ -128,23 +121,24 @@ def _outer_products(
 
 @kernel
 def weight_gradient(
-    counter: Int, samples: Int, x: Int, height: Int, width: Int, c_in: Int, flip: Int, x_shift: Int, x_low: Int,
-    x_high: Int, dz: Int, out_h: Int, out_w: Int, c_out: Int, g_shift: Int, g_limit: Int, kernel_h: Int,
-    kernel_w: Int, stride: Int, step: Int, padding_h: Int, padding_w: Int, scratch: Int, totals: Int, count: Int,
-    box: Int, state: Int,
+    counter: Int, samples: Int, x: Int, height: Int, width: Int, c_in: Int, flip: Int, x_limit: Int, exact: Int,
+    x_shift: Int, x_low: Int, x_high: Int, dz: Int, out_h: Int, out_w: Int, c_out: Int, g_shift: Int,
+    g_limit: Int, kernel_h: Int, kernel_w: Int, stride: Int, step: Int, padding_h: Int, padding_w: Int,
+    scratch: Int, totals: Int, count: Int, apart: Int, box: Int, state: Int,
 ) -> Int:  # fmt: skip
     """Sums x * dz over the pairs of samples that this thread draws from the counter; 1 if there were any, else 0.
 
     When something `waits` in `box` it returns INTERRUPTED instead, and goes on at the next call from the `state`
-    (address of 3 int64, zeros before the first call) that it left there.
+    (address of an int64, 0 before the first call) that it left there.
 
     Addresses: counter (int64, shared by the threads), x, dz, scratch, totals (int64, `count` of them, set here
     if the thread draws any):
     for each two blocks of 16 output channels [kernel_h][groups of inputs][inputs][2][16], for a last single
-    block [kernel_h][groups][inputs][16]. x_shift and g_shift: -1 for all bits, else the predictor's shifts.
+    block [kernel_h][groups][inputs][16]. They are those of the exact operands unless `exact` is 0; then, `apart`
+    bytes further if both are wanted, those of the predictor's unless x_shift is -1. x_limit: the largest |x|.
     stride is that of the rows, step that of the columns.
     """
-    blocks, run = (c_out + 15) // 16, kernel_w * c_in
+    blocks, run, predicted = (c_out + 15) // 16, kernel_w * c_in, np.int64(x_shift >= 0)
     x_size, g_size = height * width * c_in, out_h * out_w * c_out * 2
     x_pixel, g_pixel = c_in * 4, blocks * 64
     pitch = (width + 2 * padding_w) * x_pixel
@@ -152,63 +146,52 @@ def weight_gradient(
     n = read_word(state) - 1 if resumed else 2 * fetch_add(counter, 1)
     if n >= samples:
         return 0
-    sums = scratch
-    image = sums + count * 4
-    gradient = image + (pitch * (height + 2 * padding_h) + 2 * x_pixel + 127 + outer_channels(1) * 4) // 64 * 64
+    marks = scratch + (exact + predicted) * count * 4
+    image = marks + (exact + predicted) * 64
+    image_size = pitch * (height + 2 * padding_h)
+    gradient = image + (image_size + 2 * x_pixel + 127 + outer_channels(1) * 4) // 64 * 64
     columns_held = min(out_w, 128)  # 2 * 128 * 255 * 2^15 < 2^31: the products of 128 positions always fit
     rows_held = max(1, min(out_h, 128 // columns_held))
-    largest_x = max(x_high, -x_low)
-    first, used = read_word(state + 8) == 0, read_word(state + 16)
     if not resumed:
-        fill(sums, count * 4, np.int64(0))
-        fill(image, pitch * (height + 2 * padding_h), np.int64(0))
+        fill(scratch, image + image_size - scratch, np.int64(0))
     while n < samples:
         following = 2 * fetch_add(counter, 1)
-        both = 1 if n + 1 < samples else 0
-        x_first, g_first = x + n * x_size, dz + n * g_size
+        both = np.int64(n + 1 < samples)
+        a, b = x + n * x_size, dz + n * g_size
         inside = image + padding_h * pitch + padding_w * x_pixel
-        _interleave_x(
-            x_first,
-            x_first + x_size * both,
-            both,
-            height,
-            width * c_in,
-            inside,
-            pitch,
-            flip,
-            x_shift,
-            x_low,
-            x_high,
-        )
-        largest_g, sum_g = _interleave_g(
-            g_first, g_first + g_size * both, both, out_h * out_w, c_out, gradient, g_shift, g_limit
-        )
-        whole = sum_g * largest_x < FULL  # the products of all positions fit together
-        for i in range(0, out_h, rows_held):
-            rows = min(rows_held, out_h - i)
-            prefetch_part(x + following * x_size, 2 * x_size, i, i + rows, out_h)
-            prefetch_part(dz + following * g_size, 2 * g_size, i, i + rows, out_h)
-            for j in range(0, out_w, columns_held):
-                columns = min(columns_held, out_w - j)
-                need = 2 * rows * columns * largest_x * largest_g
-                if whole:
-                    need = sum_g * largest_x if i == 0 and j == 0 else np.int64(0)
-                if used + need > FULL:
-                    flush(sums, totals, count, first)
-                    first, used = False, np.int64(0)
-                used += need
-                _outer_products(
-                    image + i * stride * pitch + j * step * x_pixel, stride * pitch, step * x_pixel, pitch,
-                    kernel_h, run, gradient + (i * out_w + j) * g_pixel, out_w * g_pixel, g_pixel, rows, columns,
-                    blocks, sums,
-                )  # fmt: skip
+        _interleave_x(a, a + x_size * both, both, height, width * c_in, inside, pitch, flip)
+        _interleave_g(b, b + g_size * both, both, out_h * out_w, c_out, gradient, g_pixel)
+        for product in range(exact + predicted):
+            largest_x = x_limit
+            if product >= exact:
+                largest_x = max(x_high, -x_low)
+                narrow_all(image, image, image_size, x_shift, x_low, x_high)
+                narrow_all(gradient, gradient, out_h * out_w * g_pixel, g_shift, -g_limit, g_limit)
+            sums, total, mark = scratch + product * count * 4, totals + product * apart, marks + product * 64
+            largest_g, sum_g = magnitudes(gradient, out_h * out_w, blocks)
+            whole = sum_g * largest_x < FULL  # the products of all positions fit together
+            if whole:
+                make_room(sums, total, count, mark, sum_g * largest_x)
+            for i in range(0, out_h, rows_held):
+                rows = min(rows_held, out_h - i)
+                if product == 0:
+                    prefetch_part(x + following * x_size, 2 * x_size, i, i + rows, out_h)
+                    prefetch_part(dz + following * g_size, 2 * g_size, i, i + rows, out_h)
+                for j in range(0, out_w, columns_held):
+                    columns = min(columns_held, out_w - j)
+                    if not whole:
+                        make_room(sums, total, count, mark, 2 * rows * columns * largest_x * largest_g)
+                    _outer_products(
+                        image + i * stride * pitch + j * step * x_pixel, stride * pitch, step * x_pixel, pitch,
+                        kernel_h, run, gradient + (i * out_w + j) * g_pixel, out_w * g_pixel, g_pixel, rows,
+                        columns, blocks, sums,
+                    )  # fmt: skip
         n = following
         if n < samples and waits(box):
             write_word(state, n + 1)
-            write_word(state + 8, np.int64(not first))
-            write_word(state + 16, used)
             return INTERRUPTED
-    flush(sums, totals, count, first)
+    for product in range(exact + predicted):
+        flush_marked(scratch + product * count * 4, totals + product * apart, count, marks + product * 64)
     return 1
 
 
@@ -305,8 +288,11 @@ def sums_count(kernel_h: int, kernel_w: int, c_in: int, c_out: int, products: in
 
 def scratch_size(
     height: int, width: int, c_in: int, out_h: int, out_w: int, c_out: int, padding_h: int, padding_w: int,
-    count: int,
+    count: int, products: int,
 ) -> int:  # fmt: skip
-    """Bytes of scratch memory that `weight_gradient` needs per thread, what tiles read past x included."""
+    """Bytes of scratch memory that `weight_gradient` needs per thread; products: 1, or 2 for both.
+
+    What tiles read past x is included.
+    """
     image = ((width + 2 * padding_w) * (height + 2 * padding_h) + 2) * c_in * 4 + 64 * 4
-    return 4 * count + image + out_h * out_w * -(-c_out // 16) * 64 + 512
+    return products * (4 * count + 64) + image + out_h * out_w * -(-c_out // 16) * 64 + 512

@@ -137,13 +137,14 @@ def _outer_products(
 def weight_gradient(
     counter: Int, samples: Int, pairs: Int, x: Int, height: Int, width: Int, c_in: Int, flip: Int, x_shift: Int,
     x_low: Int, x_high: Int, dz: Int, out_h: Int, out_w: Int, c_out: Int, g_shift: Int, g_limit: Int,
-    kernel_h: Int, padding_h: Int, padding_w: Int, products: Int, scratch: Int, totals: Int, count: Int, box: Int,
-    state: Int,
+    kernel_h: Int, padding_h: Int, padding_w: Int, products: Int, scratch: Int, totals: Int, count: Int,
+    apart: Int, box: Int, state: Int,
 ) -> Int:  # fmt: skip
     """`fast_weight.weight_gradient` of a kernel 3 wide at stride 1, of channels that are multiples of 16.
 
     products: 4 for two positions or 6 for four (see `fast_weight.products_of`); there are as many arrays of sums
     for each block, and a tap has c_in inputs. pairs: of images that a thread draws at once, see `pairs_at_once`.
+    apart is not used: one product is formed.
     """
     blocks, per = c_out // 16, products - 2
     across = (out_w + per - 1) // per  # couples or quads of a row

@@ -14,7 +14,7 @@ import numpy as np
 
 from joulebit.kernels.compile import inline, kernel
 from joulebit.kernels.dot import outer_channels, outer_tile
-from joulebit.kernels.fast_weight import FULL, flush
+from joulebit.kernels.fast_weight import flush_marked, make_room
 from joulebit.kernels.launch import INTERRUPTED, read_word, waits, write_word
 from joulebit.kernels.padding import fill
 from joulebit.kernels.pairs import interleave_g, interleave_x, magnitudes, narrow_all
@@ -55,14 +55,6 @@ def _outer_products(
             )  # fmt: skip
             sums += outer_channels(1) * 64
             next_x, next_g = next_x + x_ahead * pairs, next_g + g_ahead * pairs
-
-
-@inline
-def _flush_panel(sums: Int, totals: Int, count: Int, mark: Int) -> None:
-    """totals += sums, or = sums the first time; mark: address of int64 (bound on sums, whether totals are set)."""
-    flush(sums, totals, count, read_word(mark + 8) == 0)
-    write_word(mark, np.int64(0))
-    write_word(mark + 8, np.int64(1))
 
 
 @kernel
@@ -130,9 +122,7 @@ def weight_gradient(
                     narrow_all(gradients, gradients, pairs * vectors * 64, g_shift, -g_limit, g_limit)
                 own, total = sums + (product * count + first) * 4, totals + product * apart + first * 8
                 mark = marks + (product * panels + panel) * 64
-                if read_word(mark) + need > FULL:
-                    _flush_panel(own, total, length, mark)
-                write_word(mark, read_word(mark) + need)
+                make_room(own, total, length, mark, need)
                 _outer_products(
                     source, held, c_in, gradients, vectors, pairs, own, next_x, x_ahead, next_g, g_ahead
                 )  # fmt: skip
@@ -144,7 +134,7 @@ def weight_gradient(
         for panel in range(panels):
             length = _panel_sums(c_in, np.int64(2 if c_out - panel * 32 > 16 else 1))
             first = panel * _panel_sums(c_in, np.int64(2))
-            _flush_panel(
+            flush_marked(
                 sums + (product * count + first) * 4, totals + product * apart + first * 8, length,
                 marks + (product * panels + panel) * 64,
             )  # fmt: skip
