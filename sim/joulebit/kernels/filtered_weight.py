@@ -180,7 +180,7 @@ def weight_gradient(
                 largest_g, sum_g = max(largest_g, largest), sum_g + total
             else:
                 largest_g, sum_g = 15 * g_limit, sum_g + 2 * out_h * across * 15 * g_limit
-        whole = sum_g * largest_x <= FULL  # the products of all positions fit together
+        whole = sum_g * largest_x <= FULL  # the products of all positions, of all parts, fit together
         parts = max(np.int64(1), (largest_g + PART - 1) // PART) if products == 4 else np.int64(1)
         # the products of a place, and how many of them fit 32 bits in any case
         one, fitting = 2 * largest_x * largest_g, np.int64(HELD)
@@ -190,6 +190,15 @@ def weight_gradient(
             ready = np.int64(0)  # rows of the inputs' transform; those below are formed when they are needed
             for i in range(0, out_h, rows_held):
                 rows = min(rows_held, out_h - i)
+                if part > 0:  # few gradients are so large
+                    beyond = np.int64(0)
+                    for image in range(images):
+                        both = np.int64(n + 2 * image + 1 < samples)
+                        a = dz + (n + 2 * image) * g_size + i * g_row
+                        largest, _ = _magnitudes(a, a + g_size, both, rows * out_w, c_out, g_shift, g_limit)
+                        beyond = max(beyond, largest)
+                    if beyond <= part * PART:
+                        continue
                 needed = max(ready, min(height, i + rows + kernel_h - 1 - padding_h))
                 for image in range(images):
                     both = np.int64(n + 2 * image + 1 < samples)
@@ -211,7 +220,7 @@ def weight_gradient(
                 next_x = x + following * x_size + x_bytes * i // rows
                 next_g = dz + following * g_size + g_bytes * i // rows
                 if whole:
-                    need = sum_g * largest_x if i == 0 else np.int64(0)
+                    need = sum_g * largest_x if part == 0 and i == 0 else np.int64(0)
                     if used + need > FULL:
                         flush(sums, totals, count, first)
                         first, used = False, np.int64(0)

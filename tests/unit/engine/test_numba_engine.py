@@ -265,7 +265,9 @@ def test_products_shared_by_two_positions(shape: tuple[int, ...], c_out: int, ke
     extreme = np.full(shape, x.max(), x.dtype)
     heavy = np.full(w.shape, -127, np.int8)
     cases = [(x, np.clip(dz, -limit, limit), w) for limit in (32767, 16384, 16383, 200)]
-    cases += [(extreme, largest, heavy), (extreme, turning, heavy)]
+    rare = np.clip(dz, -200, 200)
+    rare[0, -1, -1, 0], rare[-1, 0, 0, -1] = 32767, -32767
+    cases += [(extreme, largest, heavy), (extreme, turning, heavy), (x, rare, w)]
     for inputs, gradient, kernel in cases:
         args = (gradient, kernel, geometry, shape[1:3], 9)
         same(ours.conv_input_gradient(*args), reference.conv_input_gradient(*args))
