@@ -220,7 +220,6 @@ zeros64 = _make(I64, (), lambda b: constant(I64.llvm, 0), "I64 zeros.")
 
 load_u8 = _make(I32, (_A, LANES), _load(_I8, "zext", I32.llvm), "uint8 lanes as I32.")
 load_i16 = _make(I32, (_A, LANES), _load(_I16, "sext", I32.llvm), "int16 lanes as I32.")
-load_u16 = _make(I32, (_A, LANES), _load(_I16, "zext", I32.llvm), "uint16 lanes as I32.")
 load_i64 = _make(I64, (_A, LANES), _load(_I64, "sext", I64.llvm), "int64 lanes.")
 store_8 = _make(types.void, (_A, I32, LANES), _store(_I8), "The low 8 bits of each lane.")
 store_16 = _make(types.void, (_A, I32, LANES), _store(_I16), "The low 16 bits of each lane.")
@@ -271,18 +270,6 @@ keep = _make(
 )
 keep64 = _make(
     I64, (LANES, I64), lambda b, m, v: b.select(m, v, constant(I64.llvm, 0)), "v where the mask is on, else 0."
-)
-join_halves = _make(
-    I32,
-    (I32, I32),
-    lambda b, low, high: b.or_(b.and_(low, constant(I32.llvm, 0xFFFF)), b.shl(high, constant(I32.llvm, 16))),
-    "Pairs of 16-bit integers: the low halves of two vectors, side by side.",
-)
-join_unsigned = _make(
-    I32,
-    (I32, I32),
-    lambda b, low, high: b.or_(low, b.shl(high, constant(I32.llvm, 16))),
-    "`join_halves` where the low vector holds 0 .. 65535.",
 )
 
 
