@@ -124,7 +124,7 @@ class DepthwiseKernels(VectorKernels):
         narrow: Narrowing | None,
         limit: int,
     ) -> LaterAll | None:
-        """`FastKernels.begin_weight_gradients`, or None."""
+        """`WeightGradientKernels.begin_weight_gradients` where each channel is a group; or None."""
         samples, height, width, channels = x.shape
         _, out_h, out_w, c_out = dz.shape
         depth = geometry.groups == channels == c_out

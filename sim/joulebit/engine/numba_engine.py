@@ -29,8 +29,9 @@ from joulebit.fixed import weights
 from joulebit.fixed.arithmetic import MASTER_FRACTION_BITS, PEAK_LIMIT, Arithmetic
 from joulebit.fixed.rounding import Rounding, bit_length
 from joulebit.fixed.update import LayerUpdate, UpdateRule, reciprocal
-from joulebit.kernels import elementwise, matmul, parameters, plain_conv, plain_norm
+from joulebit.kernels import elementwise, parameters, plain_conv, plain_norm
 from joulebit.kernels.cpu import CpuLevel, cpu_level
+from joulebit.kernels.matmul import product
 from joulebit.kernels.memory import Pool
 from joulebit.kernels.workers import Workers
 
@@ -269,8 +270,7 @@ class NumbaEngine(NumpyArrays):
 
         total = np.asarray(sum(self._workers.over_samples(x.shape[0], work)))
         clamped = np.clip(total, -limit, limit)
-        count = int(np.count_nonzero(clamped != total))
-        return lambda: (clamped, count)
+        return lambda: (clamped, int(np.count_nonzero(clamped != total)))
 
     def _narrow(self, value: Array, shift: int, low: int, high: int, mode: Rounding) -> Array:
         out = self._pool.empty(value.shape, value.dtype)
@@ -404,12 +404,7 @@ class NumbaEngine(NumpyArrays):
         return out
 
     def matmul(self, a: Int64Array, b: Int64Array) -> Int64Array:
-        out = np.empty((a.shape[0], b.shape[1]), np.int64)
-        if b.T.flags.c_contiguous:
-            matmul.rows_by_columns(np.ascontiguousarray(a), b.T, out)
-        else:
-            matmul.sums_of_rows(a, np.ascontiguousarray(b), out)
-        return out
+        return product(a, b)
 
     def spread(
         self, value: Int64Array, like: Array, shift: int, masked: bool, mask_below: int = 0, key: int = 0
@@ -457,9 +452,8 @@ class NumbaEngine(NumpyArrays):
         return np.take(x, index, axis=0, out=out)
 
     def put(self, target: Array, index: Int64Array, value: Array) -> Array:
-        if self._samples and self._samples.put(target, index, value):
-            return target
-        return super().put(target, index, value)
+        done = self._samples and self._samples.put(target, index, value)
+        return target if done else super().put(target, index, value)
 
     def copy(self, x: Array) -> Array:
         fast = self._samples.copy(x) if self._samples else None

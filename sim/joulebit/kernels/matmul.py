@@ -7,13 +7,14 @@ the processors that the kernels of the rest of the step need.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from joulebit.kernels.compile import kernel
 from joulebit.kernels.scalar import Int
 
 
 @kernel
-def rows_by_columns(a: Int, b: Int, out: Int) -> None:
+def _rows_by_columns(a: Int, b: Int, out: Int) -> None:
     """out [M, L] = a [M, K] @ b^T, b [L, K]: inner products of rows."""
     for i in range(a.shape[0]):
         for j in range(b.shape[0]):
@@ -24,7 +25,7 @@ def rows_by_columns(a: Int, b: Int, out: Int) -> None:
 
 
 @kernel
-def sums_of_rows(a: Int, b: Int, out: Int) -> None:
+def _sums_of_rows(a: Int, b: Int, out: Int) -> None:
     """out [M, L] = a [M, K] @ b [K, L]: sums of b's rows."""
     out[:] = 0
     for i in range(a.shape[0]):
@@ -32,3 +33,13 @@ def sums_of_rows(a: Int, b: Int, out: Int) -> None:
             factor = a[i, k]
             for j in range(b.shape[1]):
                 out[i, j] += factor * b[k, j]
+
+
+def product(a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.int64]:
+    """a @ b of [M, K] and [K, L]; b may be a transposed array."""
+    out = np.empty((a.shape[0], b.shape[1]), np.int64)
+    if b.T.flags.c_contiguous:
+        _rows_by_columns(np.ascontiguousarray(a), b.T, out)
+    else:
+        _sums_of_rows(a, np.ascontiguousarray(b), out)
+    return out
