@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from joulebit.engine.base import ConvGeometry, ConvOutput, Quantised
 from joulebit.engine.input_gradient_epilogue import InputGradientEpilogue
-from joulebit.engine.vector_kernels import LaterAll, Narrowing, VectorKernels
+from joulebit.engine.vector_kernels import LaterAll, VectorKernels, Wanted
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.kernels import depthwise, depthwise_3x3, depthwise_weight, fast_forward, fast_input
 from joulebit.kernels.memory import Pool
@@ -116,13 +116,7 @@ class DepthwiseKernels(VectorKernels):
         return self._quantised(g, kernel, rows)
 
     def begin_weight_gradients(
-        self,
-        x: NDArray[Any],
-        dz: NDArray[Any],
-        geometry: ConvGeometry,
-        exact: bool,
-        narrow: Narrowing | None,
-        limit: int,
+        self, x: NDArray[Any], dz: NDArray[Any], geometry: ConvGeometry, wanted: Wanted
     ) -> LaterAll | None:
         """`WeightGradientKernels.begin_weight_gradients` where each channel is a group; or None."""
         samples, height, width, channels = x.shape
@@ -131,14 +125,14 @@ class DepthwiseKernels(VectorKernels):
         if not depth or x.dtype not in _BYTES or dz.dtype != np.int16:
             return None
         kernel_h, kernel_w, stride = geometry.kernel_h, geometry.kernel_w, geometry.stride
-        x_shift, low, high, g_shift, g_high = narrow or (-1, 0, 0, -1, 0)
+        x_shift, low, high, g_shift, g_high = wanted.narrowing
         threads = self._threads((samples + 1) // 2)
-        wanted = int(exact) + int(narrow is not None)
-        totals = np.zeros((threads, wanted, -(-channels // 16), kernel_h, kernel_w, 16), np.int64)
+        count = len(wanted.limits)
+        totals = np.zeros((threads, count, -(-channels // 16), kernel_h, kernel_w, 16), np.int64)
         shared = (
-            samples, address(x), height, width, channels, 128 if x.dtype == np.int8 else 0, int(exact), x_shift,
-            low, high, address(dz), out_h, out_w, g_shift, g_high, kernel_h, kernel_w, stride, geometry.padding_h,
-            geometry.padding_w,
+            samples, address(x), height, width, channels, 128 if x.dtype == np.int8 else 0, int(wanted.exact),
+            x_shift, low, high, address(dz), out_h, out_w, g_shift, g_high, kernel_h, kernel_w, stride,
+            geometry.padding_h, geometry.padding_w,
         )  # fmt: skip
         states = np.zeros(threads, np.int64)
         start, size, state = address(totals), totals.strides[0], address(states)
@@ -155,14 +149,9 @@ class DepthwiseKernels(VectorKernels):
 
         def collected() -> list[tuple[NDArray[np.int64], int]]:
             self._workers.finish(begun)
-            sums = (
-                totals.sum(0).transpose(0, 2, 3, 1, 4).reshape(wanted, kernel_h, kernel_w, 1, -1)[..., :channels]
-            )
-            found = [(dw, 0) for dw in np.ascontiguousarray(sums)]
-            if exact:
-                dw = np.clip(sums[0], -limit, limit)
-                found[0] = dw, int(np.count_nonzero(dw != sums[0]))
-            return found
+            sums = totals.sum(0).transpose(0, 2, 3, 1, 4).reshape(count, kernel_h, kernel_w, 1, -1)[..., :channels]
+            clipped = [np.clip(own, -limit, limit) for own, limit in zip(sums, wanted.limits, strict=True)]
+            return [(dw, int(np.count_nonzero(dw != own))) for dw, own in zip(clipped, sums, strict=True)]
 
         return collected
 

@@ -17,7 +17,7 @@ from joulebit.engine.arrangement import as_larger_images, pixels_together, widen
 from joulebit.engine.base import ConvGeometry, ConvOutput, Quantised
 from joulebit.engine.depthwise_kernels import DepthwiseKernels
 from joulebit.engine.input_gradient_epilogue import InputGradientEpilogue
-from joulebit.engine.vector_kernels import LaterAll, Narrowing, VectorKernels
+from joulebit.engine.vector_kernels import LaterAll, VectorKernels, Wanted
 from joulebit.engine.weight_gradient_kernels import WeightGradientKernels
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.kernels import fast_forward, fast_input, few_channels, packing
@@ -204,17 +204,11 @@ class FastKernels(VectorKernels):
         return self._quantised(g, few_channels.input_gradient, rows)
 
     def begin_weight_gradients(
-        self,
-        x: NDArray[Any],
-        dz: NDArray[Any],
-        geometry: ConvGeometry,
-        exact: bool,
-        narrow: Narrowing | None,
-        limit: int,
+        self, x: NDArray[Any], dz: NDArray[Any], geometry: ConvGeometry, wanted: Wanted
     ) -> LaterAll | None:
         """`WeightGradientKernels.begin_weight_gradients`, of depthwise convolutions too."""
         kernels = self._depthwise if geometry.groups > 1 else self._weight_gradients
-        return kernels.begin_weight_gradients(x, dz, geometry, exact, narrow, limit)
+        return kernels.begin_weight_gradients(x, dz, geometry, wanted)
 
     def _takes(self, values: NDArray[Any], w: NDArray[Any], geometry: ConvGeometry) -> bool:
         return (

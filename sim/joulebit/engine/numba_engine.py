@@ -24,7 +24,7 @@ from joulebit.engine.channel_constants import CompiledConstants
 from joulebit.engine.numpy_arrays import NumpyArrays
 from joulebit.engine.parts import NO_MASK, NOTHING_TO_ADD, joined, joined_output, unsigned
 from joulebit.engine.update_kernels import UpdateKernels
-from joulebit.engine.vector_kernels import Later, LaterAll
+from joulebit.engine.vector_kernels import Later, LaterAll, Wanted
 from joulebit.fixed import weights
 from joulebit.fixed.arithmetic import MASTER_FRACTION_BITS, PEAK_LIMIT, Arithmetic
 from joulebit.fixed.rounding import Rounding, bit_length
@@ -243,9 +243,8 @@ class NumbaEngine(NumpyArrays):
         x_shift, g_shift = fmt.x_bits - fmt.x_msb_bits, fmt.g_bits - fmt.g_msb_bits
         if not msb or mode is Rounding.HALF_UP:
             narrowing = (x_shift, x_low, x_high, g_shift, g_high) if msb else None
-            fast = self._fast and self._fast.begin_weight_gradients(
-                x, dz, geometry, exact, narrowing, self._acc_limit
-            )
+            wanted = Wanted(self._acc_limit if exact else None, narrowing)
+            fast = self._fast and self._fast.begin_weight_gradients(x, dz, geometry, wanted)
             if fast:
                 return fast
         begun = [self._begin_sums(x, dz, geometry, self._acc_limit)] if exact else []
@@ -256,7 +255,7 @@ class NumbaEngine(NumpyArrays):
 
     def _begin_sums(self, x: Array, dz: Array, geometry: ConvGeometry, limit: int) -> Later:
         """The weight gradient within +-limit, and how many of its sums were not."""
-        fast = self._fast and self._fast.begin_weight_gradients(x, dz, geometry, True, None, limit)
+        fast = self._fast and self._fast.begin_weight_gradients(x, dz, geometry, Wanted(limit, None))
         if fast:
             return lambda: fast()[0]
         shape = (geometry.kernel_h, geometry.kernel_w, x.shape[3] // geometry.groups, dz.shape[3])

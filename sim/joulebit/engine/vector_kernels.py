@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,33 @@ Later = Callable[[], tuple[NDArray[np.int64], int]]
 LaterAll = Callable[[], list[tuple[NDArray[np.int64], int]]]
 #: The predictor's operands: clamp(RND(x, x_shift), x_low, x_high) and clamp(RND(dz, g_shift), -g_high, g_high).
 Narrowing = tuple[int, int, int, int, int]
+_UNLIMITED = (1 << 63) - 1
+
+
+class Wanted(NamedTuple):
+    """Which weight gradients are asked for, at least one of two."""
+
+    limit: int | None  #: of the exact one's sums (`Engine.conv_weight_gradient`); None: it is not asked for
+    narrow: Narrowing | None  #: the predictor's operands (`conv_weight_gradient_msb`); None: it is not asked for
+
+    @property
+    def exact(self) -> bool:
+        return self.limit is not None
+
+    @property
+    def both(self) -> bool:
+        return self.exact and self.narrow is not None
+
+    @property
+    def limits(self) -> list[int]:
+        """Of each that is asked for: the predictor's is not clamped."""
+        exact = [] if self.limit is None else [self.limit]
+        return exact + [_UNLIMITED] * (self.narrow is not None)
+
+    @property
+    def narrowing(self) -> Narrowing:
+        """As kernels take it; an x_shift of -1 where the predictor's is not asked for."""
+        return self.narrow or (-1, 0, 0, -1, 0)
 
 
 class VectorKernels:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from joulebit.engine.arrangement import gradients_together, narrowed
 from joulebit.engine.base import ConvGeometry
-from joulebit.engine.vector_kernels import LaterAll, Narrowing, VectorKernels
+from joulebit.engine.vector_kernels import LaterAll, VectorKernels, Wanted
 from joulebit.fixed.arithmetic import Arithmetic
 from joulebit.kernels import fast_weight, filtered_weight, pointwise_weight
 from joulebit.kernels.memory import Pool
@@ -45,116 +45,91 @@ class WeightGradientKernels(VectorKernels):
         self._begun_scratch = scratch
 
     def begin_weight_gradients(
-        self,
-        x: NDArray[Any],
-        dz: NDArray[Any],
-        geometry: ConvGeometry,
-        exact: bool,
-        narrow: Narrowing | None,
-        limit: int,
+        self, x: NDArray[Any], dz: NDArray[Any], geometry: ConvGeometry, wanted: Wanted
     ) -> LaterAll | None:
-        """Weight gradients, begun (`Workers.begin`): the exact one if asked, the predictor's if narrow; or None.
-
-        exact: `Engine.conv_weight_gradient` within +-limit. narrow: the operands of `conv_weight_gradient_msb`.
-        """
+        """The weight gradients that are wanted, begun (`Workers.begin`); or None."""
         if x.itemsize != 1 or dz.dtype != np.int16:
             return None
         if _is_product(geometry, x.shape[1], x.shape[2]):
             weights = geometry.kernel_h * geometry.kernel_w * x.shape[3] * dz.shape[3]
-            if exact and narrow and weights > _MOST_TOGETHER:
-                return self._begin_apart(x, dz, geometry, narrow, limit)
-            return self._begin_product(x, dz, geometry, exact, narrow, limit)
-        products = self._products(x, dz, geometry, narrow)
+            if wanted.both and weights > _MOST_TOGETHER:
+                return self._begin_apart(x, dz, geometry, wanted)
+            return self._begin_product(x, dz, geometry, wanted)
+        products = self._products(x, dz, geometry, wanted)
         if products == 1:
-            return self._begin_direct(x, dz, geometry, exact, narrow, limit)
-        if exact and narrow:
-            return self._begin_apart(x, dz, geometry, narrow, limit)
-        return self._begin_filtered(x, dz, geometry, narrow, products, limit)
+            return self._begin_direct(x, dz, geometry, wanted)
+        if wanted.both:
+            return self._begin_apart(x, dz, geometry, wanted)
+        return self._begin_filtered(x, dz, geometry, wanted, products)
 
-    def _begin_apart(
-        self, x: NDArray[Any], dz: NDArray[Any], geometry: ConvGeometry, narrow: Narrowing, limit: int
-    ) -> LaterAll:
+    def _begin_apart(self, x: NDArray[Any], dz: NDArray[Any], geometry: ConvGeometry, wanted: Wanted) -> LaterAll:
         """Both weight gradients from a pass for each."""
-        both = [self.begin_weight_gradients(x, dz, geometry, form is None, form, limit) for form in (None, narrow)]
+        forms = (wanted._replace(narrow=None), wanted._replace(limit=None))
+        both = [self.begin_weight_gradients(x, dz, geometry, form) for form in forms]
         return lambda: [later()[0] for later in both if later]
 
     @staticmethod
-    def _products(x: NDArray[Any], dz: NDArray[Any], geometry: ConvGeometry, narrow: Narrowing | None) -> int:
+    def _products(x: NDArray[Any], dz: NDArray[Any], geometry: ConvGeometry, wanted: Wanted) -> int:
         """`fast_weight.products_of` the layer."""
         low, high = (-128, 127) if x.dtype == np.int8 else (0, 255)
-        _, low, high, _, g_high = narrow or (-1, low, high, -1, 32768)
+        _, low, high, _, g_high = wanted.narrow or (-1, low, high, -1, 32768)
         sizes = (geometry.kernel_w, geometry.stride, x.shape[3], dz.shape[3], dz.shape[2])
         return _products_of(*sizes, max(high, -low), g_high)
 
     def _begin_product(
-        self,
-        x: NDArray[Any],
-        dz: NDArray[Any],
-        geometry: ConvGeometry,
-        exact: bool,
-        narrow: Narrowing | None,
-        limit: int,
+        self, x: NDArray[Any], dz: NDArray[Any], geometry: ConvGeometry, wanted: Wanted
     ) -> LaterAll:
         """`begin_weight_gradients` where every input meets one position of dz: a product of matrices."""
         c_out = dz.shape[3]
         positions = dz.size // c_out
         c_in = x.size // positions
-        wanted = int(exact) + int(narrow is not None)
-        x_shift, low, high, g_shift, g_high = narrow or (-1, 0, 0, -1, 0)
+        x_shift, low, high, g_shift, g_high = wanted.narrowing
         threads = self._threads((positions + 1) // 2)
         held = pointwise_weight.pairs_held(positions, c_in, threads)
         count = _sums_count(1, 1, c_in, c_out, 1)
-        size = pointwise_weight.scratch_size(c_in, c_out, held, count, wanted)
+        size = pointwise_weight.scratch_size(c_in, c_out, held, count, len(wanted.limits))
         flip, x_limit = (128, 128) if x.dtype == np.int8 else (0, 255)
         shared = (
-            positions, held, address(x), c_in, flip, x_limit, int(exact), x_shift, low, high, address(dz), c_out,
-            g_shift, g_high,
+            positions, held, address(x), c_in, flip, x_limit, int(wanted.exact), x_shift, low, high, address(dz),
+            c_out, g_shift, g_high,
         )  # fmt: skip
-        totals = self._pool.empty((wanted, threads, count), np.int64)
+        totals = self._pool.empty((len(wanted.limits), threads, count), np.int64)
         sums = self._begin_sums(pointwise_weight.weight_gradient, shared, size, totals, x, dz)
         shape = (geometry.kernel_h, geometry.kernel_w, x.shape[3], c_out)
 
         def collected() -> list[tuple[NDArray[np.int64], int]]:
             found = [
                 self._collected(own, (1, 1, c_in, c_out), 1, bound)
-                for own, bound in zip(sums(), _limits(exact, narrow, limit), strict=True)
+                for own, bound in zip(sums(), wanted.limits, strict=True)
             ]
             return [(dw.reshape(shape), clamped) for dw, clamped in found]
 
         return collected
 
-    def _begin_direct(
-        self,
-        x: NDArray[Any],
-        dz: NDArray[Any],
-        geometry: ConvGeometry,
-        exact: bool,
-        narrow: Narrowing | None,
-        limit: int,
-    ) -> LaterAll:
+    def _begin_direct(self, x: NDArray[Any], dz: NDArray[Any], geometry: ConvGeometry, wanted: Wanted) -> LaterAll:
         """`begin_weight_gradients` by the kernel that takes any shape."""
         samples, height, width, c_in = x.shape
         _, out_h, out_w, c_out = dz.shape
         kernel_h, kernel_w, stride, whole = geometry.kernel_h, geometry.kernel_w, geometry.stride, c_out
-        x_shift, low, high, g_shift, g_high = narrow or (-1, 0, 0, -1, 0)
+        x_shift, low, high, g_shift, g_high = wanted.narrowing
         together = gradients_together(out_w, kernel_w, stride, c_in, c_out)
         out_w, c_out, kernel_w = out_w // together, c_out * together, kernel_w + (together - 1) * stride
-        wanted = int(exact) + int(narrow is not None)
         threads, count = self._threads((samples + 1) // 2), _sums_count(kernel_h, kernel_w, c_in, c_out, 1)
         padding = (geometry.padding_h, geometry.padding_w)
         flip, x_limit = (128, 128) if x.dtype == np.int8 else (0, 255)
         shared = (
-            samples, address(x), height, width, c_in, flip, x_limit, int(exact), x_shift, low, high, address(dz),
-            out_h, out_w, c_out, g_shift, g_high, kernel_h, kernel_w, stride, stride * together, *padding,
+            samples, address(x), height, width, c_in, flip, x_limit, int(wanted.exact), x_shift, low, high,
+            address(dz), out_h, out_w, c_out, g_shift, g_high, kernel_h, kernel_w, stride, stride * together,
+            *padding,
         )  # fmt: skip
-        size = _direct_scratch(height, width, c_in, out_h, out_w, c_out, *padding, count, wanted)
-        totals = self._pool.empty((wanted, threads, count), np.int64)
+        size = _direct_scratch(height, width, c_in, out_h, out_w, c_out, *padding, count, len(wanted.limits))
+        totals = self._pool.empty((len(wanted.limits), threads, count), np.int64)
         sums = self._begin_sums(fast_weight.weight_gradient, shared, size, totals, x, dz)
         shape = (kernel_h, kernel_w, c_in, c_out)
 
         def collected() -> list[tuple[NDArray[np.int64], int]]:
             found = []
-            for own, bound in zip(sums(), _limits(exact, narrow, limit), strict=True):
+            for own, bound in zip(sums(), wanted.limits, strict=True):
                 dw, clamped = self._collected(own, shape, 1, bound if together == 1 else _UNLIMITED)
                 if together > 1:
                     unlimited = narrowed(dw, whole, stride)
@@ -166,20 +141,14 @@ class WeightGradientKernels(VectorKernels):
         return collected
 
     def _begin_filtered(
-        self,
-        x: NDArray[Any],
-        dz: NDArray[Any],
-        geometry: ConvGeometry,
-        narrow: Narrowing | None,
-        products: int,
-        limit: int,
+        self, x: NDArray[Any], dz: NDArray[Any], geometry: ConvGeometry, wanted: Wanted, products: int
     ) -> LaterAll:
         """One of `begin_weight_gradients` by minimal filtering."""
         samples, height, width, c_in = x.shape
         _, out_h, out_w, c_out = dz.shape
         kernel_h, padding_h = geometry.kernel_h, geometry.padding_h
         flip, low, high = (128, -128, 127) if x.dtype == np.int8 else (0, 0, 255)
-        x_shift, low, high, g_shift, g_high = narrow or (-1, low, high, -1, 32768)
+        x_shift, low, high, g_shift, g_high = wanted.narrow or (-1, low, high, -1, 32768)
         threads, count = self._threads((samples + 1) // 2), _sums_count(kernel_h, 3, c_in, c_out, products)
         pairs = filtered_weight.pairs_at_once(samples, threads, out_h, out_w, products)
         shared = (
@@ -189,7 +158,7 @@ class WeightGradientKernels(VectorKernels):
         size = _filtered_scratch(height, c_in, out_h, out_w, c_out, padding_h, count, products, pairs)
         totals = self._pool.empty((1, threads, count), np.int64)
         sums = self._begin_sums(filtered_weight.weight_gradient, shared, size, totals, x, dz)
-        (bound,) = _limits(narrow is None, narrow, limit)
+        (bound,) = wanted.limits
         return lambda: [self._collected(own, (kernel_h, 3, c_in, c_out), products, bound) for own in sums()]
 
     def _begin_sums(
@@ -235,8 +204,3 @@ def _is_product(geometry: ConvGeometry, height: int, width: int) -> bool:
         return False
     kernel = (geometry.kernel_h, geometry.kernel_w)
     return kernel == (height, width) or (kernel == (1, 1) and geometry.stride == 1)
-
-
-def _limits(exact: bool, narrow: Narrowing | None, limit: int) -> list[int]:
-    """Of what is wanted of a weight gradient: the predictor's is not clamped."""
-    return [limit] * exact + [_UNLIMITED] * (narrow is not None)

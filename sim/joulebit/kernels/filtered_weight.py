@@ -9,12 +9,12 @@ from __future__ import annotations
 import numpy as np
 
 from joulebit.kernels.compile import inline, kernel
-from joulebit.kernels.dot import add_products, outer_channels, outer_tile
+from joulebit.kernels.dot import outer_channels, outer_tile
 from joulebit.kernels.fast_weight import FULL, flush
 from joulebit.kernels.launch import INTERRUPTED, read_word, waits, write_word
 from joulebit.kernels.minimal_filtering import PART, transform_g, transform_g_6, transform_x, transform_x_6
 from joulebit.kernels.padding import fill
-from joulebit.kernels.pairs import narrowed
+from joulebit.kernels.pairs import count_magnitude, narrowed
 from joulebit.kernels.scalar import Int
 from joulebit.kernels.vector import (
     fetch_add,
@@ -23,9 +23,6 @@ from joulebit.kernels.vector import (
     lanes,
     larger,
     pairs_i16,
-    smaller_halves,
-    splat_halves,
-    sub_halves,
     zeros,
 )
 
@@ -40,16 +37,14 @@ def _magnitudes(
 
     As `pairs.magnitudes`; with shift >= 0 dz is narrowed to +-limit after RND(dz, shift).
     """
-    none, ones = zeros(), splat_halves(1)
+    none = zeros()
     lowest, totals = none, none
     for c in range(0, channels, 16):
         on, other = lanes(channels - c), lanes((channels - c) * both)
         total = none
         for place in range(2 * c, 2 * pixels * channels, 2 * channels):
             value = narrowed(pairs_i16(first + place, second + place, on, other), shift, -limit, limit)
-            value = smaller_halves(value, sub_halves(none, value))
-            lowest = smaller_halves(lowest, value)
-            total = add_products(total, value, ones)
+            lowest, total = count_magnitude(value, lowest, total)
         totals = larger(totals, none - total)
     return -fold_min_halves(lowest), fold_max(totals)
 

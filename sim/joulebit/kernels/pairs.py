@@ -59,20 +59,21 @@ def pairs_of_x(first: Int, second: Int, on: Int, other: Int, flip: Int) -> Int:
 
 
 @inline
-def magnitudes(panel: Int, pixels: Int, vectors: Int) -> tuple[Int, Int]:
-    """The largest magnitude of pairs [pixels][vectors][16], and the largest sum of a channel's.
+def count_magnitude(value: Int, lowest: Int, total: Int) -> tuple[Int, Int]:
+    """-max |value| of each half so far, and -sum of |value| of each pair, since 16 bits have no 2^15."""
+    value = smaller_halves(value, sub_halves(zeros(), value))
+    return smaller_halves(lowest, value), add_products(total, value, splat_halves(1))
 
-    -|value| is formed, since 16 bits have no 2^15.
-    """
-    none, ones = zeros(), splat_halves(1)
+
+@inline
+def magnitudes(panel: Int, pixels: Int, vectors: Int) -> tuple[Int, Int]:
+    """The largest magnitude of pairs [pixels][vectors][16], and the largest sum of a channel's."""
+    none = zeros()
     lowest, totals = none, none
     for vector in range(vectors):
         total = none
         for place in range(panel + vector * 64, panel + pixels * vectors * 64, vectors * 64):
-            value = load_all(place)
-            value = smaller_halves(value, sub_halves(none, value))
-            lowest = smaller_halves(lowest, value)
-            total = add_products(total, value, ones)
+            lowest, total = count_magnitude(load_all(place), lowest, total)
         totals = larger(totals, none - total)
     return -fold_min_halves(lowest), fold_max(totals)
 
