@@ -45,7 +45,7 @@ def random_gradient(rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
 )
 def test_shortcuts_forward(threads: int, signed: bool, shape: Any, stride: int, channels: int) -> None:
     x = random_bytes(np.random.default_rng(stride), shape, signed)
-    for shift in range(-23, 24):
+    for shift in (*range(-23, 24), 39):
         for bounds in ((0, 255), (0, 100), (-127, 127), (-5, 3)):
             a, outside = ENGINES[threads].shortcut_forward(x, stride, channels, shift, bounds)
             expected, count = REFERENCE.shortcut_forward(x, stride, channels, shift, bounds)
@@ -132,7 +132,7 @@ def test_what_is_put_in_other_ways_than_samples_of_the_same_type() -> None:
     assert np.array_equal(view[index][..., ::2], x[index]) and not view[..., 1::2].any() and not view[0].any()
 
 
-@pytest.mark.parametrize("numbers", [[0, 5], [5], [-6, 0], [1, 99]])
+@pytest.mark.parametrize("numbers", [[0, 5], [5], [-6, 0], [1, 99], [0, 1 << 40, 4], [0, -(1 << 40), 4]])
 def test_samples_that_are_not_there(numbers: list[int]) -> None:
     x, index = np.zeros((5, 1, 1, 3), np.uint8), np.array(numbers, np.int64)
     with pytest.raises(IndexError):
